@@ -1,0 +1,2 @@
+//! The `keybound` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Asks for bound tokens, introspects, discovers.

@@ -1,0 +1,1 @@
+//! A reverse proxy that checks certificate-bound access tokens in front of any upstream.

@@ -1,0 +1,1 @@
+//! The rules of RFC 8705 and its neighbours: values in, verdict out.

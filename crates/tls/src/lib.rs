@@ -1,0 +1,1 @@
+//! Sockets and TLS: accept with an optional client certificate, dial out, reload.
