@@ -1,0 +1,101 @@
+//! What `explain` shows of one decision: its rules in their order, with the first that failed.
+//!
+//! A verdict function returns its reason alone. The list is derived from that reason afterwards, only when there was a refusal:
+//! every method has one static ordered list of rules, those before the failed one passed, those after it were not reached.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// How one rule of a decision came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The rule was evaluated and held.
+    Passed,
+    /// The rule was evaluated and did not hold: the reason of the refusal.
+    Failed,
+    /// An earlier rule had failed, so this one was never evaluated.
+    NotReached,
+}
+
+/// One rule of a decision and how it came out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleOutcome {
+    /// The rule in the operator's words, static text such as `inside its validity period` or a registered parameter name.
+    pub rule: Cow<'static, str>,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What arrived, where the rule compares something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presented: Option<String>,
+    /// What is on file, where the rule compares with something registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered: Option<String>,
+    /// Which part differs, or why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl RuleOutcome {
+    /// A rule that came out as `outcome`, with nothing presented or registered.
+    pub fn new(rule: impl Into<Cow<'static, str>>, outcome: Outcome) -> RuleOutcome {
+        RuleOutcome {
+            rule: rule.into(),
+            outcome,
+            presented: None,
+            registered: None,
+            detail: None,
+        }
+    }
+
+    /// With what arrived.
+    #[must_use]
+    pub fn presented(mut self, presented: impl Into<String>) -> RuleOutcome {
+        self.presented = Some(presented.into());
+        self
+    }
+
+    /// With what is on file.
+    #[must_use]
+    pub fn registered(mut self, registered: impl Into<String>) -> RuleOutcome {
+        self.registered = Some(registered.into());
+        self
+    }
+
+    /// With an explanation of the difference.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> RuleOutcome {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// A list in which every rule of `rules` before `failed` passed, `failed` failed, and the rest were not reached.
+    ///
+    /// If `failed` is not in the list every rule passed.
+    pub fn list(rules: &[&'static str], failed: &str) -> Vec<RuleOutcome> {
+        let mut outcome = Outcome::Passed;
+        let mut outcomes = Vec::with_capacity(rules.len());
+        for rule in rules {
+            if *rule == failed {
+                outcomes.push(RuleOutcome::new(*rule, Outcome::Failed));
+                outcome = Outcome::NotReached;
+            } else {
+                outcomes.push(RuleOutcome::new(*rule, outcome));
+            }
+        }
+        outcomes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_rule_fails_and_what_follows_is_not_reached() {
+        let list = RuleOutcome::list(&["a", "b", "c"], "b");
+        let outcomes: Vec<Outcome> = list.iter().map(|rule| rule.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Passed, Outcome::Failed, Outcome::NotReached]);
+    }
+}
