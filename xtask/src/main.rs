@@ -1,2 +1,8 @@
-//! Repository chores.
-fn main() {}
+//! `cargo xtask …`: see [`xtask`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    xtask::run(&arguments)
+}
