@@ -16,6 +16,8 @@ use x509_parser::extensions::{AuthorityKeyIdentifier, KeyIdentifier};
 use x509_parser::prelude::FromDer;
 
 use crate::confirmation::{hex, sha256};
+use crate::distinguished_name::DistinguishedName;
+use crate::subject_alternative_name::SubjectAlternativeName;
 use crate::time::Timestamp;
 use structure::Structure;
 
@@ -38,6 +40,9 @@ pub enum Version {
 pub struct Certificate {
     version: Version,
     serial_number: String,
+    issuer: DistinguishedName,
+    subject: DistinguishedName,
+    subject_alternative_names: Vec<SubjectAlternativeName>,
     not_before: Timestamp,
     not_after: Timestamp,
     subject_public_key_info: Vec<u8>,
@@ -73,6 +78,9 @@ impl Certificate {
                 _ => Version::V3,
             },
             serial_number: hex(structure.serial),
+            issuer: DistinguishedName::from_der(structure.issuer, "issuer")?,
+            subject: DistinguishedName::from_der(structure.subject, "subject")?,
+            subject_alternative_names: Vec::new(),
             not_before: Timestamp::from_unix_secs(validity.not_before.timestamp()),
             not_after: Timestamp::from_unix_secs(validity.not_after.timestamp()),
             subject_public_key_info: structure.subject_public_key_info.to_vec(),
@@ -97,6 +105,21 @@ impl Certificate {
     /// The serial number as hexadecimal digits, two for each octet of its encoding.
     pub fn serial_number(&self) -> &str {
         &self.serial_number
+    }
+
+    /// Who issued it.
+    pub fn issuer(&self) -> &DistinguishedName {
+        &self.issuer
+    }
+
+    /// Whom it is about; may be empty.
+    pub fn subject(&self) -> &DistinguishedName {
+        &self.subject
+    }
+
+    /// Its subject alternative names, in their order.
+    pub fn subject_alternative_names(&self) -> &[SubjectAlternativeName] {
+        &self.subject_alternative_names
     }
 
     /// The first second of its validity.
@@ -181,6 +204,7 @@ impl Certificate {
                         .map(|identifier| identifier.0.to_vec());
                 }
                 "2.5.29.15" => self.key_usage = Some(KeyUsage::read(extension.value)?),
+                "2.5.29.17" => self.subject_alternative_names = SubjectAlternativeName::read(extension.value)?,
                 "2.5.29.19" => self.basic_constraints = Some(BasicConstraints::read(extension.value)?),
                 "2.5.29.37" => self.extended_key_usage = Some(ExtendedKeyUsage::read(extension.value)?),
                 _ => {}
