@@ -156,7 +156,7 @@ pub struct EdgeKind {
 }
 
 impl Metadata {
-    /// Asks cargo, without the network.
+    /// Asks cargo, which may have to download a package that no build has needed yet.
     ///
     /// # Errors
     /// If cargo fails or answers in another shape.

@@ -4,6 +4,7 @@
 //! - [`peers`]: `cargo xtask setup`, programs and packages of other people that the tests talk to.
 //! - [`conformance`]: `cargo xtask conformance`, the table of requirements and the tests that show them.
 //! - [`import_wall`]: which crate may depend on which.
+//! - [`dependency_policy`]: which crates of other people, under which licences.
 //!
 //! Deliberately not here: anything a user of Keybound runs.
 #![expect(
@@ -12,6 +13,7 @@
 )]
 
 pub mod conformance;
+pub mod dependency_policy;
 pub mod gate;
 pub mod import_wall;
 pub mod libtest;
