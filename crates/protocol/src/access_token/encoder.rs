@@ -1,0 +1,164 @@
+//! Makes access tokens: one buffer, one base64 pass, one signature.
+//!
+//! What does not change from token to token is bytes beforehand: the JWT header per signing key, the constant claims per client.
+//! No JSON value is built on this path.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use crate::access_token::ACCESS_TOKEN_TYPE;
+use crate::base64url;
+use crate::client::ClientId;
+use crate::confirmation::Confirmation;
+use crate::issuer::Issuer;
+use crate::resource::ResourceUri;
+use crate::scope::Scope;
+use crate::signer::{Signer, SigningError};
+use crate::time::Timestamp;
+
+/// How many random octets a token id is made of.
+pub const TOKEN_ID_RANDOM_BYTES: usize = 16;
+
+/// A token's identifier, `jti`: 22 characters of base64url.
+///
+/// It needs to be distinct, not secret; 128 random bits are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TokenId(Box<str>);
+
+impl TokenId {
+    /// Makes an identifier of random octets.
+    pub fn from_random(random: [u8; TOKEN_ID_RANDOM_BYTES]) -> Self {
+        Self(base64url::encode(&random).into())
+    }
+
+    /// The identifier's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What differs from token to token.
+#[derive(Debug, Clone, Copy)]
+pub struct IssuedClaims<'a> {
+    /// `aud`: at least one (RFC 9068 §3), else the token would be good nowhere.
+    pub audience: &'a [ResourceUri],
+    /// `scope`, left out if empty.
+    pub scope: &'a Scope,
+    /// `iat`
+    pub issued_at: Timestamp,
+    /// `exp`
+    pub expires_at: Timestamp,
+    /// `jti`
+    pub token_id: &'a TokenId,
+    /// `cnf`
+    pub confirmation: Option<&'a Confirmation>,
+}
+
+/// A signing key with its encoded header: `base64url({"alg":…,"kid":…,"typ":"at+jwt"}).`
+#[derive(Debug, Clone)]
+pub struct PreparedSigner {
+    signer: Arc<dyn Signer>,
+    header: Box<str>,
+}
+
+impl PreparedSigner {
+    /// Prepares a signing key.
+    pub fn new(signer: Arc<dyn Signer>) -> Self {
+        let header = format!(
+            r#"{{"alg":"{}","kid":{},"typ":"{ACCESS_TOKEN_TYPE}"}}"#,
+            signer.algorithm(),
+            json_string(signer.key_id()),
+        );
+        let mut encoded = base64url::encode(header.as_bytes());
+        encoded.push('.');
+        Self {
+            signer,
+            header: encoded.into(),
+        }
+    }
+
+    /// The key itself.
+    pub fn signer(&self) -> &Arc<dyn Signer> {
+        &self.signer
+    }
+}
+
+/// Makes the access tokens of one client.
+///
+/// `sub` is the client: this is the encoder of `client_credentials` (RFC 9068 §2.2).
+#[derive(Debug, Clone)]
+pub struct AccessTokenEncoder {
+    /// `{"iss":…,"client_id":…,"sub":…`
+    constant_claims: Box<str>,
+}
+
+impl AccessTokenEncoder {
+    /// Prepares the constant claims of a client's tokens.
+    pub fn new(issuer: &Issuer, client_id: &ClientId) -> Self {
+        let issuer = json_string(issuer.as_str());
+        let client_id = json_string(client_id.as_str());
+        Self {
+            constant_claims: format!(r#"{{"iss":{issuer},"client_id":{client_id},"sub":{client_id}"#).into(),
+        }
+    }
+
+    /// Makes and signs one token.
+    ///
+    /// # Errors
+    /// [`SigningError`] if the key cannot be used.
+    pub fn encode(&self, signer: &PreparedSigner, claims: &IssuedClaims<'_>) -> Result<String, SigningError> {
+        let mut json = String::with_capacity(self.constant_claims.len() + 512);
+        json.push_str(&self.constant_claims);
+        // Writing to a string cannot fail. None of these texts can need an escape: see `ResourceUri`, `Scope`, `TokenId`.
+        let _ = match claims.audience {
+            [one] => write!(json, r#","aud":"{one}""#),
+            many => {
+                json.push_str(r#","aud":["#);
+                for (position, one) in many.iter().enumerate() {
+                    json.push_str(if position == 0 { "\"" } else { ",\"" });
+                    json.push_str(one.as_str());
+                    json.push('"');
+                }
+                json.push(']');
+                Ok(())
+            }
+        };
+        if !claims.scope.is_empty() {
+            json.push_str(r#","scope":""#);
+            json.push_str(claims.scope.as_str());
+            json.push('"');
+        }
+        let (issued_at, expires_at) = (claims.issued_at.unix_secs(), claims.expires_at.unix_secs());
+        let _ = write!(
+            json,
+            r#","iat":{issued_at},"exp":{expires_at},"jti":"{}""#,
+            claims.token_id
+        );
+        if let Some(confirmation) = claims.confirmation {
+            json.push_str(r#","cnf":{"x5t#S256":""#);
+            json.push_str(&confirmation.thumbprint().to_text());
+            json.push_str("\"}");
+        }
+        json.push('}');
+
+        // The signature of the largest key here has 1,024 octets; those of ES256 have 64.
+        let mut token = String::with_capacity(signer.header.len() + json.len() * 4 / 3 + 4 + 96);
+        token.push_str(&signer.header);
+        base64url::encode_to(json.as_bytes(), &mut token);
+        let signature = signer.signer.sign(token.as_bytes())?;
+        token.push('.');
+        base64url::encode_to(&signature, &mut token);
+        Ok(token)
+    }
+}
+
+/// A text as JSON, quotes included.
+fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,77 @@
+//! What a client says about itself (RFC 7591 §2). Shown to people, believed in nothing.
+
+use url::Url;
+
+use crate::client_metadata::error::ClientMetadataError;
+use crate::json::JsonObject;
+
+/// The longest text in characters.
+pub const DESCRIPTION_CHARS_MAX: usize = 512;
+/// The most entries of `contacts`.
+pub const CONTACTS_MAX: usize = 20;
+
+/// The descriptive members of client metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientDescription {
+    texts: Vec<(&'static str, String)>,
+    contacts: Vec<String>,
+}
+
+/// Free texts.
+const TEXTS: [&str; 3] = ["client_name", "software_id", "software_version"];
+/// Pages and images, which must be https: a console may link to them.
+const URLS: [&str; 4] = ["client_uri", "logo_uri", "tos_uri", "policy_uri"];
+
+impl ClientDescription {
+    pub(super) fn from_object(object: &JsonObject) -> Result<Self, ClientMetadataError> {
+        let mut texts = Vec::new();
+        for member in TEXTS {
+            if let Some(text) = object.string(member)? {
+                texts.push((member, displayable(member, text)?));
+            }
+        }
+        for member in URLS {
+            if let Some(text) = object.string(member)? {
+                let is_https = Url::parse(text).is_ok_and(|url| url.scheme() == "https");
+                if !is_https || text.contains(char::is_whitespace) {
+                    return Err(ClientMetadataError::Description { member });
+                }
+                texts.push((member, displayable(member, text)?));
+            }
+        }
+        let contacts = object.strings("contacts")?.unwrap_or_default();
+        if contacts.len() > CONTACTS_MAX {
+            return Err(ClientMetadataError::Description { member: "contacts" });
+        }
+        let contacts = contacts
+            .into_iter()
+            .map(|text| displayable("contacts", text))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { texts, contacts })
+    }
+
+    /// `client_name`
+    pub fn client_name(&self) -> Option<&str> {
+        self.texts
+            .iter()
+            .find(|(member, _)| *member == "client_name")
+            .map(|(_, text)| text.as_str())
+    }
+
+    /// Members that are texts, with their names.
+    pub fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.texts.iter().map(|(member, text)| (*member, text.as_str()))
+    }
+
+    /// `contacts`
+    pub fn contacts(&self) -> &[String] {
+        &self.contacts
+    }
+}
+
+fn displayable(member: &'static str, text: &str) -> Result<String, ClientMetadataError> {
+    if text.chars().count() > DESCRIPTION_CHARS_MAX || text.chars().any(char::is_control) {
+        return Err(ClientMetadataError::Description { member });
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,29 @@
+//! What the server knows when it judges client metadata.
+
+use std::collections::BTreeSet;
+
+use crate::client::ClientOrigin;
+use crate::grant_type::GrantType;
+use crate::profile::Profile;
+use crate::resource::ResourceUri;
+use crate::trust_anchor_name::TrustAnchorName;
+
+/// The server's side of a registration. Everything is stated by the caller; nothing has a default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationPolicy {
+    /// Who sends the metadata.
+    pub origin: ClientOrigin,
+    /// The server's profile; a client may be stricter.
+    pub profile: Profile,
+    /// Whether clients may authenticate with secrets. If not, an omitted method is refused: its default is
+    /// `client_secret_basic` (RFC 7591 §2).
+    pub client_secrets_enabled: bool,
+    /// The grant types that this server serves.
+    pub grant_types: BTreeSet<GrantType>,
+    /// The trust anchors that a client can be limited to.
+    pub trust_anchors: BTreeSet<TrustAnchorName>,
+    /// The scope words that exist; `None` where the configuration lists none, so that any word may be registered.
+    pub scopes: Option<BTreeSet<String>>,
+    /// The resources whose tokens a client can be allowed to introspect.
+    pub resources: BTreeSet<ResourceUri>,
+}
