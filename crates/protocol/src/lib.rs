@@ -40,4 +40,3 @@ pub mod subject_rule;
 pub mod time;
 pub mod token_request;
 pub mod trust_anchor;
-pub mod trust_anchor_name;

@@ -8,7 +8,7 @@ use crate::authentication_method::AuthenticationMethod;
 use crate::jwk_set::JwkSet;
 use crate::signature_algorithm::SignatureAlgorithm;
 use crate::subject_rule::SubjectRule;
-use crate::trust_anchor_name::TrustAnchorName;
+use crate::trust_anchor::TrustAnchorName;
 
 /// A client's registered method with what it is judged by.
 ///
@@ -114,6 +114,14 @@ impl PermittedAnchors {
         match self {
             Self::Every => true,
             Self::Named(names) => names.contains(name),
+        }
+    }
+
+    /// The names, none of which means every anchor.
+    pub fn names(&self) -> &[TrustAnchorName] {
+        match self {
+            Self::Every => &[],
+            Self::Named(names) => names,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::resource::ResourceUri;
 use crate::scope::{ADMIN_SCOPE, RESERVED_SCOPE_PREFIX, REVOCATIONS_SCOPE, Scope};
 use crate::signature_algorithm::SignatureAlgorithm;
 use crate::subject_rule::{SubjectParameter, SubjectRule};
-use crate::trust_anchor_name::TrustAnchorName;
+use crate::trust_anchor::TrustAnchorName;
 
 type Result<T> = std::result::Result<T, ClientMetadataError>;
 
@@ -193,7 +193,8 @@ impl<'a> Registration<'a> {
         }
         let mut names = Vec::new();
         for text in texts {
-            let name = TrustAnchorName::parse(text)
+            let name = text
+                .parse::<TrustAnchorName>()
                 .ok()
                 .filter(|name| self.policy.is_none_or(|policy| policy.trust_anchors.contains(name)))
                 .ok_or_else(|| ClientMetadataError::UnknownTrustAnchor(text.to_owned()))?;

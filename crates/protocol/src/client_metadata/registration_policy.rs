@@ -6,7 +6,7 @@ use crate::client::ClientOrigin;
 use crate::grant_type::GrantType;
 use crate::profile::Profile;
 use crate::resource::ResourceUri;
-use crate::trust_anchor_name::TrustAnchorName;
+use crate::trust_anchor::TrustAnchorName;
 
 /// The server's side of a registration. Everything is stated by the caller; nothing has a default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct RegistrationPolicy {
     pub client_secrets_enabled: bool,
     /// The grant types that this server serves.
     pub grant_types: BTreeSet<GrantType>,
-    /// The trust anchors that a client can be limited to.
+    /// The trust anchors that a client can be limited to: each under its name and under that of its key.
     pub trust_anchors: BTreeSet<TrustAnchorName>,
     /// The scope words that exist; `None` where the configuration lists none, so that any word may be registered.
     pub scopes: Option<BTreeSet<String>>,
