@@ -1,0 +1,165 @@
+//! [`Clients`] on SQLite.
+
+use keybound_protocol::client::{ClientId, ClientOrigin};
+use rusqlite::{Connection, Row};
+use serde_json::json;
+
+use super::Database;
+use super::batch::Batch;
+use super::fault::Fault;
+use super::revocations;
+use super::rows::{all, change, client_id, counter, next, one, page, stored, timestamp, unsigned};
+use crate::{
+    Answer, AuditEntry, ClientPage, ClientRemoval, ClientReplacement, Clients, CreateClient, DeleteClient, NewClient,
+    ReplaceClient, Revocation, RevocationSubject, StoreError, StoredClient,
+};
+
+const WHAT: &str = "client";
+
+impl Clients for Database {
+    fn create_client(&self, client: NewClient, entry: AuditEntry) -> Answer<CreateClient> {
+        self.writer.submit(move |batch| create(batch, &client, &entry))
+    }
+
+    fn replace_client(&self, replacement: ClientReplacement, entry: AuditEntry) -> Answer<ReplaceClient> {
+        self.writer.submit(move |batch| replace(batch, &replacement, &entry))
+    }
+
+    fn delete_client(&self, removal: ClientRemoval, entry: AuditEntry) -> Answer<DeleteClient> {
+        self.writer.submit(move |batch| delete(batch, removal, &entry))
+    }
+
+    fn find_client(&self, client_id: &ClientId) -> Result<Option<StoredClient>, StoreError> {
+        let sql =
+            "SELECT client_id, metadata, origin, version, created_at, updated_at FROM clients WHERE client_id = ?1";
+        self.readers
+            .read(|connection| one(connection, sql, [client_id.as_str()], stored_client))
+    }
+
+    fn list_clients(&self, after: Option<ClientId>, limit: u16) -> Answer<ClientPage> {
+        self.scanner.submit(move |connection| {
+            let sql = "SELECT client_id, metadata, origin, version, created_at, updated_at FROM clients
+                       WHERE client_id > ?1 ORDER BY client_id LIMIT ?2";
+            let after = after.as_ref().map_or("", ClientId::as_str);
+            let rows = page(limit);
+            let mut clients = all(connection, sql, (after, stored(rows as u64 + 1)), stored_client)?;
+            let more = clients.len() > rows;
+            clients.truncate(rows);
+            let next = clients.last().filter(|_| more).map(|client| client.client_id.clone());
+            Ok(ClientPage { clients, next })
+        })
+    }
+
+    fn clients_version(&self) -> Result<u64, StoreError> {
+        self.readers.read(|connection| counter(connection, "client_version"))
+    }
+}
+
+fn create(batch: &mut Batch<'_>, client: &NewClient, entry: &AuditEntry) -> Result<CreateClient, Fault> {
+    if current_version(batch.connection, &client.client_id)?.is_some() {
+        return Ok(CreateClient::AlreadyExists);
+    }
+    let version = next(batch.connection, "client_version")?;
+    let sql = "INSERT INTO clients (client_id, metadata, origin, version, created_at, updated_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
+    let (name, origin) = (client.client_id.as_str(), origin_text(client.origin));
+    change(
+        batch.connection,
+        sql,
+        (name, &client.metadata, origin, stored(version), entry.at.unix_secs()),
+    )?;
+    batch.record(
+        entry,
+        "client.created",
+        name,
+        Some(json!({ "version": version, "origin": origin })),
+    )?;
+    Ok(CreateClient::Created { version })
+}
+
+fn replace(batch: &mut Batch<'_>, replacement: &ClientReplacement, entry: &AuditEntry) -> Result<ReplaceClient, Fault> {
+    let Some(current) = current_version(batch.connection, &replacement.client_id)? else {
+        return Ok(ReplaceClient::Unknown);
+    };
+    if replacement.if_version.is_some_and(|expected| expected != current) {
+        return Ok(ReplaceClient::VersionConflict { current });
+    }
+    let version = next(batch.connection, "client_version")?;
+    let sql = "UPDATE clients SET metadata = ?2, version = ?3, updated_at = ?4 WHERE client_id = ?1";
+    let name = replacement.client_id.as_str();
+    change(
+        batch.connection,
+        sql,
+        (name, &replacement.metadata, stored(version), entry.at.unix_secs()),
+    )?;
+    batch.record(
+        entry,
+        "client.replaced",
+        name,
+        Some(json!({ "version": version, "replaced_version": current })),
+    )?;
+    Ok(ReplaceClient::Replaced { version })
+}
+
+fn delete(batch: &mut Batch<'_>, removal: ClientRemoval, entry: &AuditEntry) -> Result<DeleteClient, Fault> {
+    let Some(current) = current_version(batch.connection, &removal.client_id)? else {
+        return Ok(DeleteClient::Unknown);
+    };
+    if removal.if_version.is_some_and(|expected| expected != current) {
+        return Ok(DeleteClient::VersionConflict { current });
+    }
+    // The number moves, so that whoever caches clients looks again.
+    next(batch.connection, "client_version")?;
+    change(
+        batch.connection,
+        "DELETE FROM clients WHERE client_id = ?1",
+        [removal.client_id.as_str()],
+    )?;
+    batch.record(
+        entry,
+        "client.deleted",
+        removal.client_id.as_str(),
+        Some(json!({ "deleted_version": current })),
+    )?;
+    let revocation = Revocation {
+        subject: RevocationSubject::Client(removal.client_id),
+        // Tokens issued in this very second are older than the deletion: nothing is issued to a client that is gone.
+        issued_before: Some(revocations::after(entry.at)),
+        until: removal.tokens_until,
+    };
+    revocations::add(batch, &revocation)?;
+    Ok(DeleteClient::Deleted)
+}
+
+fn current_version(connection: &Connection, client_id: &ClientId) -> Result<Option<u64>, Fault> {
+    let sql = "SELECT version FROM clients WHERE client_id = ?1";
+    one(connection, sql, [client_id.as_str()], |row| unsigned(row, 0, WHAT))
+}
+
+fn stored_client(row: &Row<'_>) -> Result<StoredClient, Fault> {
+    Ok(StoredClient {
+        client_id: client_id(row, 0, WHAT)?,
+        metadata: row.get(1)?,
+        origin: origin_of(row.get_ref(2)?.as_str().map_err(|error| Fault::corrupt(WHAT, error))?)?,
+        version: unsigned(row, 3, WHAT)?,
+        created_at: timestamp(row, 4)?,
+        updated_at: timestamp(row, 5)?,
+    })
+}
+
+const fn origin_text(origin: ClientOrigin) -> &'static str {
+    match origin {
+        ClientOrigin::ConfigurationFile => "configuration_file",
+        ClientOrigin::Administrator => "administrator",
+        ClientOrigin::Registration => "registration",
+    }
+}
+
+fn origin_of(text: &str) -> Result<ClientOrigin, Fault> {
+    match text {
+        "configuration_file" => Ok(ClientOrigin::ConfigurationFile),
+        "administrator" => Ok(ClientOrigin::Administrator),
+        "registration" => Ok(ClientOrigin::Registration),
+        other => Err(Fault::corrupt(WHAT, format_args!("its origin is {other:?}"))),
+    }
+}

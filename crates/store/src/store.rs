@@ -1,0 +1,49 @@
+//! [`Store`]: the nouns, grouped; and [`Answer`], what every verb that writes returns.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::{
+    AccessTokens, Audit, ClientAssertions, Clients, IssuedTokens, Refusals, Revocations, SigningKeys, StoreError,
+    TrustAnchors, Upkeep,
+};
+
+/// The answer to a verb that writes or scans: it comes after the commit is durable, or as a [`StoreError`] by the deadline.
+///
+/// Boxed, so that the traits can be used as `dyn`; one allocation beside a disk flush. Owns what it needs, so it can be
+/// spawned. Polled on a tokio runtime with time enabled. Dropping it does not undo the verb.
+pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
+
+/// One opened store: a handle for each noun. Cheap to clone; the database closes when the last handle is dropped.
+///
+/// Endpoints take the noun they need, not this value.
+#[derive(Clone)]
+pub struct Store {
+    /// Clients made by an administrator or by registration.
+    pub clients: Arc<dyn Clients>,
+    /// Opaque access tokens, by hash, and the revocation of single tokens.
+    pub access_tokens: Arc<dyn AccessTokens>,
+    /// What is denied although its signature is good.
+    pub revocations: Arc<dyn Revocations>,
+    /// The one-time use of client assertions.
+    pub client_assertions: Arc<dyn ClientAssertions>,
+    /// Recorded "no"s with their reasons.
+    pub refusals: Arc<dyn Refusals>,
+    /// Batches of issued JWT access tokens.
+    pub issued_tokens: Arc<dyn IssuedTokens>,
+    /// Trust anchors added by an administrator.
+    pub trust_anchors: Arc<dyn TrustAnchors>,
+    /// The server's own signing keys.
+    pub signing_keys: Arc<dyn SigningKeys>,
+    /// Who changed what.
+    pub audit: Arc<dyn Audit>,
+    /// The database itself: epoch, expiry, readiness.
+    pub upkeep: Arc<dyn Upkeep>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Store")
+    }
+}
