@@ -1,0 +1,161 @@
+//! The frames of an HTTP/2 connection, as far as its deadlines and abuse limits need them (RFC 9113 §4, §10.5).
+//!
+//! The library parses and answers them; here only headers of frames are looked at, so that an unfinished header block has a
+//! deadline, and floods of frames that cost their sender nothing end the connection.
+
+use crate::{Limits, deadline::Phase};
+
+const PREFACE_BYTES: usize = 24;
+const HEADER_BYTES: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// Follows the frames of one connection.
+#[derive(Debug)]
+pub(crate) struct Http2Frames {
+    preface: usize,
+    header: [u8; HEADER_BYTES],
+    header_bytes: usize,
+    payload: usize,
+    /// Between the first octet of HEADERS and the last of the frame with END_HEADERS.
+    in_header_block: bool,
+    ends_header_block: bool,
+    resets: u32,
+    control_frames: u32,
+    resets_max: u32,
+    control_frames_max: u32,
+    blocks: u64,
+}
+
+/// More resets or control frames than any honest client sends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Http2Flood;
+
+impl Http2Frames {
+    pub(crate) fn new(limits: &Limits) -> Http2Frames {
+        Http2Frames {
+            preface: PREFACE_BYTES,
+            header: [0; HEADER_BYTES],
+            header_bytes: 0,
+            payload: 0,
+            in_header_block: false,
+            ends_header_block: false,
+            resets: 0,
+            control_frames: 0,
+            resets_max: limits.http2_resets_max,
+            control_frames_max: limits.http2_control_frames_max,
+            blocks: 0,
+        }
+    }
+
+    /// Reads on.
+    pub(crate) fn follow(&mut self, input: &[u8]) -> Result<(), Http2Flood> {
+        let mut input = input;
+        while !input.is_empty() {
+            if self.preface > 0 {
+                input = skip(input, &mut self.preface);
+            } else if self.payload > 0 {
+                input = skip(input, &mut self.payload);
+                self.end_frame_if_whole();
+            } else {
+                input = self.read_header(input)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_header<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], Http2Flood> {
+        let missing = self.header.get_mut(self.header_bytes..).unwrap_or_default();
+        let here = missing.len().min(input.len());
+        let (now, later) = input.split_at_checked(here).unwrap_or((input, &[]));
+        for (place, octet) in missing.iter_mut().zip(now) {
+            *place = *octet;
+        }
+        self.header_bytes += here;
+        if self.header_bytes == HEADER_BYTES {
+            self.header_bytes = 0;
+            self.begin_frame()?;
+        }
+        Ok(later)
+    }
+
+    fn begin_frame(&mut self) -> Result<(), Http2Flood> {
+        let [high, middle, low, kind, flags, ..] = self.header;
+        self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
+        match kind {
+            HEADERS => {
+                self.in_header_block = true;
+                self.blocks += 1;
+                self.ends_header_block = flags & END_HEADERS != 0;
+            }
+            CONTINUATION => {
+                self.ends_header_block = flags & END_HEADERS != 0;
+                self.count_control(self.payload == 0)?;
+            }
+            RST_STREAM => {
+                self.resets += 1;
+                if self.resets > self.resets_max {
+                    return Err(Http2Flood);
+                }
+            }
+            PRIORITY | SETTINGS | PING => self.count_control(true)?,
+            DATA => self.count_control(self.payload == 0 && flags & END_STREAM == 0)?,
+            _ => {}
+        }
+        self.end_frame_if_whole();
+        Ok(())
+    }
+
+    fn count_control(&mut self, counts: bool) -> Result<(), Http2Flood> {
+        self.control_frames += u32::from(counts);
+        if self.control_frames > self.control_frames_max {
+            Err(Http2Flood)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn end_frame_if_whole(&mut self) {
+        if self.payload == 0 && self.ends_header_block {
+            self.in_header_block = false;
+            self.ends_header_block = false;
+        }
+    }
+
+    /// Control frames are limited per sweep; resets are forgiven for requests that were answered.
+    pub(crate) fn forgive(&mut self, requests_ended: u32, swept: bool) {
+        self.resets = self.resets.saturating_sub(requests_ended);
+        if swept {
+            self.control_frames = 0;
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        if self.in_header_block || self.header_bytes > 0 || self.preface > 0 {
+            Phase::Head
+        } else {
+            Phase::Between
+        }
+    }
+
+    /// A number that changes with each header block.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks
+    }
+}
+
+/// Skips up to `count` octets, and counts them down.
+fn skip<'a>(input: &'a [u8], count: &mut usize) -> &'a [u8] {
+    let here = (*count).min(input.len());
+    *count -= here;
+    input.get(here..).unwrap_or_default()
+}

@@ -1,0 +1,164 @@
+//! One request and its response, between hyper and the service.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, UPGRADE},
+};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::{
+    BoxError, Connection, Counters, LayerRefusal, RequestBody, ResponseBody, Service, authority, forwarded_certificate,
+    request_framing::REFUSED_METHOD,
+};
+
+/// Answers one request: refuses what is the transport's to refuse, hands the rest to the service.
+pub(super) async fn answer<S: Service>(
+    service: &S,
+    connection: &Arc<Connection>,
+    counters: &Counters,
+    progress: RequestProgress,
+    mut request: Request<Incoming>,
+) -> Response<TrackedBody> {
+    let (refused, mut response) = match check(connection, &mut request) {
+        Ok(()) => {
+            counters.requests.fetch_add(1, Relaxed);
+            let upgrade = connection.deadline.upgrade_asked() && request.headers().contains_key(UPGRADE);
+            let bytes_max = connection.limits().body_bytes_max;
+            let request = request.map(|body| RequestBody::incoming(body, bytes_max, connection));
+            let response = service.call(connection, request).await;
+            if upgrade {
+                connection
+                    .deadline
+                    .answer_upgrade(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+            }
+            (false, response)
+        }
+        Err(refusal) => {
+            counters.request_refused(&refusal);
+            tracing::info!(
+                listener = connection.listener(),
+                remote = %connection.remote_addr(),
+                reason = %refusal,
+                "request refused"
+            );
+            let response = service.refuse(connection, refusal);
+            // A request for an upgrade that never reached the service is answered like any other.
+            if connection.deadline.upgrade_asked() && request.headers().contains_key(UPGRADE) {
+                connection.deadline.answer_upgrade(false);
+            }
+            (true, response)
+        }
+    };
+    if !connection.is_http2() && ends_connection(connection, refused, response.status()) {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| TrackedBody::new(body, progress))
+}
+
+/// Whether nothing can follow: the framing is lost, or a body that nobody reads is still coming.
+fn ends_connection(connection: &Connection, refused: bool, status: StatusCode) -> bool {
+    connection.refusal().is_some() || (refused && status == StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+fn check(connection: &Connection, request: &mut Request<Incoming>) -> Result<(), LayerRefusal> {
+    if !connection.is_http2() && request.method().as_str() == REFUSED_METHOD {
+        // The screen records before it puts its own head in place of the peer's.
+        return Err(connection.refusal().cloned().unwrap_or(LayerRefusal::HeadTimeout));
+    }
+    authority::check(connection, request)?;
+    if let Some(bytes_max) = connection.limits().body_bytes_max
+        && request.body().size_hint().lower() > bytes_max
+    {
+        return Err(LayerRefusal::BodyTooLong { bytes_max });
+    }
+    forwarded_certificate::take(connection, request);
+    Ok(())
+}
+
+/// A request that is in progress until this is dropped.
+pub(super) struct RequestProgress {
+    connection: Arc<Connection>,
+    answered: bool,
+}
+
+impl RequestProgress {
+    pub(super) fn begin(connection: &Arc<Connection>) -> RequestProgress {
+        connection.deadline.request_began();
+        RequestProgress {
+            connection: Arc::clone(connection),
+            answered: false,
+        }
+    }
+}
+
+impl Drop for RequestProgress {
+    fn drop(&mut self) {
+        self.connection.deadline.request_ended(self.answered);
+    }
+}
+
+/// A response body that tells the connection's deadline whose turn it is.
+pub(super) struct TrackedBody {
+    body: ResponseBody,
+    with_peer: bool,
+    progress: RequestProgress,
+}
+
+impl TrackedBody {
+    fn new(body: ResponseBody, progress: RequestProgress) -> TrackedBody {
+        progress.connection.deadline.body_with_peer();
+        TrackedBody {
+            body,
+            with_peer: true,
+            progress,
+        }
+    }
+
+    fn pass_to_peer(&mut self, with_peer: bool) {
+        let deadline = &self.progress.connection.deadline;
+        match (self.with_peer, with_peer) {
+            (false, true) => deadline.body_with_peer(),
+            (true, true) => deadline.body_taken(),
+            (true, false) => deadline.body_not_with_peer(),
+            (false, false) => {}
+        }
+        self.with_peer = with_peer;
+    }
+}
+
+impl Body for TrackedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.pass_to_peer(frame.is_ready());
+        self.progress.answered |= matches!(frame, Poll::Ready(None)) || self.body.is_end_stream();
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for TrackedBody {
+    fn drop(&mut self) {
+        self.pass_to_peer(false);
+        self.progress.answered |= self.body.is_end_stream();
+    }
+}
