@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 use structure::Structure;
 
 pub use public_key::PublicKeyKind;
+pub(crate) use structure::Fields;
 pub use usage::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
 /// Which X.509 a certificate is.
@@ -41,7 +42,9 @@ pub struct Certificate {
     version: Version,
     serial_number: String,
     issuer: DistinguishedName,
+    issuer_der: Vec<u8>,
     subject: DistinguishedName,
+    subject_der: Vec<u8>,
     subject_alternative_names: Vec<SubjectAlternativeName>,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -53,7 +56,6 @@ pub struct Certificate {
     subject_key_identifier: Option<Vec<u8>>,
     authority_key_identifier: Option<Vec<u8>>,
     critical_extensions: Vec<String>,
-    self_issued: bool,
 }
 
 impl Certificate {
@@ -79,7 +81,9 @@ impl Certificate {
             },
             serial_number: hex(structure.serial),
             issuer: DistinguishedName::from_der(structure.issuer, "issuer")?,
+            issuer_der: structure.issuer.to_vec(),
             subject: DistinguishedName::from_der(structure.subject, "subject")?,
+            subject_der: structure.subject.to_vec(),
             subject_alternative_names: Vec::new(),
             not_before: Timestamp::from_unix_secs(validity.not_before.timestamp()),
             not_after: Timestamp::from_unix_secs(validity.not_after.timestamp()),
@@ -91,7 +95,6 @@ impl Certificate {
             subject_key_identifier: None,
             authority_key_identifier: None,
             critical_extensions: Vec::new(),
-            self_issued: structure.subject == structure.issuer,
         };
         certificate.read_extensions(&structure)?;
         Ok(certificate)
@@ -139,7 +142,17 @@ impl Certificate {
 
     /// Whether subject and issuer are the same octets: a root, or a certificate of the self-signed method.
     pub fn is_self_issued(&self) -> bool {
-        self.self_issued
+        self.issuer_der == self.subject_der
+    }
+
+    /// The issuer as it stands there, DER. Path building compares these octets (RFC 5280 §6.1 chains names by their encoding).
+    pub(crate) fn issuer_der(&self) -> &[u8] {
+        &self.issuer_der
+    }
+
+    /// The subject as it stands there, DER.
+    pub(crate) fn subject_der(&self) -> &[u8] {
+        &self.subject_der
     }
 
     /// The SubjectPublicKeyInfo, DER.

@@ -4,6 +4,7 @@
 //! every method has one static ordered list of rules, those before the failed one passed, those after it were not reached.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,12 @@ pub struct RuleOutcome {
     /// Which part differs, or why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The part of `presented` that differs, in characters: where to put a caret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presented_mark: Option<Range<usize>>,
+    /// The part of `registered` that differs, in characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_mark: Option<Range<usize>>,
 }
 
 impl RuleOutcome {
@@ -46,6 +53,8 @@ impl RuleOutcome {
             presented: None,
             registered: None,
             detail: None,
+            presented_mark: None,
+            registered_mark: None,
         }
     }
 

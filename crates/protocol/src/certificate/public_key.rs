@@ -32,6 +32,18 @@ pub enum PublicKeyKind {
 }
 
 impl PublicKeyKind {
+    /// The shortest RSA modulus that is accepted.
+    pub const RSA_BITS_MIN: usize = 2048;
+
+    /// Whether signatures by such a key mean anything here: RSA of at least 2048 bits, the NIST curves, Ed25519.
+    pub fn is_acceptable(&self) -> bool {
+        match self {
+            PublicKeyKind::Rsa { bits } => *bits >= PublicKeyKind::RSA_BITS_MIN,
+            PublicKeyKind::P256 | PublicKeyKind::P384 | PublicKeyKind::P521 | PublicKeyKind::Ed25519 => true,
+            PublicKeyKind::Other { .. } => false,
+        }
+    }
+
     /// Reads the kind from a SubjectPublicKeyInfo, DER.
     pub(super) fn of(subject_public_key_info: &[u8]) -> Result<PublicKeyKind, CertificateError> {
         let malformed = CertificateError::malformed("subjectPublicKeyInfo");

@@ -144,13 +144,13 @@ impl<'a> Extension<'a> {
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn any(&mut self, field: &'static str) -> Result<Any<'a>, CertificateError> {
+    pub(crate) fn any(&mut self, field: &'static str) -> Result<Any<'a>, CertificateError> {
         let (rest, any) = Any::from_der(self.0).map_err(|_| CertificateError::malformed(field))?;
         self.0 = rest;
         Ok(any)
     }
 
-    fn next(&mut self, field: &'static str, tag: Tag) -> Result<Any<'a>, CertificateError> {
+    pub(crate) fn next(&mut self, field: &'static str, tag: Tag) -> Result<Any<'a>, CertificateError> {
         let any = self.any(field)?;
         if any.header.class() != Class::Universal || any.header.tag() != tag {
             return Err(CertificateError::malformed(field));
@@ -159,7 +159,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Like `next`, with tag and length.
-    fn raw(&mut self, field: &'static str, tag: Tag) -> Result<&'a [u8], CertificateError> {
+    pub(crate) fn raw(&mut self, field: &'static str, tag: Tag) -> Result<&'a [u8], CertificateError> {
         let before = self.0;
         self.next(field, tag)?;
         before
@@ -168,7 +168,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field if it has this context-specific tag.
-    fn optional(&mut self, field: &'static str, tag: u32) -> Result<Option<Any<'a>>, CertificateError> {
+    pub(crate) fn optional(&mut self, field: &'static str, tag: u32) -> Result<Option<Any<'a>>, CertificateError> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -180,7 +180,7 @@ impl<'a> Fields<'a> {
         Ok(Some(any))
     }
 
-    fn end(&self, field: &'static str) -> Result<(), CertificateError> {
+    pub(crate) fn end(&self, field: &'static str) -> Result<(), CertificateError> {
         match self.0 {
             [] => Ok(()),
             rest => Err(CertificateError::TrailingOctets {

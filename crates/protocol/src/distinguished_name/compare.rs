@@ -68,6 +68,18 @@ impl DistinguishedName {
         })
     }
 
+    /// Whether both have an organisation (O) or a domain (all their DCs) in common. A hint about who belongs together, no comparison.
+    pub(crate) fn shares_organization_with(&self, other: &DistinguishedName) -> bool {
+        let organization = |rdn: &&RelativeDistinguishedName| {
+            rdn.attributes
+                .iter()
+                .any(|attribute| matches!(attribute.attribute_type.name(), Some("O" | "DC")))
+        };
+        let of = |name: &DistinguishedName| name.rdns.iter().filter(organization).cloned().collect::<Vec<_>>();
+        let (ours, theirs) = (of(self), of(other));
+        !ours.is_empty() && is_permutation(&ours, &theirs, RelativeDistinguishedName::matches)
+    }
+
     fn difference_kind(&self, registered: &DistinguishedName, index: usize) -> NameDifferenceKind {
         if self.rdns.is_empty() {
             return NameDifferenceKind::EmptySubject;

@@ -1,0 +1,316 @@
+//! Finding out which single thing was wrong, after no path was found.
+//!
+//! The path library says little about *why* ("unknown issuer" covers a wrong authority, a missing intermediate and more). This walks
+//! from the end-entity certificate upwards through what was presented and names the first link that does not hold. It never changes a
+//! verdict: it runs only once there is none.
+
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use webpki::RawPublicKeyEntity;
+use x509_parser::asn1_rs::{Any, BitString, FromDer, Tag};
+use x509_parser::x509::AlgorithmIdentifier;
+
+use super::ChainError;
+use super::candidate::check_issuer;
+use crate::certificate::{Certificate, CertificateError, Fields, Version};
+use crate::peer_certificate::EndEntityCertificate;
+use crate::time::Timestamp;
+use crate::trust_anchor::TrustAnchor;
+
+/// The critical extensions that path validation evaluates: key usage, alternative names, basic constraints, name constraints, CRL
+/// distribution points, extended key usage.
+const CRITICAL_SUPPORTED: [&str; 6] = [
+    "2.5.29.15",
+    "2.5.29.17",
+    "2.5.29.19",
+    "2.5.29.30",
+    "2.5.29.31",
+    "2.5.29.37",
+];
+
+/// The true cause of `error`.
+pub(super) fn of(
+    end_entity: &EndEntityCertificate,
+    certificate: &Certificate,
+    anchors: &[&TrustAnchor],
+    now: Timestamp,
+    error: webpki::Error,
+) -> ChainError {
+    // These are about a path whose links all hold, so the walk would find nothing.
+    match error {
+        webpki::Error::NameConstraintViolation
+        | webpki::Error::MalformedNameConstraint
+        | webpki::Error::InvalidNetworkMaskConstraint => return ChainError::NameConstraint,
+        webpki::Error::PathLenConstraintViolated => return ChainError::PathLength,
+        webpki::Error::MaximumPathBuildCallsExceeded
+        | webpki::Error::MaximumPathDepthExceeded
+        | webpki::Error::MaximumSignatureChecksExceeded
+        | webpki::Error::MaximumNameConstraintComparisonsExceeded => return ChainError::TooComplex,
+        _ => {}
+    }
+    let walk = Walk {
+        presented: end_entity.intermediates(),
+        anchors,
+        now,
+    };
+    let leaf = Link {
+        der: end_entity.der(),
+        certificate,
+    };
+    walk.up_from(leaf).unwrap_or(ChainError::Rejected(error))
+}
+
+pub(super) fn weak_key(certificate: &Certificate) -> ChainError {
+    ChainError::WeakKey {
+        subject: certificate.subject().to_string(),
+        key: certificate.public_key_kind().clone(),
+    }
+}
+
+pub(super) fn check_critical_extensions(certificate: &Certificate) -> Result<(), ChainError> {
+    match certificate
+        .critical_extensions()
+        .find(|oid| !CRITICAL_SUPPORTED.contains(oid))
+    {
+        None => Ok(()),
+        Some(oid) => Err(ChainError::UnsupportedCriticalExtension {
+            subject: certificate.subject().to_string(),
+            oid: oid.to_owned(),
+        }),
+    }
+}
+
+/// A certificate with its octets.
+#[derive(Clone, Copy)]
+struct Link<'a> {
+    der: &'a [u8],
+    certificate: &'a Certificate,
+}
+
+struct Walk<'a> {
+    presented: &'a [Vec<u8>],
+    anchors: &'a [&'a TrustAnchor],
+    now: Timestamp,
+}
+
+impl Walk<'_> {
+    /// The first link that does not hold; `None` if all do.
+    fn up_from(&self, leaf: Link<'_>) -> Option<ChainError> {
+        let mut intermediates = Vec::new();
+        let mut unreadable = None;
+        for der in self.presented {
+            match Certificate::parse(der) {
+                Ok(certificate) => intermediates.push((der.as_slice(), certificate)),
+                Err(error) => unreadable = Some(error),
+            }
+        }
+        let mut current = leaf;
+        // Every step uses up one presented certificate, so this ends.
+        let mut unused: Vec<Link<'_>> = intermediates
+            .iter()
+            .map(|(der, certificate)| Link { der, certificate })
+            .collect();
+        loop {
+            if let Some(error) = self.below_anchor(current) {
+                return error.err();
+            }
+            let issuers: Vec<Link<'_>> = unused.iter().filter(|issuer| names(issuer, current)).copied().collect();
+            let Some(issuer) = issuers
+                .iter()
+                .find(|issuer| signed(current, issuer))
+                .or(issuers.first())
+            else {
+                return Some(match unreadable {
+                    Some(error) => ChainError::IssuerUnreadable(error),
+                    None => self.no_issuer(leaf, current),
+                });
+            };
+            if let Some(error) = self.issued(current, *issuer) {
+                return Some(error);
+            }
+            let used = issuer.der;
+            unused.retain(|link| !std::ptr::eq(link.der, used));
+            current = *issuer;
+        }
+    }
+
+    /// If trust anchors have the name of the issuer: whether one of them issued `subject`. `None` if no anchor has that name.
+    fn below_anchor(&self, subject: Link<'_>) -> Option<Result<(), ChainError>> {
+        let mut named = self
+            .anchors
+            .iter()
+            .filter(|anchor| names_anchor(anchor, subject))
+            .peekable();
+        let first = named.peek().copied()?;
+        if let Err(error) = check_signature_algorithm(subject) {
+            return Some(Err(error));
+        }
+        let issued = |anchor: &&&TrustAnchor| {
+            verifies(subject.der, anchor.certificate().subject_public_key_info()) == Some(true)
+        };
+        if named.any(|anchor| issued(&anchor)) {
+            return Some(Ok(()));
+        }
+        Some(Err(wrong_signature(subject.certificate, first.certificate())))
+    }
+
+    /// Why `issuer`, which was presented and has the right name, cannot have issued `subject`.
+    fn issued(&self, subject: Link<'_>, issuer: Link<'_>) -> Option<ChainError> {
+        let authority = issuer.certificate;
+        let name = || authority.subject().to_string();
+        if authority.version() != Version::V3 {
+            return Some(ChainError::UnsupportedVersion { subject: name() });
+        }
+        if let Err(error) = check_critical_extensions(authority) {
+            return Some(error);
+        }
+        if !authority.basic_constraints().is_some_and(|constraints| constraints.ca) {
+            return Some(ChainError::IssuerNotAuthority { subject: name() });
+        }
+        if let Err(error) = check_issuer(authority).and(check_signature_algorithm(subject)) {
+            return Some(error);
+        }
+        if !signed(subject, &issuer) {
+            return Some(wrong_signature(subject.certificate, authority));
+        }
+        if self.now > authority.not_after() {
+            return Some(ChainError::IssuerExpired {
+                subject: name(),
+                not_after: authority.not_after(),
+            });
+        }
+        if self.now < authority.not_before() {
+            return Some(ChainError::IssuerNotYetValid {
+                subject: name(),
+                not_before: authority.not_before(),
+            });
+        }
+        None
+    }
+
+    /// The issuer of `top` is neither presented nor an anchor.
+    fn no_issuer(&self, leaf: Link<'_>, top: Link<'_>) -> ChainError {
+        let issuer = top.certificate.issuer().to_string();
+        if top.certificate.is_self_issued() {
+            return if std::ptr::eq(leaf.der, top.der) {
+                ChainError::SelfSigned
+            } else {
+                ChainError::UnknownIssuer { issuer }
+            };
+        }
+        // Whether the missing issuer stands below one of the anchors cannot be known without its certificate. Evidence: a revocation list
+        // of that issuer among the anchor's, another certificate of the path below it, or the same organisation in its name.
+        if self.anchors.iter().any(|anchor| seems_below(anchor, top.certificate)) {
+            return ChainError::MissingIntermediate { issuer };
+        }
+        ChainError::UnknownIssuer { issuer }
+    }
+}
+
+/// Whether the issuer of `certificate`, whose own certificate nobody showed, seems to stand below this anchor.
+fn seems_below(anchor: &TrustAnchor, certificate: &Certificate) -> bool {
+    let issuer = certificate.issuer();
+    if anchor
+        .revocation_lists()
+        .iter()
+        .any(|list| list.issuer().matches(issuer))
+    {
+        return true;
+    }
+    issuer.shares_organization_with(anchor.certificate().subject())
+}
+
+fn names(issuer: &Link<'_>, subject: Link<'_>) -> bool {
+    issuer.certificate.subject_der() == subject.certificate.issuer_der()
+}
+
+fn names_anchor(anchor: &TrustAnchor, subject: Link<'_>) -> bool {
+    anchor.certificate().subject_der() == subject.certificate.issuer_der()
+}
+
+/// The signature does not hold under the key of the authority with the issuer's name.
+fn wrong_signature(subject: &Certificate, authority: &Certificate) -> ChainError {
+    let named = subject.authority_key_identifier();
+    // Only where both name the same key is it certain that the certificate was altered; else a second authority of that name is by far
+    // the likelier cause.
+    if named.is_some() && named == authority.subject_key_identifier() {
+        return ChainError::BadSignature {
+            subject: subject.subject().to_string(),
+        };
+    }
+    ChainError::SameNameOtherKey {
+        subject: subject.subject().to_string(),
+        issuer: authority.subject().to_string(),
+    }
+}
+
+fn signed(subject: Link<'_>, issuer: &Link<'_>) -> bool {
+    verifies(subject.der, issuer.certificate.subject_public_key_info()) == Some(true)
+}
+
+/// Whether the signature on a certificate verifies under a key; `None` if its algorithm is not supported at all.
+fn verifies(der: &[u8], subject_public_key_info: &[u8]) -> Option<bool> {
+    let signed = Signed::read(der).ok()?;
+    let key = SubjectPublicKeyInfoDer::from(subject_public_key_info);
+    let key = RawPublicKeyEntity::try_from(&key).ok()?;
+    let mut known = false;
+    for algorithm in webpki::ALL_VERIFICATION_ALGS {
+        if algorithm.signature_alg_id().as_ref() == signed.algorithm {
+            known = true;
+            if key.verify_signature(*algorithm, signed.tbs, signed.signature).is_ok() {
+                return Some(true);
+            }
+        }
+    }
+    known.then_some(false)
+}
+
+fn check_signature_algorithm(subject: Link<'_>) -> Result<(), ChainError> {
+    let Ok(signed) = Signed::read(subject.der) else {
+        return Ok(());
+    };
+    let mut algorithms = webpki::ALL_VERIFICATION_ALGS.iter();
+    if algorithms.any(|algorithm| algorithm.signature_alg_id().as_ref() == signed.algorithm) {
+        return Ok(());
+    }
+    Err(ChainError::UnsupportedSignatureAlgorithm {
+        subject: subject.certificate.subject().to_string(),
+        algorithm: signed.algorithm_oid,
+    })
+}
+
+/// The parts of a certificate that its signature is about.
+struct Signed<'a> {
+    tbs: &'a [u8],
+    /// Contents of the AlgorithmIdentifier.
+    algorithm: &'a [u8],
+    algorithm_oid: String,
+    signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    fn read(der: &'a [u8]) -> Result<Signed<'a>, CertificateError> {
+        let mut fields = Fields(Fields(der).next("certificate", Tag::Sequence)?.data);
+        let tbs = fields.raw("tbsCertificate", Tag::Sequence)?;
+        let algorithm_der = fields.raw("signatureAlgorithm", Tag::Sequence)?;
+        let algorithm = Any::from_der(algorithm_der)
+            .map_err(|_| CertificateError::malformed("signatureAlgorithm"))?
+            .1
+            .data;
+        let algorithm_oid = match AlgorithmIdentifier::from_der(algorithm_der) {
+            Ok((_, identifier)) => identifier.algorithm.to_id_string(),
+            Err(_) => return Err(CertificateError::malformed("signatureAlgorithm")),
+        };
+        let (_, signature) =
+            BitString::from_der(fields.0).map_err(|_| CertificateError::malformed("signatureValue"))?;
+        let signature = match signature.data {
+            std::borrow::Cow::Borrowed(octets) => octets,
+            std::borrow::Cow::Owned(_) => return Err(CertificateError::malformed("signatureValue")),
+        };
+        Ok(Signed {
+            tbs,
+            algorithm,
+            algorithm_oid,
+            signature,
+        })
+    }
+}
