@@ -5,6 +5,7 @@
 //! at every request, with the certificate of that request.
 
 pub mod encoder;
+pub mod error;
 pub mod verification;
 
 use std::fmt;
@@ -15,8 +16,9 @@ use crate::confirmation::Confirmation;
 use crate::scope::Scope;
 use crate::time::Timestamp;
 
-pub use encoder::{AccessTokenEncoder, IssuedClaims, TokenId};
-pub use verification::{AccessTokenError, IssuerPolicy, UnverifiedAccessToken, VerifiedAccessToken, verify};
+pub use encoder::{AccessTokenEncoder, IssuedClaims, PreparedSigner, TokenId};
+pub use error::AccessTokenError;
+pub use verification::{IssuerPolicy, UnverifiedAccessToken, VerifiedAccessToken, verify};
 
 /// The `typ` of an RFC 9068 access token.
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";

@@ -1,20 +1,24 @@
 //! Client authentication by a signed JWT, `private_key_jwt` (RFC 7523 §3, RFC 7521 §4.2): made by clients, judged by servers.
 
+mod error;
+
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::access_token::CLOCK_LEEWAY;
 use crate::base64url;
-use crate::client::ClientId;
+use crate::client::{Client, ClientId};
 use crate::form::Form;
 use crate::issuer::Issuer;
-use crate::json::{JsonError, JsonObject, JsonTypeError, JsonValue};
+use crate::json::{JsonObject, JsonValue};
 use crate::jwk_set::JwkSet;
-use crate::jws::{JwsError, JwsPolicy, UnverifiedJws};
-use crate::signature_algorithm::SignatureAlgorithm;
+use crate::jws::{JwsPolicy, UnverifiedJws};
+use crate::profile::Profile;
 use crate::signer::{Signer, SigningError};
 use crate::time::Timestamp;
+
+pub use error::ClientAssertionError;
 
 /// The only `client_assertion_type` (RFC 7523 §2.2).
 pub const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -28,80 +32,13 @@ pub const ASSERTION_ID_BYTES_MAX: usize = 256;
 /// The `typ` values of an assertion. It may be missing; another kind of JWT has another value (RFC 8725 §3.11).
 const ASSERTION_TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
 
-/// Why a client assertion was not accepted. For operators; the caller sees `invalid_client`.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientAssertionError {
-    /// `client_assertion` without `client_assertion_type`, or the reverse.
-    #[error("`client_assertion` and `client_assertion_type` belong together")]
-    Incomplete,
-    /// `client_assertion_type` is another one.
-    #[error("client assertion type {0:?} is not supported")]
-    AssertionType(String),
-    /// Not a JWS, or one whose algorithm, type, key or signature is not acceptable.
-    #[error("the assertion's signature was not accepted")]
-    Signature(#[from] JwsError),
-    /// The claims are not a JSON object without duplicate members.
-    #[error("the claims are not a JSON object")]
-    Claims(#[source] JsonError),
-    /// A claim has the wrong JSON type.
-    #[error(transparent)]
-    ClaimType(#[from] JsonTypeError),
-    /// A claim that every assertion has is missing.
-    #[error("claim `{0}` is missing")]
-    ClaimMissing(&'static str),
-    /// `iss` is not the client.
-    #[error("issuer {presented:?} is not the client {expected}")]
-    Issuer {
-        /// What `iss` says.
-        presented: String,
-        /// The client.
-        expected: ClientId,
-    },
-    /// `sub` is not the client.
-    #[error("subject {presented:?} is not the client {expected}")]
-    Subject {
-        /// What `sub` says.
-        presented: String,
-        /// The client.
-        expected: ClientId,
-    },
-    /// `aud` is not this issuer as a single string: another server, an endpoint's URL, or a list.
-    #[error("audience {presented} is not the issuer {expected:?}")]
-    Audience {
-        /// What `aud` says, as JSON.
-        presented: String,
-        /// The issuer.
-        expected: String,
-    },
-    /// `exp` is over, leeway included.
-    #[error("expired at {expired_at}, it is {now}")]
-    Expired {
-        /// What `exp` says.
-        expired_at: Timestamp,
-        /// When it was judged.
-        now: Timestamp,
-    },
-    /// It would live longer than [`ASSERTION_LIFETIME_MAX`].
-    #[error("expires at {expires_at}, more than 5 minutes after {from}")]
-    LivesTooLong {
-        /// What `exp` says.
-        expires_at: Timestamp,
-        /// Its `iat`, or when it was judged.
-        from: Timestamp,
-    },
-    /// `nbf` or `iat` is still to come, leeway included.
-    #[error("`{claim}` is {presented}, it is {now}")]
-    InTheFuture {
-        /// `nbf` or `iat`.
-        claim: &'static str,
-        /// What it says.
-        presented: Timestamp,
-        /// When it was judged.
-        now: Timestamp,
-    },
-    /// `jti` is empty or longer than [`ASSERTION_ID_BYTES_MAX`].
-    #[error("`jti` is empty or longer than {ASSERTION_ID_BYTES_MAX} octets")]
-    AssertionId,
+/// Whom an assertion has to be made for.
+#[derive(Debug, Clone, Copy)]
+pub struct AssertionAudience<'a> {
+    /// This server.
+    pub issuer: &'a Issuer,
+    /// Its profile, which limits the algorithms.
+    pub profile: Profile,
 }
 
 /// A client assertion that was taken apart. The client that it names may be looked up; nothing in it is true yet.
@@ -160,24 +97,25 @@ impl<'a> UnverifiedClientAssertion<'a> {
         self.jws.unverified_key_id()
     }
 
-    /// Decides whether `client_id`, whose keys are `keys`, made this assertion for the server `issuer`, and whether it is good at
+    /// Decides whether `client`, whose keys are `keys`, made this assertion for the server `issuer`, and whether it is good at
     /// `now`.
     ///
-    /// `algorithms` are those that the client may use:
-    /// [`ClientMetadata::assertion_algorithms`](crate::client_metadata::ClientMetadata::assertion_algorithms).
+    /// `keys` are those it registered, by value or as fetched. A client of another method makes no assertions: none of its
+    /// signatures is of a permitted algorithm.
     ///
     /// # Errors
-    /// Signature, client, audience, dates and `jti` are judged in this order: see [`ClientAssertionError`].
+    /// Judged in the order of [`ClientAssertionError::RULES`].
     pub fn verify(
         &self,
-        client_id: &ClientId,
+        client: &Client,
         keys: &JwkSet,
-        algorithms: &[SignatureAlgorithm],
-        issuer: &Issuer,
+        server: &AssertionAudience<'_>,
         now: Timestamp,
     ) -> Result<VerifiedClientAssertion, ClientAssertionError> {
+        let algorithms = client.metadata().assertion_algorithms(server.profile);
+        let (client_id, issuer) = (client.client_id(), server.issuer);
         let policy = JwsPolicy {
-            algorithms,
+            algorithms: &algorithms,
             types: &ASSERTION_TYPES,
             type_may_be_missing: true,
         };
@@ -266,7 +204,9 @@ impl VerifiedClientAssertion {
         &self.client_id
     }
 
-    /// `jti`: to be spent, together with the client's identifier, before anything is issued. A second assertion with it is a replay.
+    /// `jti`: to be spent durably, together with the client's identifier, before
+    /// [`AuthenticatedClient::by_assertion`](crate::client_authentication::AuthenticatedClient::by_assertion) is asked. A second
+    /// assertion with it is a replay.
     pub fn assertion_id(&self) -> &str {
         &self.assertion_id
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::confirmation::CertificateThumbprint;
 use crate::error_code::ErrorCode;
+use crate::peer_certificate::EndEntityCertificate;
 use crate::rule::{Outcome, RuleOutcome};
 use crate::time::Timestamp;
 
@@ -145,6 +146,9 @@ pub struct CertificateSummary {
     /// The serial number, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial_number: Option<String>,
+    /// Its subject alternative names, each with its kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_alternative_names: Vec<String>,
     /// Start of its validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
@@ -154,6 +158,32 @@ pub struct CertificateSummary {
     /// Why it cannot be read, if it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
+}
+
+/// How many alternative names a summary lists.
+const ALTERNATIVE_NAMES_MAX: usize = 20;
+
+impl CertificateSummary {
+    /// Summarises a certificate that was presented, as far as it can be read.
+    pub fn of(end_entity: &EndEntityCertificate) -> Self {
+        let certificate = end_entity.certificate();
+        let readable = certificate.as_ref().ok();
+        Self {
+            thumbprint: *end_entity.thumbprint(),
+            subject: readable.map(|certificate| Refusal::presented_text(&certificate.subject().to_string())),
+            issuer: readable.map(|certificate| Refusal::presented_text(&certificate.issuer().to_string())),
+            serial_number: readable.map(|certificate| Refusal::presented_text(certificate.serial_number())),
+            subject_alternative_names: readable
+                .into_iter()
+                .flat_map(|certificate| certificate.subject_alternative_names())
+                .take(ALTERNATIVE_NAMES_MAX)
+                .map(|name| Refusal::presented_text(&name.to_string()))
+                .collect(),
+            not_before: readable.map(|certificate| certificate.not_before()),
+            not_after: readable.map(|certificate| certificate.not_after()),
+            unreadable: certificate.err().map(|error| Refusal::reason_of(error)),
+        }
+    }
 }
 
 /// One refusal with everything that explains it.
@@ -219,5 +249,97 @@ impl Refusal {
             .take(REFUSAL_TEXT_CHARS_MAX)
             .map(|character| if character.is_control() { ' ' } else { character })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failing test panics")]
+
+    use super::*;
+    use crate::peer_certificate::PeerCertificate;
+
+    #[test]
+    fn ids_have_one_form_and_one_length() {
+        let id = RefusalId::from_random(RefusalSource::AuthorizationServer, [0; 9]);
+        assert_eq!(id.as_str(), "A-00000000000000");
+        let id = RefusalId::from_random(RefusalSource::Gateway, [0xff; 9]);
+        assert_eq!(id.as_str(), "G-ZZZZZZZZZZZZZZ");
+        assert_eq!(id.source(), RefusalSource::Gateway);
+        let id = RefusalId::from_random(
+            RefusalSource::AuthorizationServer,
+            [0x08, 0x42, 0x10, 0x84, 0x21, 0, 0, 0, 0],
+        );
+        assert_eq!(id.as_str(), "A-11111111000000");
+        assert_eq!(id.source(), RefusalSource::AuthorizationServer);
+    }
+
+    #[test]
+    fn every_random_bit_but_the_last_two_counts() {
+        let ids: std::collections::BTreeSet<RefusalId> = (0..72)
+            .map(|bit| {
+                let mut random = [0; 9];
+                random[bit / 8] = 0x80 >> (bit % 8);
+                RefusalId::from_random(RefusalSource::Gateway, random)
+            })
+            .collect();
+        assert_eq!(ids.len(), 71, "70 bits, and one id for both bits that are not used");
+    }
+
+    #[test]
+    fn reads_what_a_person_types_and_nothing_else() {
+        assert_eq!(
+            RefusalId::parse("a-7f3k22qd9m4tb2").unwrap().as_str(),
+            "A-7F3K22QD9M4TB2"
+        );
+        assert_eq!(
+            RefusalId::parse("g-oil00000000000").unwrap().as_str(),
+            "G-01100000000000"
+        );
+        for text in [
+            "",
+            "A-",
+            "A-0000000000000",
+            "A-000000000000000",
+            "B-00000000000000",
+            "A_00000000000000",
+            "A-0000000000000U",
+            "A-000000000000\u{e9}",
+        ] {
+            assert_eq!(RefusalId::parse(text), Err(RefusalIdError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_survives_json() {
+        let peer = PeerCertificate::assert_possession_proven(b"not a certificate".to_vec(), Vec::new());
+        let refusal = Refusal {
+            id: RefusalId::from_random(RefusalSource::AuthorizationServer, [7; 9]),
+            at: Timestamp::from_unix_secs(1_800_000_000),
+            endpoint: "/token".into(),
+            status: 400,
+            error_code: Some(ErrorCode::InvalidClient),
+            client_id: Some("demo".into()),
+            remote_address: Some(IpAddr::from([127, 0, 0, 1])),
+            certificate: Some(CertificateSummary::of(peer.end_entity())),
+            reason: "no path".into(),
+            rules: RuleOutcome::list(&["a", "b"], "b"),
+            fix: None,
+        };
+        let json = serde_json::to_string(&refusal).unwrap();
+        assert_eq!(serde_json::from_str::<Refusal>(&json).unwrap(), refusal);
+        assert_eq!(refusal.failed_rule().unwrap().rule, "b");
+        assert!(refusal.certificate.unwrap().unreadable.is_some());
+    }
+
+    #[test]
+    fn presented_text_is_bounded_and_harmless() {
+        assert_eq!(Refusal::presented_text("a\u{1b}[31m\nb"), "a [31m b");
+        assert_eq!(
+            Refusal::presented_text(&"\u{e4}".repeat(1000)).chars().count(),
+            REFUSAL_TEXT_CHARS_MAX
+        );
+        let error = crate::client_metadata::ClientMetadataError::Json(crate::json::JsonError::NotAnObject);
+        assert_eq!(Refusal::reason_of(&error), "client metadata is not a JSON object");
     }
 }

@@ -1,13 +1,11 @@
 //! Judges access tokens, those of this product and those of other issuers (RFC 9068 §4).
 
-use crate::access_token::{ACCESS_TOKEN_TYPE, AccessTokenClaims, CLOCK_LEEWAY};
-use crate::confirmation::ConfirmationError;
-use crate::error_code::ErrorCode;
+use crate::access_token::{ACCESS_TOKEN_TYPE, AccessTokenClaims, AccessTokenError, CLOCK_LEEWAY};
 use crate::introspection::confirmation_of;
-use crate::json::{JsonError, JsonObject, JsonTypeError, JsonValue};
+use crate::json::{JsonObject, JsonValue};
 use crate::jwk_set::JwkSet;
-use crate::jws::{JwsError, JwsPolicy, UnverifiedJws};
-use crate::scope::{Scope, ScopeError};
+use crate::jws::{JwsPolicy, UnverifiedJws};
+use crate::scope::Scope;
 use crate::signature_algorithm::SignatureAlgorithm;
 use crate::time::Timestamp;
 
@@ -44,95 +42,6 @@ impl IssuerPolicy {
     }
 }
 
-/// Why an access token was not accepted. For operators; the caller sees `invalid_token`.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessTokenError {
-    /// Not a JWS, or one whose algorithm, type, key or signature is not acceptable.
-    #[error("the token's signature was not accepted")]
-    Signature(#[from] JwsError),
-    /// The claims are not a JSON object without duplicate members.
-    #[error("the claims are not a JSON object")]
-    Claims(#[source] JsonError),
-    /// A claim has the wrong JSON type.
-    #[error(transparent)]
-    ClaimType(#[from] JsonTypeError),
-    /// A claim that every access token has is missing.
-    #[error("claim `{0}` is missing")]
-    ClaimMissing(&'static str),
-    /// `scope` is malformed.
-    #[error("the scope is malformed")]
-    Scope(#[from] ScopeError),
-    /// `iss` is not the issuer that the keys belong to.
-    #[error("issuer {presented:?} is not {expected:?}")]
-    Issuer {
-        /// What `iss` says.
-        presented: String,
-        /// Whose keys were used.
-        expected: String,
-    },
-    /// None of the audience is this resource.
-    #[error("audience {presented:?} does not contain {expected:?}")]
-    Audience {
-        /// What `aud` says.
-        presented: Vec<String>,
-        /// What would have been accepted.
-        expected: Vec<String>,
-    },
-    /// `exp` is over, leeway included.
-    #[error("expired at {expired_at}, it is {now}")]
-    Expired {
-        /// What `exp` says.
-        expired_at: Timestamp,
-        /// When it was judged.
-        now: Timestamp,
-    },
-    /// `nbf` is still to come, leeway included.
-    #[error("not valid before {not_before}, it is {now}")]
-    NotYetValid {
-        /// What `nbf` says.
-        not_before: Timestamp,
-        /// When it was judged.
-        now: Timestamp,
-    },
-    /// `iat` is still to come, leeway included.
-    #[error("issued at {issued_at}, it is {now}")]
-    IssuedInTheFuture {
-        /// What `iat` says.
-        issued_at: Timestamp,
-        /// When it was judged.
-        now: Timestamp,
-    },
-    /// A JWT of another kind: an ID token, a logout token or the like.
-    #[error("`{member}` shows that this is no access token")]
-    OtherKindOfToken {
-        /// What gives it away.
-        member: &'static str,
-    },
-    /// `cnf` cannot be verified; the token is not treated as unbound.
-    #[error("the confirmation cannot be verified")]
-    Confirmation(#[source] ConfirmationError),
-}
-
-impl AccessTokenError {
-    /// The code that is sent: `invalid_token` for each (RFC 9068 §4).
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Signature(_)
-            | Self::Claims(_)
-            | Self::ClaimType(_)
-            | Self::ClaimMissing(_)
-            | Self::Scope(_)
-            | Self::Issuer { .. }
-            | Self::Audience { .. }
-            | Self::Expired { .. }
-            | Self::NotYetValid { .. }
-            | Self::IssuedInTheFuture { .. }
-            | Self::OtherKindOfToken { .. }
-            | Self::Confirmation(_) => ErrorCode::InvalidToken,
-        }
-    }
-}
-
 /// A JWT access token that was taken apart. Its issuer may be read to find the policy and the keys; nothing in it is true yet.
 #[derive(Debug)]
 pub struct UnverifiedAccessToken<'a> {
@@ -165,7 +74,7 @@ impl<'a> UnverifiedAccessToken<'a> {
     /// good at `now`.
     ///
     /// # Errors
-    /// Signature, issuer, kind, audience, dates and `cnf` are judged in this order: see [`AccessTokenError`].
+    /// Judged in the order of [`AccessTokenError::RULES`].
     pub fn verify(
         &self,
         policy: &IssuerPolicy,
@@ -179,56 +88,74 @@ impl<'a> UnverifiedAccessToken<'a> {
             type_may_be_missing: false,
         };
         let verified = self.jws.verify(&jws_policy, keys)?;
+        let mut claims = self.claims()?;
 
-        let issuer = self
-            .claims
-            .string("iss")?
-            .ok_or(AccessTokenError::ClaimMissing("iss"))?;
-        if issuer != policy.issuer {
+        if claims.issuer != policy.issuer {
             return Err(AccessTokenError::Issuer {
-                presented: issuer.to_owned(),
+                presented: claims.issuer,
                 expected: policy.issuer.clone(),
             });
         }
-        let audience = self
-            .claims
-            .string_or_strings("aud")?
-            .ok_or(AccessTokenError::ClaimMissing("aud"))?;
         let is_rfc_9068 = verified.media_type().is_some_and(|presented| {
             DEFAULT_TOKEN_TYPES
                 .iter()
                 .any(|own| own.eq_ignore_ascii_case(presented))
         });
         if !is_rfc_9068 {
-            self.require_access_token(&audience)?;
+            self.require_access_token(&claims)?;
         }
-        if !audience
+        if !claims
+            .audience
             .iter()
-            .any(|presented| policy.audience.iter().any(|own| own == presented))
+            .any(|presented| policy.audience.contains(presented))
         {
             return Err(AccessTokenError::Audience {
-                presented: audience.into_iter().map(str::to_owned).collect(),
+                presented: claims.audience,
                 expected: policy.audience.clone(),
             });
         }
-        let claims = AccessTokenClaims {
-            issuer: issuer.to_owned(),
-            subject: self.claims.string("sub")?.map(str::to_owned),
-            audience: audience.into_iter().map(str::to_owned).collect(),
-            client_id: self.client_id()?.map(str::to_owned),
-            scope: self.scope()?,
-            issued_at: self.date("iat")?,
-            not_before: self.date("nbf")?,
-            expires_at: self.date("exp")?.ok_or(AccessTokenError::ClaimMissing("exp"))?,
-            token_id: self.claims.string("jti")?.map(str::to_owned),
-            confirmation: confirmation_of(&self.claims).map_err(AccessTokenError::Confirmation)?,
-        };
         require_valid_at(&claims, now)?;
+        claims.confirmation = confirmation_of(&self.claims).map_err(AccessTokenError::Confirmation)?;
         Ok(VerifiedAccessToken { claims })
     }
 
+    /// The claims with their types, before any is compared. `cnf` is left for the end.
+    fn claims(&self) -> Result<AccessTokenClaims, AccessTokenError> {
+        let text = |claim: &'static str| self.claims.string(claim).map(|value| value.map(str::to_owned));
+        let date = |claim: &'static str| {
+            self.claims
+                .numeric_date(claim)
+                .map(|seconds| seconds.map(Timestamp::from_unix_secs))
+        };
+        let audience = self
+            .claims
+            .string_or_strings("aud")?
+            .ok_or(AccessTokenError::ClaimMissing("aud"))?;
+        let client_id = match text("client_id")? {
+            None => text("azp")?,
+            found => found,
+        };
+        // `scp` is what Entra (a text) and Okta (an array) say instead of `scope`.
+        let scope = match self.claims.string("scope")? {
+            Some(scope) => Scope::parse(scope)?,
+            None => Scope::parse(&self.claims.string_or_strings("scp")?.unwrap_or_default().join(" "))?,
+        };
+        Ok(AccessTokenClaims {
+            issuer: text("iss")?.ok_or(AccessTokenError::ClaimMissing("iss"))?,
+            subject: text("sub")?,
+            audience: audience.into_iter().map(str::to_owned).collect(),
+            client_id,
+            scope,
+            issued_at: date("iat")?,
+            not_before: date("nbf")?,
+            expires_at: date("exp")?.ok_or(AccessTokenError::ClaimMissing("exp"))?,
+            token_id: text("jti")?,
+            confirmation: None,
+        })
+    }
+
     /// Refuses other JWTs of an issuer that gives all of them the same `typ`.
-    fn require_access_token(&self, audience: &[&str]) -> Result<(), AccessTokenError> {
+    fn require_access_token(&self, claims: &AccessTokenClaims) -> Result<(), AccessTokenError> {
         for member in FOREIGN_MEMBERS {
             if self.claims.contains(member) {
                 return Err(AccessTokenError::OtherKindOfToken { member });
@@ -240,32 +167,12 @@ impl<'a> UnverifiedAccessToken<'a> {
             return Err(AccessTokenError::OtherKindOfToken { member: "typ" });
         }
         // An ID token without hashes, as the code flow may issue it, is still made out to its client and to nobody else.
-        if let (Some(client_id), [only]) = (self.client_id()?, audience)
-            && *only == client_id
+        if let (Some(client_id), [only]) = (&claims.client_id, claims.audience.as_slice())
+            && only == client_id
         {
             return Err(AccessTokenError::OtherKindOfToken { member: "aud" });
         }
         Ok(())
-    }
-
-    fn client_id(&self) -> Result<Option<&str>, JsonTypeError> {
-        match self.claims.string("client_id")? {
-            None => self.claims.string("azp"),
-            found => Ok(found),
-        }
-    }
-
-    /// `scope`, or `scp` where an issuer says that instead (Entra as a text, Okta as an array).
-    fn scope(&self) -> Result<Scope, AccessTokenError> {
-        let words = match self.claims.string("scope")? {
-            Some(scope) => scope.to_owned(),
-            None => self.claims.string_or_strings("scp")?.unwrap_or_default().join(" "),
-        };
-        Ok(Scope::parse(&words)?)
-    }
-
-    fn date(&self, claim: &'static str) -> Result<Option<Timestamp>, JsonTypeError> {
-        Ok(self.claims.numeric_date(claim)?.map(Timestamp::from_unix_secs))
     }
 }
 
