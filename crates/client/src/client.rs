@@ -1,0 +1,257 @@
+//! A client of one authorization server: it gets tokens, introspects and revokes them, and calls protected resources.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::client::ClientId;
+use keybound_protocol::endpoint::Endpoint;
+use keybound_protocol::introspection::IntrospectionResponse;
+use keybound_protocol::json::JsonObject;
+use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::scope::Scope;
+use keybound_protocol::time::Timestamp;
+
+use crate::access_token::AccessToken;
+use crate::authorization_server::AuthorizationServer;
+use crate::client_authentication::ClientAuthentication;
+use crate::error::{ClientError, ResponseError};
+use crate::exchange::{Answer, post_form};
+use crate::identity::Identity;
+use crate::token_cache::{HeldToken, TokenCache, TokenKey};
+use crate::trace::Trace;
+
+mod protected_resource;
+
+/// What a client is made of.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// Its authorization server.
+    pub server: AuthorizationServer,
+    /// Its identifier there.
+    pub client_id: ClientId,
+    /// How it authenticates.
+    pub authentication: ClientAuthentication,
+    /// The certificate it presents, if it has one.
+    pub identity: Identity,
+}
+
+/// What a token is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TokenRequest {
+    scope: Option<Box<str>>,
+    resources: Vec<ResourceUri>,
+}
+
+impl TokenRequest {
+    /// The token that the server gives to who asks for nothing in particular.
+    pub fn new() -> TokenRequest {
+        TokenRequest::default()
+    }
+
+    /// The same with this scope; the empty one leaves it to the server.
+    #[must_use]
+    pub fn with_scope(mut self, scope: &Scope) -> TokenRequest {
+        self.scope = Some(scope.as_str()).filter(|scope| !scope.is_empty()).map(Into::into);
+        self
+    }
+
+    /// The same for one more resource (RFC 8707).
+    #[must_use]
+    pub fn with_resource(mut self, resource: ResourceUri) -> TokenRequest {
+        self.resources.push(resource);
+        self
+    }
+}
+
+/// A client of one authorization server. Tasks share it by reference.
+///
+/// Time is an argument wherever it matters: callers read it once per request.
+pub struct Client {
+    server: AuthorizationServer,
+    client_id: ClientId,
+    authentication: ClientAuthentication,
+    identity: RwLock<Identity>,
+    tokens: TokenCache,
+    trace: Option<Arc<dyn Trace>>,
+}
+
+impl Client {
+    /// Makes a client; nothing is connected yet.
+    pub fn new(settings: ClientSettings) -> Client {
+        Client {
+            server: settings.server,
+            client_id: settings.client_id,
+            authentication: settings.authentication,
+            identity: RwLock::new(settings.identity),
+            tokens: TokenCache::new(),
+            trace: None,
+        }
+    }
+
+    /// The same, showing every request and response to `trace`.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Arc<dyn Trace>) -> Client {
+        self.trace = Some(trace);
+        self
+    }
+
+    /// The authorization server.
+    pub fn server(&self) -> &AuthorizationServer {
+        &self.server
+    }
+
+    /// The identifier.
+    pub fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+
+    /// The certificate that is presented at present.
+    pub fn identity(&self) -> Identity {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Presents another certificate from now on, such as the renewed one.
+    ///
+    /// What is under way goes on as it began. Tokens obtained before stay with the certificate they were obtained with, so the next
+    /// call asks for a new one (RFC 8705 §6.3).
+    pub fn replace_identity(&self, identity: Identity) {
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
+    }
+
+    /// A token for `request`, the one that is held or a new one (grant `client_credentials`).
+    ///
+    /// Tasks that ask for the same at the same time cause one request. A token that is due for renewal is used on if the server
+    /// cannot be reached and it is still good.
+    ///
+    /// # Errors
+    /// The authorization server cannot be reached, or refuses.
+    pub async fn token(&self, request: &TokenRequest, now: Timestamp) -> Result<AccessToken, ClientError> {
+        self.token_other_than(None, request, now).await
+    }
+
+    /// A token that is not `rejected`, of which a resource said that it is not valid.
+    async fn token_other_than(
+        &self,
+        rejected: Option<&AccessToken>,
+        request: &TokenRequest,
+        now: Timestamp,
+    ) -> Result<AccessToken, ClientError> {
+        let identity = self.identity();
+        let slot = self.tokens.slot(&TokenKey::new(identity.thumbprint(), request));
+        let mut held = slot.lock().await;
+        held.take_if(|held| rejected.is_some_and(|rejected| rejected.is_same_as(&held.token)));
+        if let Some(held) = held.as_ref().filter(|held| held.is_fresh(now)) {
+            return Ok(held.token.clone());
+        }
+        match self.obtain(identity, request, now).await {
+            Ok(token) => {
+                *held = Some(HeldToken::new(token.clone(), now));
+                Ok(token)
+            }
+            Err(error) => match held.as_ref().filter(|held| error.is_transient() && held.is_good(now)) {
+                Some(held) => Ok(held.token.clone()),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Asks for a new token, whatever is held.
+    async fn obtain(
+        &self,
+        identity: Identity,
+        request: &TokenRequest,
+        now: Timestamp,
+    ) -> Result<AccessToken, ClientError> {
+        let mut form = vec![("grant_type", "client_credentials".to_owned())];
+        if let Some(scope) = &request.scope {
+            form.push(("scope", scope.to_string()));
+        }
+        form.extend(
+            request
+                .resources
+                .iter()
+                .map(|resource| ("resource", resource.as_str().to_owned())),
+        );
+        let (url, answer) = self.post(Endpoint::Token, form, &identity, now).await?;
+        token_of(&answer, identity, now).map_err(|source| ClientError::Response {
+            url,
+            status: answer.status,
+            source,
+        })
+    }
+
+    /// What the authorization server knows about `token` (RFC 7662).
+    ///
+    /// # Errors
+    /// It cannot be reached, refuses, or answers something that cannot be gone by. Whatever the error, the token is not to be
+    /// accepted.
+    pub async fn introspect(&self, token: &str, now: Timestamp) -> Result<IntrospectionResponse, ClientError> {
+        let form = vec![("token", token.to_owned())];
+        let (url, answer) = self.post(Endpoint::Introspection, form, &self.identity(), now).await?;
+        IntrospectionResponse::parse(&answer.body, now, CLOCK_LEEWAY).map_err(|source| ClientError::Response {
+            url,
+            status: answer.status,
+            source: ResponseError::Introspection(source),
+        })
+    }
+
+    /// Revokes `token` (RFC 7009). A token that the server does not know is revoked, too.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn revoke(&self, token: &str, now: Timestamp) -> Result<(), ClientError> {
+        let form = vec![("token", token.to_owned())];
+        self.post(Endpoint::Revocation, form, &self.identity(), now)
+            .await
+            .map(|_| ())
+    }
+
+    async fn post(
+        &self,
+        endpoint: Endpoint,
+        mut form: Vec<(&'static str, String)>,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<(String, Answer), ClientError> {
+        if matches!(self.authentication, ClientAuthentication::Certificate) && identity.thumbprint().is_none() {
+            return Err(ClientError::NoCertificate);
+        }
+        let location = self.server.locate(endpoint, identity, now).await?;
+        self.authentication
+            .authenticate(&mut form, &self.client_id, self.server.issuer(), now)?;
+        let answer = post_form(&location, &form, identity, self.trace.as_ref()).await?;
+        Ok((location.url.to_string(), answer))
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("issuer", &self.server.issuer().as_str())
+            .field("client_id", &self.client_id)
+            .field("authentication", &self.authentication)
+            .field("identity", &self.identity())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a token response (RFC 6749 §5.1).
+fn token_of(answer: &Answer, identity: Identity, now: Timestamp) -> Result<AccessToken, ResponseError> {
+    let object = JsonObject::parse(&answer.body)?;
+    let token_type = object
+        .string("token_type")?
+        .ok_or(ResponseError::Missing("token_type"))?;
+    // Bound tokens have no type of their own (RFC 8705 §3); one of another type needs what we do not do.
+    if !token_type.eq_ignore_ascii_case("Bearer") {
+        return Err(ResponseError::TokenType(token_type.to_owned()));
+    }
+    let token = object
+        .string("access_token")?
+        .ok_or(ResponseError::Missing("access_token"))?;
+    let lifetime = object.numeric_date("expires_in")?;
+    let expires_at = lifetime.map(|secs| now.plus(Duration::from_secs(secs.max(0).unsigned_abs())));
+    let scope = object.string("scope")?.map(Scope::parse).transpose()?;
+    AccessToken::new(token.to_owned(), expires_at, scope, identity).map_err(ResponseError::Token)
+}

@@ -1,0 +1,69 @@
+//! How a client authenticates itself at the endpoints of an authorization server.
+
+use std::sync::Arc;
+
+use keybound_protocol::client::ClientId;
+use keybound_protocol::client_assertion::{CLIENT_ASSERTION_TYPE, client_assertion};
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::signer::{Signer, SigningError};
+use keybound_protocol::time::Timestamp;
+
+/// How a client authenticates.
+#[derive(Clone, Debug)]
+pub enum ClientAuthentication {
+    /// By the certificate of its identity: `tls_client_auth` or `self_signed_tls_client_auth`, which differ at the server alone.
+    Certificate,
+    /// By assertions that it signs: `private_key_jwt` (RFC 7523). Its tokens are bound all the same if its identity has a
+    /// certificate and its registration says so.
+    PrivateKeyJwt(AssertionKey),
+    /// Not at all: `none`, a public client.
+    None,
+}
+
+/// The key of a client that signs its assertions, and where their identifiers come from.
+#[derive(Clone)]
+pub struct AssertionKey {
+    signer: Arc<dyn Signer>,
+    new_assertion_id: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl AssertionKey {
+    /// Signs with `signer`. Every call of `new_assertion_id` returns a `jti` that was never used: 128 random bits will do.
+    pub fn new(signer: Arc<dyn Signer>, new_assertion_id: impl Fn() -> String + Send + Sync + 'static) -> AssertionKey {
+        AssertionKey {
+            signer,
+            new_assertion_id: Arc::new(new_assertion_id),
+        }
+    }
+}
+
+impl std::fmt::Debug for AssertionKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("AssertionKey")
+            .field("signer", &self.signer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientAuthentication {
+    /// Adds to a form what this method needs.
+    ///
+    /// `client_id` is in every one, also where an assertion names the client: with mutual TLS it is the only thing that tells the
+    /// server whose certificate to expect (RFC 8705 §2). The audience of an assertion is the issuer wherever it is sent.
+    pub(crate) fn authenticate(
+        &self,
+        form: &mut Vec<(&'static str, String)>,
+        client_id: &ClientId,
+        issuer: &Issuer,
+        now: Timestamp,
+    ) -> Result<(), SigningError> {
+        form.push(("client_id", client_id.as_str().to_owned()));
+        if let ClientAuthentication::PrivateKeyJwt(key) = self {
+            let assertion = client_assertion(&*key.signer, client_id, issuer, &(key.new_assertion_id)(), now)?;
+            form.push(("client_assertion_type", CLIENT_ASSERTION_TYPE.to_owned()));
+            form.push(("client_assertion", assertion));
+        }
+        Ok(())
+    }
+}
