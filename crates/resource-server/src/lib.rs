@@ -1,1 +1,41 @@
-//! A tower layer that checks certificate-bound access tokens.
+//! Checks certificate-bound access tokens at a protected resource (RFC 8705 §3, RFC 6750, RFC 9068, RFC 7662).
+//!
+//! [`ResourceServer::check`] decides about one request: synchronously where the token is known or its issuer's keys are here,
+//! else with a future. [`AccessTokenLayer`] is the same as a tower layer. Tokens of any number of issuers are taken, ours or
+//! others', validated locally or by introspection; audience, scopes and the treatment of the binding are set per route.
+//!
+//! Deliberately not here: any judgement of the client certificate (RFC 8705 §6.2: the token's binding is what counts), any way to
+//! read a certificate from a header (whoever terminates TLS hands in a
+//! [`PresentedCertificate`](keybound_protocol::peer_certificate::PresentedCertificate)), sockets, and any cache of "this request
+//! was fine".
+//!
+//! Read in this order: [`route_policy`], [`settings`], `resource_server.rs` (the check), `issuer_state.rs`, `issuer_keys.rs` with
+//! `fetch_schedule.rs`, `introspector.rs`, `cached_token.rs`, [`deny_list`], [`refusal`], [`layer`]. `examples/axum.rs` is a
+//! whole resource server.
+
+pub mod accepted_token;
+mod cached_token;
+pub mod deny_list;
+mod fetch_schedule;
+mod introspector;
+mod issuer_keys;
+mod issuer_state;
+pub mod layer;
+pub mod refusal;
+mod resource_server;
+pub mod route_policy;
+pub mod settings;
+
+/// What settings are made of; a gateway needs no other way to it.
+pub use keybound_client as client;
+
+pub use accepted_token::{AcceptedAccessToken, BearerAccessToken, BoundAccessToken};
+pub use cached_token::{CACHE_BYTES_MAX, LastToken};
+pub use deny_list::{Denial, DenialKeys, DeniedSubject, DenyList, DenyListFull};
+pub use fetch_schedule::{REFETCH_INTERVAL, REFRESH_AFTER, STALE_MAX};
+pub use introspector::{ACTIVE_MAX, INACTIVE_MAX, QUESTIONS_MAX, UNAVAILABLE_PAUSE};
+pub use layer::{AccessTokenLayer, AccessTokenService, response_to};
+pub use refusal::{AccessTokenRefusal, Refused};
+pub use resource_server::{Check, PendingCheck, ResourceServer, Verdict};
+pub use route_policy::{Binding, RoutePolicy};
+pub use settings::{IssuerSettings, KeySource, SettingsError, Validation};

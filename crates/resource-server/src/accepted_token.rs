@@ -1,0 +1,76 @@
+//! What a successful check returns, and the next step demands.
+
+use std::sync::Arc;
+
+use keybound_protocol::access_token::AccessTokenClaims;
+use keybound_protocol::confirmation::{BindingProof, CertificateThumbprint};
+
+/// An access token that was accepted for one request.
+///
+/// [`AccessTokenLayer`](crate::AccessTokenLayer) puts it into the request's extensions. There is no other way to have one than
+/// [`ResourceServer::check`](crate::ResourceServer::check).
+#[derive(Clone, Debug)]
+pub enum AcceptedAccessToken {
+    /// It is bound to a certificate, and this request came from the holder of that certificate's key.
+    Bound(BoundAccessToken),
+    /// It passed as a bearer token because the route says that it may: whoever has it can use it.
+    Bearer(BearerAccessToken),
+}
+
+/// A certificate-bound access token whose binding was verified for this request (RFC 8705 §3).
+#[derive(Clone, Debug)]
+pub struct BoundAccessToken {
+    claims: Arc<AccessTokenClaims>,
+    proof: BindingProof,
+}
+
+/// An access token that was accepted without a binding, by the policy of the route.
+#[derive(Clone, Debug)]
+pub struct BearerAccessToken {
+    claims: Arc<AccessTokenClaims>,
+}
+
+impl AcceptedAccessToken {
+    pub(crate) fn bound(claims: Arc<AccessTokenClaims>, proof: BindingProof) -> AcceptedAccessToken {
+        AcceptedAccessToken::Bound(BoundAccessToken { claims, proof })
+    }
+
+    pub(crate) fn bearer(claims: Arc<AccessTokenClaims>) -> AcceptedAccessToken {
+        AcceptedAccessToken::Bearer(BearerAccessToken { claims })
+    }
+
+    /// What the issuer vouches for.
+    pub fn claims(&self) -> &Arc<AccessTokenClaims> {
+        match self {
+            AcceptedAccessToken::Bound(token) => &token.claims,
+            AcceptedAccessToken::Bearer(token) => &token.claims,
+        }
+    }
+
+    /// The bound token, for a step that demands one.
+    pub fn as_bound(&self) -> Option<&BoundAccessToken> {
+        match self {
+            AcceptedAccessToken::Bound(token) => Some(token),
+            AcceptedAccessToken::Bearer(_) => None,
+        }
+    }
+}
+
+impl BoundAccessToken {
+    /// What the issuer vouches for.
+    pub fn claims(&self) -> &Arc<AccessTokenClaims> {
+        &self.claims
+    }
+
+    /// The certificate that the token is bound to, which is the one of this request.
+    pub fn thumbprint(&self) -> &CertificateThumbprint {
+        self.proof.thumbprint()
+    }
+}
+
+impl BearerAccessToken {
+    /// What the issuer vouches for.
+    pub fn claims(&self) -> &Arc<AccessTokenClaims> {
+        &self.claims
+    }
+}

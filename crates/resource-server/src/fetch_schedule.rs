@@ -1,0 +1,120 @@
+//! When an issuer's keys may be fetched again.
+//!
+//! Whoever can send requests can make up key ids, so an unknown `kid` must not become a request to the issuer each time. The
+//! answer is a function of three moments; that a fetch is already under way is the caller's business.
+
+use std::time::Duration;
+
+use keybound_protocol::time::Timestamp;
+
+/// A key set that was obtained is fetched again at most this often, whatever asks for it.
+pub const REFETCH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A key set older than this is refreshed in the background, so that a key the issuer withdrew is noticed although no
+/// unknown `kid` arrives.
+pub const REFRESH_AFTER: Duration = Duration::from_secs(300);
+
+/// A key set is served this long after the last successful fetch, while the issuer does not answer.
+pub const STALE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The moments that decide whether a fetch may start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FetchSchedule {
+    /// Whether a set was ever obtained.
+    obtained: bool,
+    attempted_at: Option<Timestamp>,
+    /// Attempts in a row that failed.
+    failures: u32,
+}
+
+impl FetchSchedule {
+    /// Whether a fetch may start now, were one wanted.
+    ///
+    /// Once a set was obtained: every [`REFETCH_INTERVAL`]. Until then there is nothing to serve, so the distance starts at one
+    /// second and doubles up to the same interval: an issuer that starts after its resource server is found soon.
+    pub(crate) fn may_fetch(&self, now: Timestamp) -> bool {
+        let Some(attempted_at) = self.attempted_at else {
+            return true;
+        };
+        // A clock that was set back must not stop fetching until it has caught up.
+        if now < attempted_at {
+            return true;
+        }
+        now.duration_since(attempted_at) >= self.distance()
+    }
+
+    /// How long until a fetch may start.
+    pub(crate) fn retry_after(&self, now: Timestamp) -> Duration {
+        match self.attempted_at {
+            Some(attempted_at) if now >= attempted_at => {
+                self.distance().saturating_sub(now.duration_since(attempted_at))
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn attempt(&mut self, now: Timestamp) {
+        self.attempted_at = Some(now);
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.obtained = true;
+        self.failures = 0;
+    }
+
+    pub(crate) fn failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    fn distance(&self) -> Duration {
+        if self.obtained {
+            return REFETCH_INTERVAL;
+        }
+        let doublings = self.failures.saturating_sub(1).min(5);
+        Duration::from_secs(1 << doublings).min(REFETCH_INTERVAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_unix_secs(1_000_000 + secs)
+    }
+
+    fn obtained(secs: i64) -> FetchSchedule {
+        let mut schedule = FetchSchedule::default();
+        schedule.attempt(at(secs));
+        schedule.succeeded();
+        schedule
+    }
+
+    #[test]
+    fn does_not_refetch_within_thirty_seconds() {
+        let schedule = obtained(0);
+        assert!(!schedule.may_fetch(at(29)));
+        assert!(schedule.may_fetch(at(30)));
+    }
+
+    #[test]
+    fn spaces_first_attempts_ever_wider() {
+        let mut schedule = FetchSchedule::default();
+        assert!(schedule.may_fetch(at(0)));
+        let mut clock = 0;
+        for expected in [1, 2, 4, 8, 16, 30, 30] {
+            schedule.attempt(at(clock));
+            schedule.failed();
+            assert!(!schedule.may_fetch(at(clock + expected - 1)), "{expected}");
+            assert!(schedule.may_fetch(at(clock + expected)), "{expected}");
+            assert_eq!(schedule.retry_after(at(clock)), Duration::from_secs(expected as u64));
+            clock += expected;
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_stops_nothing() {
+        let schedule = obtained(1_000);
+        assert!(schedule.may_fetch(at(0)));
+    }
+}

@@ -1,0 +1,194 @@
+//! Asks one issuer about tokens (RFC 7662), as seldom as correctness allows.
+//!
+//! Answers are kept by the hash of the token and never past its `exp`. What is kept is what the issuer said; whether a request
+//! may use the token is decided for each.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keybound_client::{Client, ClientError, ResponseError};
+use keybound_protocol::access_token::{AccessTokenClaims, AccessTokenError};
+use keybound_protocol::introspection::{ActiveToken, IntrospectionResponse};
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::time::Timestamp;
+use quick_cache::sync::Cache;
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::cached_token::{CachedToken, TokenHash};
+use crate::refusal::AccessTokenRefusal;
+
+/// How long an active token is believed without asking again: how long a revocation may go unnoticed.
+pub const ACTIVE_MAX: Duration = Duration::from_secs(30);
+/// How long an inactive token is believed to be so.
+pub const INACTIVE_MAX: Duration = Duration::from_secs(5);
+/// How long an issuer that could not be asked is left alone.
+pub const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+/// Questions to one issuer that may be under way.
+pub const QUESTIONS_MAX: usize = 256;
+/// Inactive tokens that are remembered. Anybody can make them up, so they have a cache of their own.
+const INACTIVE_ENTRIES_MAX: usize = 10_000;
+
+/// Asks one issuer.
+#[derive(Debug)]
+pub(crate) struct Introspector {
+    /// The position of the issuer in the resource server's list.
+    position: usize,
+    issuer: Issuer,
+    client: Arc<Client>,
+    inactive: Cache<TokenHash, InactiveToken>,
+    /// In Unix seconds.
+    unavailable_until: AtomicI64,
+    permits: Semaphore,
+    under_way: Mutex<HashMap<TokenHash, Arc<OnceCell<Answer>>>>,
+}
+
+#[derive(Clone, Debug)]
+struct InactiveToken {
+    until: Timestamp,
+    answer: Unusable,
+}
+
+/// What came of a question. Cheap to clone: everybody who waits for it gets one.
+type Answer = Result<Arc<CachedToken>, Unusable>;
+
+/// Why a token cannot be used.
+#[derive(Clone, Debug)]
+pub(crate) enum Unusable {
+    Inactive,
+    /// The issuer vouches for it as the token of another one.
+    OtherIssuer {
+        presented: String,
+    },
+    /// The issuer says something about it that we cannot go by, such as a binding that we cannot verify.
+    Response(Arc<ClientError>),
+    /// It could not be asked.
+    Unavailable(Option<Arc<ClientError>>),
+}
+
+impl Introspector {
+    pub(crate) fn new(position: usize, issuer: Issuer, client: Arc<Client>) -> Introspector {
+        Introspector {
+            position,
+            issuer,
+            client,
+            inactive: Cache::new(INACTIVE_ENTRIES_MAX),
+            unavailable_until: AtomicI64::new(i64::MIN),
+            permits: Semaphore::new(QUESTIONS_MAX),
+            under_way: Mutex::default(),
+        }
+    }
+
+    /// Asks about `token`, unless it is known to be inactive or somebody is asking already.
+    pub(crate) async fn introspect(&self, hash: TokenHash, token: &str, now: Timestamp) -> Answer {
+        if let Some(inactive) = self.inactive.get(&hash).filter(|inactive| now < inactive.until) {
+            return Err(inactive.answer);
+        }
+        if now.unix_secs() < self.unavailable_until.load(Ordering::Acquire) {
+            return Err(Unusable::Unavailable(None));
+        }
+        let question = Arc::clone(self.under_way().entry(hash).or_default());
+        // If whoever asks is given up, the next one who waits asks in his place.
+        let answer = question.get_or_init(|| self.ask(hash, token, now)).await.clone();
+        let mut under_way = self.under_way();
+        if under_way
+            .get(&hash)
+            .is_some_and(|current| Arc::ptr_eq(current, &question))
+        {
+            under_way.remove(&hash);
+        }
+        answer
+    }
+
+    /// Forgets which tokens are inactive.
+    pub(crate) fn forget(&self) {
+        self.inactive.clear();
+    }
+
+    /// What is said to the caller.
+    pub(crate) fn refusal(&self, unusable: Unusable) -> AccessTokenRefusal {
+        match unusable {
+            Unusable::Inactive => AccessTokenRefusal::Inactive,
+            Unusable::OtherIssuer { presented } => AccessTokenError::Issuer {
+                presented,
+                expected: self.issuer.to_string(),
+            }
+            .into(),
+            Unusable::Response(error) => AccessTokenRefusal::Introspection {
+                issuer: self.issuer.to_string(),
+                source: error,
+            },
+            Unusable::Unavailable(source) => AccessTokenRefusal::IssuerUnavailable {
+                issuer: self.issuer.to_string(),
+                retry_after: UNAVAILABLE_PAUSE,
+                source,
+            },
+        }
+    }
+
+    async fn ask(&self, hash: TokenHash, token: &str, now: Timestamp) -> Answer {
+        // Not waited for: whoever makes tokens up must not make the others queue behind him.
+        let Ok(_permit) = self.permits.try_acquire() else {
+            return Err(Unusable::Unavailable(None));
+        };
+        let answer = match self.client.introspect(token, now).await {
+            Ok(IntrospectionResponse::Active(active)) => match active.issuer.as_deref() {
+                Some(presented) if presented != self.issuer.as_str() => Unusable::OtherIssuer {
+                    presented: presented.to_owned(),
+                },
+                _ => return Ok(Arc::new(self.token_of(*active, now))),
+            },
+            Ok(IntrospectionResponse::Inactive) => Unusable::Inactive,
+            Err(error) if is_about_the_token(&error) => Unusable::Response(Arc::new(error)),
+            Err(error) => {
+                tracing::warn!(issuer = %self.issuer, error = &error as &dyn std::error::Error, "introspection failed");
+                self.unavailable_until
+                    .store(now.plus(UNAVAILABLE_PAUSE).unix_secs(), Ordering::Release);
+                return Err(Unusable::Unavailable(Some(Arc::new(error))));
+            }
+        };
+        self.inactive.insert(
+            hash,
+            InactiveToken {
+                until: now.plus(INACTIVE_MAX),
+                answer: answer.clone(),
+            },
+        );
+        Err(answer)
+    }
+
+    fn token_of(&self, active: ActiveToken, now: Timestamp) -> CachedToken {
+        // An issuer need not say when a token expires; it is asked again soon.
+        let expires_at = active.expires_at.unwrap_or(Timestamp::NO_EXPIRATION);
+        let until = now.plus(ACTIVE_MAX).min(expires_at);
+        let claims = AccessTokenClaims {
+            issuer: self.issuer.as_str().to_owned(),
+            subject: active.subject,
+            audience: active.audience,
+            client_id: active.client_id,
+            scope: active.scope.unwrap_or_default(),
+            issued_at: active.issued_at,
+            not_before: active.not_before,
+            expires_at,
+            token_id: active.token_id,
+            confirmation: active.confirmation,
+        };
+        CachedToken::introspected(Arc::new(claims), self.position, until)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<TokenHash, Arc<OnceCell<Answer>>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the issuer did answer, and it is this token that its answer cannot be used for.
+fn is_about_the_token(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Response {
+            source: ResponseError::Introspection(_),
+            ..
+        }
+    )
+}

@@ -1,0 +1,202 @@
+//! The signing keys of one issuer, as they are known here.
+//!
+//! Fetched in the background of requests, never by each: at most one fetch per issuer is under way, whoever waits shares its
+//! outcome, and [`FetchSchedule`] says when the next may start. A fetch that fails leaves the set that was there, which is
+//! served for a day: tokens are checked on while their issuer is down.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use keybound_client::Discovery;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::jwk_set::JwkSet;
+use keybound_protocol::time::Timestamp;
+use tokio::sync::watch;
+use url::Url;
+
+use crate::fetch_schedule::{FetchSchedule, REFRESH_AFTER, STALE_MAX};
+
+/// Where the keys of an issuer come from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// They are given, and change only by [`ResourceServer::replace_keys`](crate::ResourceServer::replace_keys).
+    Static(JwkSet),
+    /// They lie at this URL.
+    JwksUri {
+        /// The URL, https.
+        url: Url,
+        /// What fetches.
+        discovery: Discovery,
+    },
+    /// The issuer's metadata says where they lie (RFC 8414 `jwks_uri`).
+    Discovered(Discovery),
+}
+
+/// A key set, with a version that changes when its keys do.
+#[derive(Debug)]
+pub(crate) struct KeySet {
+    pub(crate) keys: JwkSet,
+    /// Everything that was verified under an older version has to be verified again.
+    pub(crate) version: u64,
+}
+
+/// The keys of one issuer.
+#[derive(Debug)]
+pub(crate) struct IssuerKeys {
+    issuer: Issuer,
+    source: KeySource,
+    current: ArcSwapOption<KeySet>,
+    /// When the last fetch succeeded, in Unix seconds: read at every request, so not behind the lock.
+    obtained_at: AtomicI64,
+    fetching: Mutex<Fetching>,
+}
+
+#[derive(Debug, Default)]
+struct Fetching {
+    schedule: FetchSchedule,
+    /// Closed when the fetch is over.
+    under_way: Option<watch::Receiver<()>>,
+}
+
+/// A fetch that is under way; [`finished`](Self::finished) returns when it is not any more.
+#[derive(Debug)]
+pub(crate) struct Fetch(watch::Receiver<()>);
+
+impl Fetch {
+    pub(crate) async fn finished(mut self) {
+        // Nothing is ever sent: the sender is dropped with the task, also if it panics or its runtime ends.
+        while self.0.changed().await.is_ok() {}
+    }
+}
+
+impl IssuerKeys {
+    pub(crate) fn new(issuer: Issuer, source: KeySource) -> IssuerKeys {
+        let current = match &source {
+            KeySource::Static(keys) => Some(Arc::new(KeySet {
+                keys: keys.clone(),
+                version: 1,
+            })),
+            KeySource::JwksUri { .. } | KeySource::Discovered(_) => None,
+        };
+        let obtained_at = AtomicI64::new(i64::MIN);
+        IssuerKeys {
+            issuer,
+            source,
+            current: ArcSwapOption::new(current),
+            obtained_at,
+            fetching: Mutex::default(),
+        }
+    }
+
+    /// The keys that signatures are verified with now. `None`: there are none, or they are too old to be believed.
+    ///
+    /// Starts a refresh in the background if they have not been looked at for a while.
+    pub(crate) fn current(self: &Arc<Self>, now: Timestamp) -> Option<Arc<KeySet>> {
+        self.is_servable(now).then(|| self.current.load_full()).flatten()
+    }
+
+    /// The version of those keys: what was verified under another one has to be verified again.
+    pub(crate) fn version(self: &Arc<Self>, now: Timestamp) -> Option<u64> {
+        self.is_servable(now)
+            .then(|| self.current.load().as_ref().map(|current| current.version))
+            .flatten()
+    }
+
+    fn is_servable(self: &Arc<Self>, now: Timestamp) -> bool {
+        if matches!(self.source, KeySource::Static(_)) {
+            return true;
+        }
+        let obtained_at = Timestamp::from_unix_secs(self.obtained_at.load(Ordering::Acquire));
+        let age = now.duration_since(obtained_at);
+        if age >= REFRESH_AFTER {
+            // The request at hand does not wait for it.
+            drop(self.fetch(now));
+        }
+        age <= STALE_MAX
+    }
+
+    /// Joins the fetch that is under way, or starts one if that is permitted.
+    pub(crate) fn fetch(self: &Arc<Self>, now: Timestamp) -> Option<Fetch> {
+        if matches!(self.source, KeySource::Static(_)) {
+            return None;
+        }
+        let mut fetching = self.fetching();
+        // A receiver whose sender is gone belongs to a fetch that is over.
+        if let Some(receiver) = fetching
+            .under_way
+            .as_ref()
+            .filter(|receiver| receiver.has_changed().is_ok())
+        {
+            return Some(Fetch(receiver.clone()));
+        }
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        if !fetching.schedule.may_fetch(now) {
+            return None;
+        }
+        fetching.schedule.attempt(now);
+        let (sender, receiver) = watch::channel(());
+        fetching.under_way = Some(receiver.clone());
+        drop(fetching);
+        // A task of its own: the request that started it may be given up, and others wait for the same fetch.
+        let keys = Arc::clone(self);
+        runtime.spawn(async move {
+            keys.fetch_now(now).await;
+            drop(sender);
+        });
+        Some(Fetch(receiver))
+    }
+
+    /// When a fetch is permitted again.
+    pub(crate) fn retry_after(&self, now: Timestamp) -> Duration {
+        self.fetching().schedule.retry_after(now)
+    }
+
+    /// Puts other keys in place.
+    pub(crate) fn replace(&self, keys: JwkSet) {
+        let fetching = self.fetching();
+        self.store(keys);
+        drop(fetching);
+    }
+
+    async fn fetch_now(&self, now: Timestamp) {
+        let outcome = match &self.source {
+            KeySource::Static(_) => return,
+            KeySource::JwksUri { url, discovery } => discovery.jwk_set(url).await,
+            KeySource::Discovered(discovery) => discovery.jwk_set_of(&self.issuer).await,
+        };
+        let mut fetching = self.fetching();
+        match outcome {
+            Ok(keys) => {
+                for skipped in keys.skipped() {
+                    tracing::debug!(issuer = %self.issuer, kid = ?skipped.key_id, reason = %skipped.reason, "key not used");
+                }
+                fetching.schedule.succeeded();
+                self.store(keys);
+                self.obtained_at.store(now.unix_secs(), Ordering::Release);
+            }
+            Err(error) => {
+                fetching.schedule.failed();
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(issuer = %self.issuer, %error, cause, "the issuer's keys could not be fetched");
+            }
+        }
+    }
+
+    /// Callers hold the lock, so that versions are given in order.
+    fn store(&self, keys: JwkSet) {
+        let current = self.current.load();
+        let version = match current.as_ref() {
+            // The same keys: whatever was verified with them stays verified.
+            Some(current) if current.keys.keys() == keys.keys() => return,
+            Some(current) => current.version + 1,
+            None => 1,
+        };
+        self.current.store(Some(Arc::new(KeySet { keys, version })));
+    }
+
+    fn fetching(&self) -> MutexGuard<'_, Fetching> {
+        self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

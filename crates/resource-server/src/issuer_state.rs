@@ -1,0 +1,168 @@
+//! One configured issuer at work: its settings, what is known of it, and what it revoked.
+
+use std::sync::Arc;
+
+use keybound_protocol::access_token::{AccessTokenError, IssuerPolicy, UnverifiedAccessToken};
+use keybound_protocol::jwk_set::JwkSet;
+use keybound_protocol::jws::JwsError;
+use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::time::Timestamp;
+
+use crate::cached_token::{CachedToken, Vouched};
+use crate::deny_list::{DenialKeys, DeniedSubject, DenyList};
+use crate::introspector::Introspector;
+use crate::issuer_keys::{Fetch, IssuerKeys, KeySet};
+use crate::refusal::AccessTokenRefusal;
+use crate::settings::{IssuerSettings, Validation};
+
+/// An issuer and everything that changes about it.
+#[derive(Debug)]
+pub(crate) struct IssuerState {
+    pub(crate) settings: IssuerSettings,
+    pub(crate) authority: Authority,
+    pub(crate) deny_list: DenyList,
+}
+
+/// Who vouches for the issuer's tokens.
+#[derive(Debug)]
+pub(crate) enum Authority {
+    Keys(Arc<IssuerKeys>),
+    Introspector(Arc<Introspector>),
+}
+
+/// What became of a token that was judged with the issuer's keys.
+pub(crate) enum LocalVerdict {
+    Done(Result<CachedToken, AccessTokenRefusal>),
+    /// It cannot be decided with the keys that are here; these are on their way.
+    AwaitKeys(Fetch),
+}
+
+impl IssuerState {
+    pub(crate) fn new(position: usize, settings: IssuerSettings) -> IssuerState {
+        let authority = match &settings.validation {
+            Validation::Local(source) => {
+                Authority::Keys(Arc::new(IssuerKeys::new(settings.issuer.clone(), source.clone())))
+            }
+            Validation::Introspection(client) => Authority::Introspector(Arc::new(Introspector::new(
+                position,
+                settings.issuer.clone(),
+                Arc::clone(client),
+            ))),
+        };
+        IssuerState {
+            settings,
+            authority,
+            deny_list: DenyList::default(),
+        }
+    }
+
+    /// Whether what `token` rests on still holds.
+    pub(crate) fn still_vouches_for(&self, token: &CachedToken, now: Timestamp) -> bool {
+        match (token.vouched, &self.authority) {
+            (Vouched::BySignature { key_set_version }, Authority::Keys(keys)) => {
+                keys.version(now) == Some(key_set_version)
+            }
+            (Vouched::ByIntrospection { until }, Authority::Introspector(_)) => now < until,
+            _ => false,
+        }
+    }
+
+    /// Judges a JWT with this issuer's keys, for a route of `audience`.
+    ///
+    /// Fetches keys only if there are none or none that the token names, and only as often as the schedule permits: with
+    /// `may_wait` false the answer is given with what is there.
+    pub(crate) fn verify(
+        &self,
+        position: usize,
+        keys: &Arc<IssuerKeys>,
+        token: &UnverifiedAccessToken<'_>,
+        audience: &ResourceUri,
+        now: Timestamp,
+        may_wait: bool,
+    ) -> LocalVerdict {
+        let Some(key_set) = keys.current(now) else {
+            return match may_wait.then(|| keys.fetch(now)).flatten() {
+                Some(fetch) => LocalVerdict::AwaitKeys(fetch),
+                None => LocalVerdict::Done(Err(AccessTokenRefusal::IssuerUnavailable {
+                    issuer: self.settings.issuer.to_string(),
+                    retry_after: keys.retry_after(now),
+                    source: None,
+                })),
+            };
+        };
+        let mut audiences = Vec::with_capacity(1 + self.settings.audiences.len());
+        audiences.push(audience.as_str().to_owned());
+        audiences.extend(self.settings.audiences.iter().cloned());
+        let policy = IssuerPolicy {
+            issuer: self.settings.issuer.as_str().to_owned(),
+            algorithms: self.settings.algorithms.clone(),
+            token_types: self.settings.token_types.clone(),
+            audience: audiences,
+        };
+        match token.verify(&policy, &key_set.keys, now) {
+            Ok(verified) => {
+                let key_id = signing_key_id(token, &policy, &key_set, now);
+                let claims = Arc::new(verified.claims().clone());
+                LocalVerdict::Done(Ok(CachedToken::signed(claims, position, key_id, key_set.version)))
+            }
+            Err(AccessTokenError::Signature(JwsError::UnknownKey { key_id })) => {
+                match may_wait.then(|| keys.fetch(now)).flatten() {
+                    Some(fetch) => LocalVerdict::AwaitKeys(fetch),
+                    None => LocalVerdict::Done(Err(AccessTokenError::from(JwsError::UnknownKey { key_id }).into())),
+                }
+            }
+            Err(error) => LocalVerdict::Done(Err(error.into())),
+        }
+    }
+
+    /// The entry of the deny-list that the token falls under, if any. Looked up once per token and version of the list.
+    pub(crate) fn denied(&self, token: &CachedToken) -> Option<DeniedSubject> {
+        // Read before the entries: a change in between makes the next request look again.
+        let version = self.deny_list.version();
+        if token.is_clear_at(version) {
+            return None;
+        }
+        let claims = &token.claims;
+        let denied = self.deny_list.find(DenialKeys {
+            token_id: claims.token_id.as_deref(),
+            client_id: claims.client_id.as_deref(),
+            certificate: claims
+                .confirmation
+                .as_ref()
+                .map(|confirmation| confirmation.thumbprint()),
+            key_id: token.key_id.as_deref(),
+            issued_at: claims.issued_at,
+        });
+        if denied.is_none() {
+            token.clear_at(version);
+        }
+        denied
+    }
+
+    /// Whether `presented`, an `aud` value, is one of ours.
+    pub(crate) fn is_audience(&self, presented: &str, audience: &ResourceUri) -> bool {
+        presented == audience.as_str() || self.settings.audiences.iter().any(|own| own == presented)
+    }
+}
+
+/// The `kid` of the key that signed a verified token, by which the key can be denied.
+fn signing_key_id(
+    token: &UnverifiedAccessToken<'_>,
+    policy: &IssuerPolicy,
+    key_set: &KeySet,
+    now: Timestamp,
+) -> Option<String> {
+    if let Some(named) = token
+        .unverified_key_id()
+        .filter(|named| key_set.keys.contains_key_id(named))
+    {
+        // Only keys of this name were tried, so it is the signer's.
+        return Some(named.to_owned());
+    }
+    // A token that names no key, or an unknown one: it must not escape the denial of its key by not naming it. Rare, and
+    // done once per token.
+    let signed_by = |key: &&keybound_protocol::jwk::Jwk| {
+        JwkSet::new(vec![(*key).clone()]).is_ok_and(|alone| token.verify(policy, &alone, now).is_ok())
+    };
+    key_set.keys.keys().iter().find(signed_by)?.key_id().map(str::to_owned)
+}

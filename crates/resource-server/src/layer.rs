@@ -1,0 +1,124 @@
+//! The check as a tower layer, for services written with axum, hyper or anything else that speaks tower.
+//!
+//! A thin shell around [`ResourceServer::check`]. Whoever terminates TLS puts the [`PresentedCertificate`] of the connection into
+//! the request's extensions; a request without one counts as from a listener that asks for no certificate, and no bound token
+//! passes. Nothing is ever read from a header in its place.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, Response};
+use keybound_client::Clock;
+use keybound_protocol::peer_certificate::PresentedCertificate;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::accepted_token::AcceptedAccessToken;
+use crate::refusal::Refused;
+use crate::resource_server::ResourceServer;
+use crate::route_policy::RoutePolicy;
+
+/// Lets only requests with an acceptable access token reach a service.
+///
+/// An accepted token is in the extensions of the request as [`AcceptedAccessToken`]; the reason of a refusal in the extensions of
+/// the response, as `Arc<Refused>`.
+#[derive(Clone, Debug)]
+pub struct AccessTokenLayer {
+    resource_server: ResourceServer,
+    policy: RoutePolicy,
+    clock: Clock,
+}
+
+impl AccessTokenLayer {
+    /// A layer for one route.
+    pub fn new(resource_server: ResourceServer, policy: RoutePolicy, clock: Clock) -> AccessTokenLayer {
+        AccessTokenLayer {
+            resource_server,
+            policy,
+            clock,
+        }
+    }
+}
+
+impl<S> Layer<S> for AccessTokenLayer {
+    type Service = AccessTokenService<S>;
+
+    fn layer(&self, inner: S) -> AccessTokenService<S> {
+        AccessTokenService {
+            layer: self.clone(),
+            inner,
+        }
+    }
+}
+
+/// A service that only requests with an acceptable access token reach.
+#[derive(Clone, Debug)]
+pub struct AccessTokenService<S> {
+    layer: AccessTokenLayer,
+    inner: S,
+}
+
+impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for AccessTokenService<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    RequestBody: Send + 'static,
+    ResponseBody: From<String>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let presented = parts
+            .extensions
+            .get::<PresentedCertificate>()
+            .unwrap_or(&PresentedCertificate::NotRequested);
+        let now = self.layer.clock.now();
+        let check = self
+            .layer
+            .resource_server
+            .check(&parts, presented, &self.layer.policy, now);
+        // The service that was polled ready is the one to call; its clone takes its place.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move {
+            match check.finish().await {
+                Ok(accepted) => {
+                    parts.extensions.insert::<AcceptedAccessToken>(accepted);
+                    inner.call(Request::from_parts(parts, body)).await
+                }
+                Err(refused) => Ok(response_to(refused)),
+            }
+        })
+    }
+}
+
+/// The answer to a refused request (RFC 6750 §3), with the reason in its extensions.
+pub fn response_to<Body: From<String>>(refused: Box<Refused>) -> Response<Body> {
+    let body = refused.body();
+    let has_body = !body.is_empty();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = refused.status();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if has_body {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some(challenge) = refused.challenge() {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(retry_after) = refused.retry_after() {
+        headers.insert(RETRY_AFTER, retry_after);
+    }
+    tracing::info!(status = %refused.status(), reason = refused.reason() as &dyn std::error::Error, "refused");
+    response.extensions_mut().insert::<Arc<Refused>>(Arc::from(refused));
+    response
+}

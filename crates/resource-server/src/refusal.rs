@@ -1,0 +1,199 @@
+//! Why a request to a protected resource was refused, and what is answered.
+//!
+//! One variant for every distinguishable offence; the wire knows three codes (RFC 6750 §3.1). The list that `explain` shows is
+//! derived from the reason afterwards, so that accepting a request costs nothing for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use keybound_client::ClientError;
+use keybound_protocol::access_token::{AccessTokenClaims, AccessTokenError};
+use keybound_protocol::bearer::BearerError;
+use keybound_protocol::challenge::BearerChallenge;
+use keybound_protocol::confirmation::BindingError;
+use keybound_protocol::error_code::ErrorCode;
+use keybound_protocol::scope::Scope;
+
+use crate::deny_list::DeniedSubject;
+use crate::route_policy::RoutePolicy;
+
+mod explanation;
+
+/// Why an access token was not accepted for a request. For operators; never sent.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessTokenRefusal {
+    /// There is no token, or it is not clear what it is.
+    #[error(transparent)]
+    Bearer(#[from] BearerError),
+    /// A JWT whose `iss` is none of the configured issuers, or none at all.
+    #[error("the token names issuer {presented:?}, which is not configured")]
+    UnknownIssuer {
+        /// What `iss` says.
+        presented: Option<String>,
+    },
+    /// Its issuer is configured, and this route takes no tokens of it.
+    #[error("the token was issued by {issuer}, whose tokens this route does not take")]
+    IssuerNotAdmitted {
+        /// The issuer.
+        issuer: String,
+    },
+    /// Not a JWT, and none of the issuers of this route is asked by introspection.
+    #[error("the token is not a JWT, and no issuer of this route is asked by introspection")]
+    Opaque(#[source] AccessTokenError),
+    /// Its form, signature, kind or one of its claims is not acceptable.
+    #[error(transparent)]
+    Token(#[from] AccessTokenError),
+    /// The issuer was asked and says that it is no token, or not a good one any more.
+    #[error("the issuer says that the token is not active")]
+    Inactive,
+    /// The issuer was asked, and what it says about the token cannot be used.
+    #[error("what {issuer} answers about the token cannot be used")]
+    Introspection {
+        /// The issuer.
+        issuer: String,
+        /// What is wrong with the answer.
+        #[source]
+        source: Arc<ClientError>,
+    },
+    /// It is on the deny-list.
+    #[error("the token is denied: {}", denied_text(subject))]
+    Denied {
+        /// The entry.
+        subject: DeniedSubject,
+    },
+    /// It has no `cnf`, and this route takes only bound tokens.
+    #[error("the token is not bound to a certificate, and this route takes only bound tokens")]
+    Unbound,
+    /// It is bound to a certificate that this request did not come with (RFC 8705 §3).
+    #[error(transparent)]
+    Binding(#[from] BindingError),
+    /// Its scope does not permit this request.
+    #[error("the token has scope {presented:?}, and {required:?} is required")]
+    InsufficientScope {
+        /// Its scope.
+        presented: Scope,
+        /// What the route demands.
+        required: Scope,
+    },
+    /// The issuer's keys were never obtained or are too old, or the issuer does not answer.
+    #[error("{issuer} does not answer, and nothing is known about the token without it")]
+    IssuerUnavailable {
+        /// The issuer.
+        issuer: String,
+        /// When to try again.
+        retry_after: Duration,
+        /// Why, if this request was the one that asked.
+        #[source]
+        source: Option<Arc<ClientError>>,
+    },
+}
+
+impl AccessTokenRefusal {
+    /// The code that is sent; `None` for a request without authentication information, which is told only the scheme
+    /// (RFC 6750 §3.1).
+    ///
+    /// Every failure of the binding is `invalid_token` (RFC 8705 §3), never `insufficient_scope`.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            AccessTokenRefusal::Bearer(error) => error.code(),
+            AccessTokenRefusal::Token(error) | AccessTokenRefusal::Opaque(error) => Some(error.code()),
+            AccessTokenRefusal::UnknownIssuer { .. }
+            | AccessTokenRefusal::IssuerNotAdmitted { .. }
+            | AccessTokenRefusal::Inactive
+            | AccessTokenRefusal::Introspection { .. }
+            | AccessTokenRefusal::Denied { .. }
+            | AccessTokenRefusal::Unbound
+            | AccessTokenRefusal::Binding(_) => Some(ErrorCode::InvalidToken),
+            AccessTokenRefusal::InsufficientScope { .. } => Some(ErrorCode::InsufficientScope),
+            AccessTokenRefusal::IssuerUnavailable { .. } => Some(ErrorCode::TemporarilyUnavailable),
+        }
+    }
+
+    /// The status that is sent.
+    pub fn status(&self) -> StatusCode {
+        self.code().map_or(StatusCode::UNAUTHORIZED, ErrorCode::resource_status)
+    }
+}
+
+/// A refused request: the reason, with what else is known about the token and the route.
+#[derive(Debug)]
+pub struct Refused {
+    reason: AccessTokenRefusal,
+    policy: RoutePolicy,
+    claims: Option<Arc<AccessTokenClaims>>,
+}
+
+impl Refused {
+    pub(crate) fn new(
+        reason: impl Into<AccessTokenRefusal>,
+        policy: &RoutePolicy,
+        claims: Option<Arc<AccessTokenClaims>>,
+    ) -> Box<Refused> {
+        Box::new(Refused {
+            reason: reason.into(),
+            policy: policy.clone(),
+            claims,
+        })
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &AccessTokenRefusal {
+        &self.reason
+    }
+
+    /// What the issuer vouches for, if it got that far.
+    pub fn claims(&self) -> Option<&Arc<AccessTokenClaims>> {
+        self.claims.as_ref()
+    }
+
+    /// The code that is sent, if any.
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.reason.code()
+    }
+
+    /// The status that is sent.
+    pub fn status(&self) -> StatusCode {
+        self.reason.status()
+    }
+
+    /// The value of `WWW-Authenticate` (RFC 6750 §3): absent only where the fault is ours and another token would not help.
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        let bare = BearerChallenge::bare(self.policy.audience().as_str());
+        let challenge = match self.code() {
+            None => bare,
+            Some(ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError) => return None,
+            Some(code @ ErrorCode::InsufficientScope) => bare.with_error(code).with_scope(self.policy.scopes().clone()),
+            Some(code) => bare.with_error(code),
+        };
+        // Realm, codes, descriptions and scopes have no character that a header may not have.
+        HeaderValue::try_from(challenge.to_string()).ok()
+    }
+
+    /// The value of `Retry-After`, where trying again later may help.
+    pub fn retry_after(&self) -> Option<HeaderValue> {
+        match &self.reason {
+            AccessTokenRefusal::IssuerUnavailable { retry_after, .. } => {
+                Some(HeaderValue::from(retry_after.as_secs().max(1)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The JSON body: the code and its one sentence. Empty where no code is sent.
+    pub fn body(&self) -> String {
+        self.code().map_or_else(String::new, |code| {
+            // Neither text has a character that JSON escapes.
+            format!(r#"{{"error":"{code}","error_description":"{}"}}"#, code.description())
+        })
+    }
+}
+
+fn denied_text(subject: &DeniedSubject) -> String {
+    match subject {
+        DeniedSubject::Token(id) => format!("the token {id} was revoked"),
+        DeniedSubject::Client(client_id) => format!("the tokens of client {} were revoked", client_id.as_str()),
+        DeniedSubject::Certificate(thumbprint) => format!("certificate {thumbprint} was revoked"),
+        DeniedSubject::SigningKey(key_id) => format!("the signing key {key_id} was revoked"),
+    }
+}

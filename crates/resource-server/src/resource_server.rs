@@ -1,0 +1,457 @@
+//! The check of one request, from its `Authorization` header to an accepted token.
+//!
+//! In two halves. First: who vouches for this token, and for which claims? That is answered from the cache, by a signature, or by
+//! asking the issuer, and depends on the token alone. Then, at every request anew: is it for this resource, inside its dates, not
+//! revoked, bound to the certificate of *this* request, and does its scope suffice?
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use keybound_protocol::access_token::{AccessTokenError, CLOCK_LEEWAY, UnverifiedAccessToken};
+use keybound_protocol::bearer::BearerToken;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::jwk_set::JwkSet;
+use keybound_protocol::jws::JwsError;
+use keybound_protocol::peer_certificate::PresentedCertificate;
+use keybound_protocol::time::Timestamp;
+
+use crate::accepted_token::AcceptedAccessToken;
+use crate::cached_token::{CACHE_BYTES_MAX, CachedToken, LastToken, TokenCache, TokenHash, hash_of};
+use crate::deny_list::DenyList;
+use crate::introspector::{Introspector, Unusable};
+use crate::issuer_keys::Fetch;
+use crate::issuer_state::{Authority, IssuerState, LocalVerdict};
+use crate::refusal::{AccessTokenRefusal, Refused};
+use crate::route_policy::{Binding, RoutePolicy};
+use crate::settings::{IssuerSettings, SettingsError, require_consistent};
+
+/// The verdict about one request.
+pub type Verdict = Result<AcceptedAccessToken, Box<Refused>>;
+
+/// Checks access tokens, of any number of issuers. Cloning is cheap and shares everything.
+#[derive(Clone, Debug)]
+pub struct ResourceServer {
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    issuers: Vec<IssuerState>,
+    tokens: TokenCache,
+}
+
+/// A check that is done, or that waits for an issuer.
+#[derive(Debug)]
+pub enum Check {
+    /// The verdict. Always, if the token is known or can be judged with the keys that are here.
+    Done(Verdict),
+    /// The issuer has to be asked first: for its keys, or about the token.
+    Pending(PendingCheck),
+}
+
+impl Check {
+    /// The verdict, waited for if it must be.
+    pub async fn finish(self) -> Verdict {
+        match self {
+            Check::Done(verdict) => verdict,
+            Check::Pending(pending) => pending.await,
+        }
+    }
+}
+
+/// A check that waits for an issuer. It owns what it needs; dropping it gives the request up.
+#[must_use = "nothing is decided before it is awaited"]
+pub struct PendingCheck(Pin<Box<dyn Future<Output = Verdict> + Send>>);
+
+impl Future for PendingCheck {
+    type Output = Verdict;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Verdict> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl std::fmt::Debug for PendingCheck {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("PendingCheck")
+    }
+}
+
+impl ResourceServer {
+    /// Makes a resource server that takes tokens of these issuers.
+    ///
+    /// # Errors
+    /// [`SettingsError`]; nothing is fetched yet, so an issuer that is down is none.
+    pub fn new(issuers: Vec<IssuerSettings>) -> Result<ResourceServer, SettingsError> {
+        require_consistent(&issuers)?;
+        let issuers = issuers
+            .into_iter()
+            .enumerate()
+            .map(|(position, settings)| IssuerState::new(position, settings))
+            .collect();
+        Ok(ResourceServer {
+            state: Arc::new(State {
+                issuers,
+                tokens: TokenCache::new(CACHE_BYTES_MAX),
+            }),
+        })
+    }
+
+    /// Decides whether a request may pass (RFC 6750, RFC 8705 §3, RFC 9068 §4).
+    ///
+    /// The token is taken from the `Authorization` header and from nowhere else. `presented` is the certificate of the *caller*, as
+    /// the TLS layer or a configured proxy proved it: not a header, and not our own certificate. The certificate itself is not
+    /// judged (RFC 8705 §6.2): its issuer, names and validity are the authorization server's business.
+    ///
+    /// To be called within a tokio runtime.
+    pub fn check(
+        &self,
+        parts: &Parts,
+        presented: &PresentedCertificate,
+        policy: &RoutePolicy,
+        now: Timestamp,
+    ) -> Check {
+        self.check_headers(&parts.headers, presented, policy, now, None)
+    }
+
+    /// The same for a caller that keeps what came over each connection, which spares a known token its hash.
+    pub fn check_remembering(
+        &self,
+        parts: &Parts,
+        presented: &PresentedCertificate,
+        policy: &RoutePolicy,
+        now: Timestamp,
+        last: &LastToken,
+    ) -> Check {
+        self.check_headers(&parts.headers, presented, policy, now, Some(last))
+    }
+
+    /// Decides about a token that is already known to this connection or process, or whose keys are here; else returns what
+    /// to wait for.
+    fn check_headers(
+        &self,
+        headers: &HeaderMap,
+        presented: &PresentedCertificate,
+        policy: &RoutePolicy,
+        now: Timestamp,
+        last: Option<&LastToken>,
+    ) -> Check {
+        let values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        let token = match BearerToken::from_authorization(values) {
+            Ok(token) => token.as_str(),
+            Err(error) => return Check::Done(Err(Refused::new(error, policy, None))),
+        };
+        if let Some(known) = last.and_then(|last| last.find(token))
+            && self.state.is_vouched_for(&known, now)
+        {
+            return Check::Done(self.state.decide(&known, presented, policy, now));
+        }
+        let hash = hash_of(token);
+        if let Some(known) = self.state.tokens.find(&hash)
+            && self.state.is_vouched_for(&known, now)
+        {
+            if let Some(last) = last {
+                last.remember(token, &known);
+            }
+            return Check::Done(self.state.decide(&known, presented, policy, now));
+        }
+        match self.state.vouch(token, policy, now, true) {
+            Vouching::Done(Ok(vouched)) => {
+                let vouched = self.state.keep(hash, vouched);
+                if let Some(last) = last {
+                    last.remember(token, &vouched);
+                }
+                Check::Done(self.state.decide(&vouched, presented, policy, now))
+            }
+            Vouching::Done(Err(reason)) => Check::Done(Err(Refused::new(reason, policy, None))),
+            Vouching::AwaitKeys(fetch) => {
+                let check = self.pending(token, hash, presented, policy, now);
+                Check::Pending(PendingCheck(Box::pin(check.with_keys(fetch))))
+            }
+            Vouching::Introspect(introspectors) => {
+                let check = self.pending(token, hash, presented, policy, now);
+                Check::Pending(PendingCheck(Box::pin(check.by_introspection(introspectors))))
+            }
+        }
+    }
+
+    fn pending(
+        &self,
+        token: &str,
+        hash: TokenHash,
+        presented: &PresentedCertificate,
+        policy: &RoutePolicy,
+        now: Timestamp,
+    ) -> Pending {
+        Pending {
+            state: Arc::clone(&self.state),
+            token: token.to_owned(),
+            hash,
+            presented: presented.clone(),
+            policy: policy.clone(),
+            now,
+        }
+    }
+
+    /// What `issuer` revoked, as far as it is known here: whoever follows its revocations writes it there.
+    pub fn deny_list(&self, issuer: &Issuer) -> Option<&DenyList> {
+        self.state.issuer(issuer).map(|issuer| &issuer.deny_list)
+    }
+
+    /// Puts other keys in place for an issuer whose keys are [given](crate::KeySource::Static). Tokens signed with a key that is
+    /// gone are refused from the next request on. `false` if there is no such issuer.
+    pub fn replace_keys(&self, issuer: &Issuer, keys: JwkSet) -> bool {
+        match self.state.issuer(issuer).map(|issuer| &issuer.authority) {
+            Some(Authority::Keys(issuer_keys)) => {
+                issuer_keys.replace(keys);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Fetches the keys of every issuer that are not here, so that the first request need not wait. What fails is fetched
+    /// again when a request needs it.
+    pub async fn prepare(&self, now: Timestamp) {
+        for issuer in &self.state.issuers {
+            let Authority::Keys(keys) = &issuer.authority else {
+                continue;
+            };
+            if keys.current(now).is_none()
+                && let Some(fetch) = keys.fetch(now)
+            {
+                fetch.finished().await;
+            }
+        }
+    }
+
+    /// The issuers without whose keys their tokens are refused now. Empty: ready for all.
+    pub fn issuers_without_keys(&self, now: Timestamp) -> impl Iterator<Item = &Issuer> {
+        self.state
+            .issuers
+            .iter()
+            .filter_map(move |issuer| match &issuer.authority {
+                Authority::Keys(keys) if keys.version(now).is_none() => Some(&issuer.settings.issuer),
+                _ => None,
+            })
+    }
+
+    /// Forgets every token, so that each is verified or asked about again.
+    pub fn forget_tokens(&self) {
+        self.state.tokens.clear();
+        for issuer in &self.state.issuers {
+            if let Authority::Introspector(introspector) = &issuer.authority {
+                introspector.forget();
+            }
+        }
+    }
+}
+
+/// Who vouches for a token.
+enum Vouching {
+    Done(Result<CachedToken, AccessTokenRefusal>),
+    AwaitKeys(Fetch),
+    Introspect(Vec<Arc<Introspector>>),
+}
+
+impl State {
+    fn issuer(&self, issuer: &Issuer) -> Option<&IssuerState> {
+        self.issuers.iter().find(|own| own.settings.issuer == *issuer)
+    }
+
+    fn is_vouched_for(&self, token: &CachedToken, now: Timestamp) -> bool {
+        self.issuers
+            .get(token.issuer)
+            .is_some_and(|issuer| issuer.still_vouches_for(token, now))
+    }
+
+    fn keep(&self, hash: TokenHash, token: CachedToken) -> Arc<CachedToken> {
+        let token = Arc::new(token);
+        self.tokens.insert(hash, Arc::clone(&token));
+        token
+    }
+
+    /// Finds out who vouches for a token that is not known.
+    ///
+    /// A JWT goes to the issuer that it names and to no other, whatever its key might verify. What is no JWT is shown to the
+    /// introspected issuers of the route.
+    fn vouch(&self, text: &str, policy: &RoutePolicy, now: Timestamp, may_wait: bool) -> Vouching {
+        let token = match UnverifiedAccessToken::parse(text) {
+            Ok(token) => token,
+            Err(error) => return self.vouch_for_opaque(policy, error),
+        };
+        let Some(presented) = token.unverified_issuer() else {
+            return self.vouch_for_opaque(policy, AccessTokenError::ClaimMissing("iss"));
+        };
+        let named = self
+            .issuers
+            .iter()
+            .enumerate()
+            .find(|(_, own)| own.settings.issuer.as_str() == presented);
+        let Some((position, issuer)) = named else {
+            return Vouching::Done(Err(AccessTokenRefusal::UnknownIssuer {
+                presented: Some(presented.to_owned()),
+            }));
+        };
+        if !policy.admits_issuer(&issuer.settings.issuer) {
+            return Vouching::Done(Err(AccessTokenRefusal::IssuerNotAdmitted {
+                issuer: presented.to_owned(),
+            }));
+        }
+        match &issuer.authority {
+            Authority::Introspector(introspector) => Vouching::Introspect(vec![Arc::clone(introspector)]),
+            Authority::Keys(keys) => match issuer.verify(position, keys, &token, policy.audience(), now, may_wait) {
+                LocalVerdict::Done(verdict) => Vouching::Done(verdict),
+                LocalVerdict::AwaitKeys(fetch) => Vouching::AwaitKeys(fetch),
+            },
+        }
+    }
+
+    fn vouch_for_opaque(&self, policy: &RoutePolicy, error: AccessTokenError) -> Vouching {
+        let introspectors: Vec<Arc<Introspector>> = self
+            .issuers
+            .iter()
+            .filter(|issuer| policy.admits_issuer(&issuer.settings.issuer))
+            .filter_map(|issuer| match &issuer.authority {
+                Authority::Introspector(introspector) => Some(Arc::clone(introspector)),
+                Authority::Keys(_) => None,
+            })
+            .collect();
+        if !introspectors.is_empty() {
+            return Vouching::Introspect(introspectors);
+        }
+        Vouching::Done(Err(match error {
+            AccessTokenError::Signature(JwsError::PartCount(_)) => AccessTokenRefusal::Opaque(error),
+            AccessTokenError::ClaimMissing("iss") => AccessTokenRefusal::UnknownIssuer { presented: None },
+            error => AccessTokenRefusal::Token(error),
+        }))
+    }
+
+    /// Decides about one request with a token that its issuer vouches for. Everything here is asked at every request: nothing of
+    /// it is remembered.
+    fn decide(
+        &self,
+        token: &Arc<CachedToken>,
+        presented: &PresentedCertificate,
+        policy: &RoutePolicy,
+        now: Timestamp,
+    ) -> Verdict {
+        let claims = &token.claims;
+        self.require_usable(token, policy, now)
+            .and_then(|()| match (policy.binding(), &claims.confirmation) {
+                (Binding::None, _) | (Binding::Optional, None) => Ok(AcceptedAccessToken::bearer(Arc::clone(claims))),
+                (Binding::Required, None) => Err(AccessTokenRefusal::Unbound),
+                (Binding::Required | Binding::Optional, Some(confirmation)) => Ok(AcceptedAccessToken::bound(
+                    Arc::clone(claims),
+                    confirmation.verify(presented)?,
+                )),
+            })
+            .and_then(|accepted| {
+                // Last, because it is the one refusal that tells the caller something about the route.
+                if policy.scopes().is_subset_of(&claims.scope) {
+                    return Ok(accepted);
+                }
+                let (presented, required) = (claims.scope.clone(), policy.scopes().clone());
+                Err(AccessTokenRefusal::InsufficientScope { presented, required })
+            })
+            .map_err(|reason| Refused::new(reason, policy, Some(Arc::clone(claims))))
+    }
+
+    /// Whether the token may be used on this route now, by whoever it belongs to.
+    fn require_usable(
+        &self,
+        token: &CachedToken,
+        policy: &RoutePolicy,
+        now: Timestamp,
+    ) -> Result<(), AccessTokenRefusal> {
+        let claims = &token.claims;
+        // The position comes from this very list.
+        let Some(issuer) = self
+            .issuers
+            .get(token.issuer)
+            .filter(|own| policy.admits_issuer(&own.settings.issuer))
+        else {
+            return Err(AccessTokenRefusal::IssuerNotAdmitted {
+                issuer: claims.issuer.clone(),
+            });
+        };
+        if claims.audience.is_empty() {
+            return Err(AccessTokenError::ClaimMissing("aud").into());
+        }
+        if !claims
+            .audience
+            .iter()
+            .any(|presented| issuer.is_audience(presented, policy.audience()))
+        {
+            let own = std::iter::once(policy.audience().as_str().to_owned());
+            let expected = own.chain(issuer.settings.audiences.iter().cloned()).collect();
+            return Err(AccessTokenError::Audience {
+                presented: claims.audience.clone(),
+                expected,
+            }
+            .into());
+        }
+        if claims.expires_at.plus(CLOCK_LEEWAY) <= now {
+            return Err(AccessTokenError::Expired {
+                expired_at: claims.expires_at,
+                now,
+            }
+            .into());
+        }
+        match issuer.denied(token) {
+            Some(subject) => Err(AccessTokenRefusal::Denied { subject }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A request whose token waits for its issuer.
+struct Pending {
+    state: Arc<State>,
+    token: String,
+    hash: TokenHash,
+    presented: PresentedCertificate,
+    policy: RoutePolicy,
+    now: Timestamp,
+}
+
+impl Pending {
+    async fn with_keys(self, fetch: Fetch) -> Verdict {
+        fetch.finished().await;
+        match self.state.vouch(&self.token, &self.policy, self.now, false) {
+            Vouching::Done(Ok(vouched)) => self.decide(self.state.keep(self.hash, vouched)),
+            Vouching::Done(Err(reason)) => self.refuse(reason),
+            // A token does not change its form, and waiting was not permitted.
+            Vouching::AwaitKeys(_) | Vouching::Introspect(_) => self.refuse(AccessTokenRefusal::Inactive),
+        }
+    }
+
+    /// The first issuer that calls the token active decides.
+    async fn by_introspection(self, introspectors: Vec<Arc<Introspector>>) -> Verdict {
+        let mut refusal = AccessTokenRefusal::Inactive;
+        for introspector in introspectors {
+            match introspector.introspect(self.hash, &self.token, self.now).await {
+                Ok(vouched) => {
+                    self.state.tokens.insert(self.hash, Arc::clone(&vouched));
+                    return self.decide(vouched);
+                }
+                // One that could not be asked, or answered wrongly, might have known it: that is worth more than another's no.
+                Err(Unusable::Inactive) => {}
+                Err(unusable) => refusal = introspector.refusal(unusable),
+            }
+        }
+        self.refuse(refusal)
+    }
+
+    fn decide(&self, vouched: Arc<CachedToken>) -> Verdict {
+        self.state.decide(&vouched, &self.presented, &self.policy, self.now)
+    }
+
+    fn refuse(&self, reason: AccessTokenRefusal) -> Verdict {
+        Err(Refused::new(reason, &self.policy, None))
+    }
+}
