@@ -1,0 +1,230 @@
+//! Which header fields the gateway never passes on as they came.
+//!
+//! Upstreams read headers in their own ways: CGI, WSGI, PHP and others cannot tell `Client_Cert` from `Client-Cert`, and
+//! some merge trailers into headers. So a name is compared with `_` read as `-`, and the same question is asked of
+//! headers, trailers and the names listed in `Trailer`. RFC 9440 §4, RFC 9700 §4.13.
+
+use http::HeaderName;
+
+/// Why a field is not passed on, or that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FieldKind {
+    /// The caller's and the upstream's business.
+    EndToEnd,
+    /// Speaks of this connection only (RFC 9110 §7.6.1), or of the framing, which each leg has of its own.
+    Connection,
+    /// Says who the caller is, or where the request came from: only the gateway may say so.
+    Reserved,
+}
+
+/// Reserved prefixes and whole names, as DESIGN lists them, written with `-`.
+const IDENTITY_PREFIXES: &[&str] = &[
+    "client-cert",
+    "x-ssl-",
+    "ssl-",
+    "x-client-cert",
+    "x-amzn-mtls-",
+    "keybound-",
+];
+const IDENTITY_NAMES: &[&str] = &["x-forwarded-client-cert", "x-arr-clientcert"];
+
+/// The gateway states these itself; what a caller states about its own address, or about another path than the one that
+/// was checked, is no information. `Proxy` becomes `HTTP_PROXY` in CGI.
+const ROUTING_PREFIXES: &[&str] = &["x-forwarded-"];
+const ROUTING_NAMES: &[&str] = &["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url", "proxy"];
+
+const CONNECTION_NAMES: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Fields that no `_` variant may imitate: an upstream that reads `_` as `-` would take it for the real one.
+const NOT_IMITATED: &[&str] = &["content-length", "content-type", "content-encoding", "www-authenticate"];
+
+/// What no trailer may say: framing, routing, authentication, and how to read the content (RFC 9110 §6.5.1).
+const NEVER_TRAILERS: &[&str] = &[
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "max-forwards",
+    "pragma",
+    "range",
+    "set-cookie",
+    "via",
+    "www-authenticate",
+];
+
+/// Sorts `name`, which `http` has already put in lower case.
+pub(crate) fn kind(name: &HeaderName) -> FieldKind {
+    let name = name.as_str();
+    // Nearly every field of nearly every request ends here.
+    if !matches!(
+        name.as_bytes().first(),
+        Some(b'c' | b'f' | b'h' | b'k' | b'p' | b's' | b't' | b'u' | b'w' | b'x')
+    ) {
+        return FieldKind::EndToEnd;
+    }
+    if one_of(name, CONNECTION_NAMES) || name.contains('_') && one_of(name, NOT_IMITATED) {
+        FieldKind::Connection
+    } else if is_identity(name) || one_of(name, ROUTING_NAMES) || begins_with_one(name, ROUTING_PREFIXES) {
+        FieldKind::Reserved
+    } else {
+        FieldKind::EndToEnd
+    }
+}
+
+/// Whether a field names the caller: the part of [`FieldKind::Reserved`] that must not appear in responses either.
+pub(crate) fn is_identity(name: &str) -> bool {
+    one_of(name, IDENTITY_NAMES) || begins_with_one(name, IDENTITY_PREFIXES)
+}
+
+/// Whether a trailer field may be passed on.
+pub(crate) fn may_be_trailer(name: &HeaderName) -> bool {
+    kind(name) == FieldKind::EndToEnd && !one_of(name.as_str(), NEVER_TRAILERS)
+}
+
+fn one_of(name: &str, list: &[&str]) -> bool {
+    list.iter()
+        .any(|listed| listed.len() == name.len() && begins_with(name, listed))
+}
+
+fn begins_with_one(name: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| begins_with(name, prefix))
+}
+
+fn begins_with(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len()
+        && name
+            .bytes()
+            .zip(prefix.bytes())
+            .all(|(presented, listed)| presented.to_ascii_lowercase() == listed || presented == b'_' && listed == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, expected: FieldKind) {
+        let parsed = HeaderName::from_bytes(name.as_bytes());
+        assert_eq!(parsed.map(|name| kind(&name)).ok(), Some(expected), "{name}");
+    }
+
+    #[test]
+    fn every_spelling_of_an_identity_field_is_reserved() {
+        for name in [
+            "Client-Cert",
+            "client_cert",
+            "CLIENT-CERT-CHAIN",
+            "Client-Certificate",
+            "client_Cert-chain",
+            "X-Forwarded-Client-Cert",
+            "X_Forwarded_Client_Cert",
+            "x-forwarded_client-cert",
+            "X-SSL-Client-Cert",
+            "x_ssl_client_dn",
+            "SSL-Client-Cert",
+            "ssl_client_verify",
+            "X-Client-Cert",
+            "X-Client-Certificate",
+            "x_client_cert_chain",
+            "X-Amzn-Mtls-Clientcert",
+            "x_amzn_mtls_clientcert_leaf",
+            "X-ARR-ClientCert",
+            "x_arr_clientcert",
+            "Keybound-Client-Id",
+            "keybound_subject",
+            "Keybound-Anything",
+        ] {
+            check(name, FieldKind::Reserved);
+            assert!(is_identity(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_gateway_states_itself_is_reserved() {
+        for name in [
+            "Forwarded",
+            "X-Forwarded-For",
+            "x_forwarded_host",
+            "X-Real-IP",
+            "X-Original-URL",
+            "Proxy",
+        ] {
+            check(name, FieldKind::Reserved);
+        }
+    }
+
+    #[test]
+    fn connection_fields_and_their_imitations_stay_on_their_leg() {
+        for name in [
+            "Connection",
+            "Keep-Alive",
+            "TE",
+            "Trailer",
+            "Transfer-Encoding",
+            "transfer_encoding",
+            "Upgrade",
+            "Proxy-Authorization",
+            "proxy_connection",
+            "content_length",
+            "HTTP2-Settings",
+        ] {
+            check(name, FieldKind::Connection);
+        }
+    }
+
+    #[test]
+    fn neighbours_are_passed_on() {
+        for name in [
+            "Accept",
+            "Content-Length",
+            "Content-Type",
+            "Cookie",
+            "Client",
+            "X-Client",
+            "X-Client-Id",
+            "X-SSL",
+            "SSL",
+            "X-Amzn-Trace-Id",
+            "X-ARR-ClientCertificate",
+            "Keybound",
+            "X-Request-Id",
+            "TE-Mode",
+            "My-Client-Cert",
+        ] {
+            check(name, FieldKind::EndToEnd);
+        }
+    }
+
+    #[test]
+    fn trailers_never_speak_of_identity_or_framing() {
+        for (name, may) in [
+            ("x-checksum", true),
+            ("server-timing", true),
+            ("client-cert", false),
+            ("keybound_subject", false),
+            ("content-length", false),
+            ("transfer-encoding", false),
+            ("authorization", false),
+            ("host", false),
+            ("cookie", false),
+            ("forwarded", false),
+        ] {
+            assert_eq!(may_be_trailer(&HeaderName::from_static(name)), may, "{name}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! An accepted request on its way to the upstream, and the answer on its way back.
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, EXPECT, UPGRADE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::time::Timestamp;
+use keybound_resource_server::{AcceptedAccessToken, ResourceServer};
+use keybound_tls::{BodyError, Connection, RequestBody, ResponseBody};
+
+use crate::gateway::Shared;
+use crate::identity_fields::CallerFields;
+use crate::refused::Refused;
+use crate::request_body::{ForwardedRequestBody, UpstreamBody};
+use crate::request_head::{self, Content, RequestHead};
+use crate::response_body::{self, Forwarding};
+use crate::route::{Route, Target};
+use crate::running::Watch;
+use crate::settings::{ClientCert, LongRunning};
+use crate::tunnel::Tunnel;
+use crate::upstream::{Answer, Exchange, Upstream, UpstreamError};
+use crate::{demo, response_head, trailers};
+
+/// A request whose token was accepted.
+pub(crate) struct Forward<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) resource_server: &'a ResourceServer,
+    pub(crate) connection: &'a Arc<Connection>,
+    pub(crate) parts: &'a Parts,
+    pub(crate) now: Timestamp,
+    pub(crate) route: &'a Route,
+    pub(crate) token: &'a AcceptedAccessToken,
+    /// The canonical path with the query.
+    pub(crate) target: PathAndQuery,
+    pub(crate) host: HeaderValue,
+}
+
+impl Forward<'_> {
+    /// The answer for the caller, its body still streaming.
+    pub(crate) async fn run(
+        self,
+        body: RequestBody,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        match &self.route.target {
+            Target::Demo => {
+                let (content, _) = self.content(&body);
+                Ok(demo::answer(
+                    self.parts.method.as_str(),
+                    self.target.path(),
+                    &self.head(content, None).headers(),
+                ))
+            }
+            Target::Upstream(upstream) => self.exchange(upstream, body, upgrade).await,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        upstream: &Arc<Upstream>,
+        body: RequestBody,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        let (content, announced) = self.content(&body);
+        let forwarded = match &content {
+            Content::Nothing => None,
+            Content::Body { expects_continue, .. } => {
+                let patience = expects_continue.then_some(upstream.limits().continue_timeout);
+                Some(ForwardedRequestBody::new(body, announced, patience))
+            }
+        };
+        // A switch of protocols is only asked for where there is a connection of our own to switch.
+        let protocol = upgrade
+            .as_ref()
+            .filter(|_| forwarded.is_none())
+            .and_then(|_| request_head::requested_protocol(self.parts));
+        let head = self.head(content, protocol);
+        let exchange = Exchange {
+            upstream,
+            head: &|| make_request(&head, forwarded.as_ref()),
+            body: forwarded.as_ref(),
+            idempotent: is_idempotent(&self.parts.method),
+        };
+        match exchange.run().await {
+            Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                match (upgrade, &head.upgrade) {
+                    (Some(caller), Some(protocol)) => self.switch(upstream, answer, caller, protocol),
+                    _ => Err(unexpected_upgrade(upstream)),
+                }
+            }
+            Ok(answer) => Ok(self.respond(answer, forwarded)),
+            Err(error) => match forwarded.and_then(|body| body.take_broken()) {
+                // Not the upstream's fault: the caller's own body broke off.
+                Some(BodyError::Refused(refusal)) => Err(Refused::Layer(refusal)),
+                Some(BodyError::Broken(_)) => Err(Refused::CallerGone),
+                None => Err(error.into()),
+            },
+        }
+    }
+
+    fn head(&self, content: Content, upgrade: Option<HeaderValue>) -> RequestHead<'_> {
+        let presented = self.connection.presented_for(&self.parts.extensions);
+        let client_cert = match self.route.client_cert {
+            ClientCert::Forward => presented.end_entity().map(|leaf| leaf.client_cert_value().clone()),
+            ClientCert::Omit => None,
+        };
+        RequestHead {
+            parts: self.parts,
+            target: self.target.clone(),
+            host: self.host.clone(),
+            caller: CallerFields::new(self.connection, self.token.claims(), &self.host, client_cert),
+            authorization: self.route.authorization,
+            restricts_methods: self.route.restricts_methods(),
+            content,
+            upgrade,
+        }
+    }
+
+    /// What follows the head, and which trailers it may end with.
+    fn content(&self, body: &RequestBody) -> (Content, Vec<http::HeaderName>) {
+        if body.is_end_stream() {
+            return (Content::Nothing, Vec::new());
+        }
+        let length = body.size_hint().exact();
+        let announced = match length {
+            // Trailers only come with a body of unknown length.
+            Some(_) => Vec::new(),
+            None => trailers::announced(&self.parts.headers),
+        };
+        // hyper asks an HTTP/1.1 caller for its body by itself, when the body is first read.
+        let expects_continue = self.parts.version == Version::HTTP_11 && self.parts.headers.contains_key(EXPECT);
+        (
+            Content::Body {
+                length,
+                trailer: trailers::announcement(&announced),
+                expects_continue,
+            },
+            announced,
+        )
+    }
+
+    fn respond(&self, answer: Answer, request: Option<Arc<ForwardedRequestBody>>) -> Response<ResponseBody> {
+        let Answer { response, lease } = answer;
+        let (mut head, body) = response.into_parts();
+        let announced = response_head::prepare(&mut head.headers, head.status);
+        let body = response_body::forward(
+            body,
+            Forwarding {
+                lease,
+                request,
+                announced_trailers: (!self.connection.is_http2()).then_some(announced),
+                watch: self.watch(),
+            },
+        );
+        respond_with(head.status, head.headers, body)
+    }
+
+    /// Passes the switch on, and starts the tunnel.
+    fn switch(
+        &self,
+        upstream: &Upstream,
+        answer: Answer,
+        caller: OnUpgrade,
+        protocol: &HeaderValue,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        let mut response: Response<Incoming> = answer.response;
+        let switched_to = response.headers().get(UPGRADE).cloned();
+        if !switched_to
+            .as_ref()
+            .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
+        {
+            return Err(unexpected_upgrade(upstream));
+        }
+        let tunnel = Tunnel {
+            caller,
+            upstream: hyper::upgrade::on(&mut response),
+            running: self.watch().map(Watch::start),
+            open: self.shared.metrics.tunnels.clone(),
+        };
+        tokio::spawn(tunnel.run());
+        let (mut head, _) = response.into_parts();
+        response_head::prepare(&mut head.headers, head.status);
+        head.headers.insert(UPGRADE, protocol.clone());
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        Ok(respond_with(head.status, head.headers, ResponseBody::Empty))
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        match self.route.long_running {
+            LongRunning::UntilClose => None,
+            LongRunning::UntilExpiry => Some(Watch {
+                registry: Arc::clone(&self.shared.running),
+                resource_server: self.resource_server.clone(),
+                token: self.token.clone(),
+                ends_at: self.ends_at(),
+                connection: Arc::clone(self.connection),
+            }),
+        }
+    }
+
+    /// When the token ends by our clock. Accepted within the leeway, it already has: its issuer's clock may be behind.
+    fn ends_at(&self) -> Timestamp {
+        let expires_at = self.token.claims().expires_at;
+        if expires_at > self.now {
+            expires_at
+        } else {
+            expires_at.plus(CLOCK_LEEWAY)
+        }
+    }
+}
+
+fn make_request(head: &RequestHead<'_>, body: Option<&Arc<ForwardedRequestBody>>) -> Request<UpstreamBody> {
+    let mut request = head.to_request();
+    if let Some(body) = body {
+        *request.body_mut() = UpstreamBody::Forwarded(Arc::clone(body));
+        if matches!(
+            head.content,
+            Content::Body {
+                expects_continue: true,
+                ..
+            }
+        ) {
+            let body = Arc::clone(body);
+            // Other interim answers (102, 103) end here: hyper's server has no way to send them.
+            hyper::ext::on_informational(&mut request, move |interim| {
+                if interim.status() == StatusCode::CONTINUE {
+                    body.open_gate();
+                }
+            });
+        }
+    }
+    request
+}
+
+fn respond_with(status: StatusCode, headers: http::HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn unexpected_upgrade(upstream: &Upstream) -> Refused {
+    UpstreamError::UnexpectedUpgrade {
+        upstream: upstream.origin().to_string(),
+    }
+    .into()
+}
+
+/// RFC 9110 §9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    )
+}

@@ -1,0 +1,121 @@
+//! The operations listener: health, metrics, refusals. Plain HTTP, meant for the machine itself.
+
+use std::sync::Arc;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use keybound_protocol::refusal::RefusalId;
+use keybound_tls::{Connection, RequestBody, ResponseBody, Service};
+
+use crate::gateway::Gateway;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// Appends metrics of other origin, such as the listeners'.
+type MoreMetrics = Arc<dyn Fn(&mut String) + Send + Sync>;
+
+/// `/health/live`, `/health/ready`, `/metrics`, `/refusals/{ID}`.
+#[derive(Clone)]
+pub struct OperationsService {
+    gateway: Gateway,
+    more_metrics: MoreMetrics,
+}
+
+impl OperationsService {
+    pub(crate) fn new(gateway: Gateway) -> Self {
+        Self {
+            gateway,
+            more_metrics: Arc::new(|_| {}),
+        }
+    }
+
+    /// The same, and `/metrics` also has what `append` writes, in the OpenMetrics text format without the end marker.
+    #[must_use]
+    pub fn with_metrics(self, append: impl Fn(&mut String) + Send + Sync + 'static) -> Self {
+        Self {
+            more_metrics: Arc::new(append),
+            ..self
+        }
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Response<ResponseBody> {
+        if *method != Method::GET && *method != Method::HEAD {
+            let mut response = json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"invalid_request"}"#);
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/health/live" => json(StatusCode::OK, r#"{"status":"live"}"#),
+            "/health/ready" => self.readiness(),
+            "/metrics" => {
+                let shared = self.gateway.shared();
+                // Requests are counted from the log, so what is waiting there belongs to the present.
+                shared.write_log();
+                shared.count_connections();
+                respond(
+                    StatusCode::OK,
+                    OPENMETRICS,
+                    shared.metrics.to_text(|text| (self.more_metrics)(text)).into(),
+                )
+            }
+            _ => match path.strip_prefix("/refusals/") {
+                Some(id) => self.refusal(id),
+                None => json(StatusCode::NOT_FOUND, r#"{"error":"invalid_request"}"#),
+            },
+        }
+    }
+
+    /// Ready although an issuer does not answer: the others' tokens are good, and its own may be again any moment. Which
+    /// issuers' keys are missing is said all the same.
+    fn readiness(&self) -> Response<ResponseBody> {
+        let shared = self.gateway.shared();
+        let (loaded, now) = (shared.loaded.load(), shared.environment.clock.now());
+        let without_keys: Vec<&str> = loaded
+            .resource_server
+            .issuers_without_keys(now)
+            .map(|issuer| issuer.as_str())
+            .collect();
+        let (code, status) = match self.gateway.is_ready() {
+            true => (StatusCode::OK, "ready"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+        };
+        let body = serde_json::json!({ "status": status, "issuers_without_keys": without_keys });
+        respond(code, JSON, body.to_string().into())
+    }
+
+    fn refusal(&self, id: &str) -> Response<ResponseBody> {
+        let found = RefusalId::parse(id)
+            .ok()
+            .and_then(|id| self.gateway.refusals().find(&id));
+        match found.and_then(|refusal| serde_json::to_vec(&*refusal).ok()) {
+            Some(refusal) => respond(StatusCode::OK, JSON, refusal.into()),
+            None => json(
+                StatusCode::NOT_FOUND,
+                r#"{"error":"invalid_request","error_description":"no such refusal is remembered"}"#,
+            ),
+        }
+    }
+}
+
+impl Service for OperationsService {
+    async fn call(&self, _: &Arc<Connection>, request: Request<RequestBody>) -> Response<ResponseBody> {
+        self.answer(request.method(), request.uri().path())
+    }
+}
+
+fn json(status: StatusCode, body: &'static str) -> Response<ResponseBody> {
+    respond(status, JSON, body.into())
+}
+
+fn respond(status: StatusCode, content_type: HeaderValue, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

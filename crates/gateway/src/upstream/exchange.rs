@@ -1,0 +1,143 @@
+//! One request to an upstream and the head of its answer.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::{Lease, Upstream, UpstreamError};
+use crate::request_body::{ForwardedRequestBody, UpstreamBody};
+
+/// What is to be sent. `head` may be asked for more than once, as the first connection may turn out to be closed.
+pub(crate) struct Exchange<'a> {
+    pub(crate) upstream: &'a Arc<Upstream>,
+    pub(crate) head: &'a (dyn Fn() -> Request<UpstreamBody> + Send + Sync),
+    /// `None` for a request without a body.
+    pub(crate) body: Option<&'a Arc<ForwardedRequestBody>>,
+    /// Whether the method is one that may be repeated (RFC 9110 §9.2.2).
+    pub(crate) idempotent: bool,
+}
+
+/// The head of the answer, its body, and the connection it comes on.
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Lease,
+}
+
+/// How one attempt failed.
+enum Failure {
+    /// Nothing was sent, and the request is back.
+    NotSent(Box<Request<UpstreamBody>>),
+    /// A kept connection was closed instead of answering: the usual race between its idle limit and ours.
+    Stale(UpstreamError),
+    Final(UpstreamError),
+}
+
+impl Exchange<'_> {
+    /// Sends the request on a kept connection if there is one, and waits for the head of the answer.
+    ///
+    /// What never left is sent again whatever it is. What was sent on a kept connection that then closed is repeated once,
+    /// on a new connection, if it has no body and its method may be repeated.
+    pub(crate) async fn run(&self) -> Result<Answer, UpstreamError> {
+        let mut request = (self.head)();
+        if let Some(lease) = self.upstream.take_idle() {
+            match self.attempt(lease, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::NotSent(unsent)) => request = *unsent,
+                Err(Failure::Stale(_)) if self.body.is_none() && self.idempotent => request = (self.head)(),
+                Err(Failure::Stale(error) | Failure::Final(error)) => return Err(error),
+            }
+        }
+        let lease = Lease::connect(self.upstream).await?;
+        match self.attempt(lease, request).await {
+            Ok(answer) => Ok(answer),
+            Err(Failure::Stale(error) | Failure::Final(error)) => Err(error),
+            Err(Failure::NotSent(_)) => Err(UpstreamError::Unreachable {
+                upstream: self.upstream.origin().to_string(),
+                source: std::io::ErrorKind::ConnectionReset.into(),
+            }),
+        }
+    }
+
+    async fn attempt(&self, mut lease: Lease, request: Request<UpstreamBody>) -> Result<Answer, Failure> {
+        let timeout = self.upstream.limits().response_timeout;
+        lease.restart_timer(Instant::now(), timeout);
+        let reused = lease.reused;
+        let sent = {
+            let mut sending = pin!(lease.sender.try_send_request(request));
+            let timer = &mut lease.timer;
+            poll_fn(|context| {
+                if let Poll::Ready(sent) = sending.as_mut().poll(context) {
+                    return Poll::Ready(Some(sent));
+                }
+                while timer.as_mut().poll(context).is_ready() {
+                    // As long as the caller is sending, the upstream is not late.
+                    match self.body.and_then(|body| body.last_progress()) {
+                        Some(progress) if progress.elapsed() < timeout => {
+                            timer.as_mut().reset(super::deadline(progress, timeout));
+                        }
+                        _ => return Poll::Ready(None),
+                    }
+                }
+                Poll::Pending
+            })
+            .await
+        };
+        let name = || self.upstream.origin().to_string();
+        match sent {
+            Some(Ok(response)) => {
+                check_framing(&response)
+                    .map_err(|()| Failure::Final(UpstreamError::AmbiguousFraming { upstream: name() }))?;
+                Ok(Answer { response, lease })
+            }
+            Some(Err(mut failed)) => match failed.take_message() {
+                Some(unsent) => Err(Failure::NotSent(Box::new(unsent))),
+                None => {
+                    let error = failed.into_error();
+                    let closed = !error.is_parse() && !error.is_user();
+                    let error = UpstreamError::of_exchange(name(), error);
+                    Err(if reused && closed {
+                        Failure::Stale(error)
+                    } else {
+                        Failure::Final(error)
+                    })
+                }
+            },
+            None => Err(Failure::Final(UpstreamError::ResponseTimeout {
+                upstream: name(),
+                within: timeout,
+            })),
+        }
+    }
+}
+
+/// Refuses an answer whose length could be read in two ways: the next reader of a shared connection would take the rest
+/// of one answer for the beginning of another. hyper has already settled on one reading; we don't.
+fn check_framing(response: &Response<Incoming>) -> Result<(), ()> {
+    let headers = response.headers();
+    if !headers.contains_key(TRANSFER_ENCODING) && one_length(headers) {
+        return Ok(());
+    }
+    let bodiless = response.status() == StatusCode::NO_CONTENT || response.status().is_informational();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = codings
+        .next()
+        .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let alone = codings.next().is_none() && !headers.contains_key(CONTENT_LENGTH);
+    if chunked && alone && !bodiless { Ok(()) } else { Err(()) }
+}
+
+/// No length, or one that is plain digits, once.
+fn one_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => true,
+        (Some(length), None) => !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit),
+        (Some(_), Some(_)) => false,
+    }
+}
