@@ -3,6 +3,7 @@
 //! - [`gate`]: `cargo xtask test`, what a change must pass.
 //! - [`peers`]: `cargo xtask setup`, programs and packages of other people that the tests talk to.
 //! - [`conformance`]: `cargo xtask conformance`, the table of requirements and the tests that show them.
+//! - [`bench`]: `cargo xtask bench`, speed and size beside peers on one machine.
 //! - [`import_wall`]: which crate may depend on which.
 //! - [`dependency_policy`]: which crates of other people, under which licences.
 //!
@@ -12,6 +13,7 @@
     reason = "a program of chores reports to the terminal it was started from"
 )]
 
+pub mod bench;
 pub mod conformance;
 pub mod dependency_policy;
 pub mod gate;
@@ -24,7 +26,7 @@ pub mod workspace;
 use std::process::ExitCode;
 
 /// Every chore with the line that explains it, in the order of the help text. README's commands are checked against it.
-pub const CHORES: [(&str, &str); 4] = [
+pub const CHORES: [(&str, &str); 5] = [
     (
         "test",
         "the gate: format, lints, documents, every test, panics, conformance, fuzz targets, dependencies, README",
@@ -36,6 +38,10 @@ pub const CHORES: [(&str, &str); 4] = [
     (
         "conformance",
         "write docs/conformance.md from docs/requirements.toml, the marks in tests, and the last run",
+    ),
+    (
+        "bench",
+        "measure against the ceiling, nginx and a minimal proxy; writes docs/performance.md (--quick: a smoke test)",
     ),
     (
         "fuzz",
@@ -56,6 +62,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
             true
         }),
         "conformance" => conformance::run(options),
+        "bench" => bench::run(options),
         "fuzz" => gate::fuzz::run(options),
         "help" | "--help" | "-h" => {
             print_help();
