@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use keybound_client::Discovery;
+use keybound_client::{Discovery, DiscoveryError};
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::time::Timestamp;
@@ -58,6 +58,8 @@ struct Fetching {
     schedule: FetchSchedule,
     /// Closed when the fetch is over.
     under_way: Option<watch::Receiver<()>>,
+    /// Why the last fetch failed, if it did.
+    last_error: Option<Arc<DiscoveryError>>,
 }
 
 /// A fetch that is under way; [`finished`](Self::finished) returns when it is not any more.
@@ -153,6 +155,11 @@ impl IssuerKeys {
         self.fetching().schedule.retry_after(now)
     }
 
+    /// Why the last fetch failed, if it did.
+    pub(crate) fn last_error(&self) -> Option<Arc<DiscoveryError>> {
+        self.fetching().last_error.clone()
+    }
+
     /// Puts other keys in place.
     pub(crate) fn replace(&self, keys: JwkSet) {
         let fetching = self.fetching();
@@ -173,13 +180,19 @@ impl IssuerKeys {
                     tracing::debug!(issuer = %self.issuer, kid = ?skipped.key_id, reason = %skipped.reason, "key not used");
                 }
                 fetching.schedule.succeeded();
+                fetching.last_error = None;
                 self.store(keys);
                 self.obtained_at.store(now.unix_secs(), Ordering::Release);
             }
             Err(error) => {
                 fetching.schedule.failed();
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(issuer = %self.issuer, %error, cause, "the issuer's keys could not be fetched");
+                let issuer = self.issuer.as_str();
+                tracing::warn!(
+                    issuer,
+                    error = &error as &dyn std::error::Error,
+                    "the issuer's keys were not fetched"
+                );
+                fetching.last_error = Some(Arc::new(error));
             }
         }
     }

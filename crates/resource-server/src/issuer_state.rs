@@ -83,10 +83,10 @@ impl IssuerState {
         let Some(key_set) = keys.current(now) else {
             return match may_wait.then(|| keys.fetch(now)).flatten() {
                 Some(fetch) => LocalVerdict::AwaitKeys(fetch),
-                None => LocalVerdict::Done(Err(AccessTokenRefusal::IssuerUnavailable {
+                None => LocalVerdict::Done(Err(AccessTokenRefusal::KeysUnavailable {
                     issuer: self.settings.issuer.to_string(),
                     retry_after: keys.retry_after(now),
-                    source: None,
+                    source: keys.last_error(),
                 })),
             };
         };

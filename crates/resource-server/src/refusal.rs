@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
-use keybound_client::ClientError;
+use keybound_client::{ClientError, DiscoveryError};
 use keybound_protocol::access_token::{AccessTokenClaims, AccessTokenError};
 use keybound_protocol::bearer::BearerError;
 use keybound_protocol::challenge::BearerChallenge;
@@ -15,6 +15,7 @@ use keybound_protocol::confirmation::BindingError;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::scope::Scope;
 
+use crate::cached_token::{CachedToken, Vouched};
 use crate::deny_list::DeniedSubject;
 use crate::route_policy::RoutePolicy;
 
@@ -76,8 +77,19 @@ pub enum AccessTokenRefusal {
         /// What the route demands.
         required: Scope,
     },
-    /// The issuer's keys were never obtained or are too old, or the issuer does not answer.
-    #[error("{issuer} does not answer, and nothing is known about the token without it")]
+    /// The issuer's keys were never obtained, or are too old to be believed.
+    #[error("the keys of {issuer} are not known")]
+    KeysUnavailable {
+        /// The issuer.
+        issuer: String,
+        /// When to try again.
+        retry_after: Duration,
+        /// Why they could not be fetched the last time.
+        #[source]
+        source: Option<Arc<DiscoveryError>>,
+    },
+    /// The issuer could not be asked about the token.
+    #[error("{issuer} could not be asked about the token")]
     IssuerUnavailable {
         /// The issuer.
         issuer: String,
@@ -106,7 +118,9 @@ impl AccessTokenRefusal {
             | AccessTokenRefusal::Unbound
             | AccessTokenRefusal::Binding(_) => Some(ErrorCode::InvalidToken),
             AccessTokenRefusal::InsufficientScope { .. } => Some(ErrorCode::InsufficientScope),
-            AccessTokenRefusal::IssuerUnavailable { .. } => Some(ErrorCode::TemporarilyUnavailable),
+            AccessTokenRefusal::KeysUnavailable { .. } | AccessTokenRefusal::IssuerUnavailable { .. } => {
+                Some(ErrorCode::TemporarilyUnavailable)
+            }
         }
     }
 
@@ -122,18 +136,33 @@ pub struct Refused {
     reason: AccessTokenRefusal,
     policy: RoutePolicy,
     claims: Option<Arc<AccessTokenClaims>>,
+    /// Whether its issuer was asked about it, or would have been.
+    introspected: bool,
 }
 
 impl Refused {
-    pub(crate) fn new(
-        reason: impl Into<AccessTokenRefusal>,
-        policy: &RoutePolicy,
-        claims: Option<Arc<AccessTokenClaims>>,
-    ) -> Box<Refused> {
+    pub(crate) fn new(reason: impl Into<AccessTokenRefusal>, policy: &RoutePolicy) -> Box<Refused> {
+        let reason = reason.into();
+        let introspected = matches!(
+            reason,
+            AccessTokenRefusal::Inactive | AccessTokenRefusal::Introspection { .. }
+        );
         Box::new(Refused {
-            reason: reason.into(),
+            reason,
             policy: policy.clone(),
-            claims,
+            claims: None,
+            introspected,
+        })
+    }
+
+    /// A refusal of a token that its issuer vouches for.
+    pub(crate) fn of_known(reason: AccessTokenRefusal, policy: &RoutePolicy, token: &CachedToken) -> Box<Refused> {
+        let introspected = matches!(token.vouched, Vouched::ByIntrospection { .. });
+        Box::new(Refused {
+            reason,
+            policy: policy.clone(),
+            claims: Some(Arc::clone(&token.claims)),
+            introspected,
         })
     }
 
@@ -173,7 +202,8 @@ impl Refused {
     /// The value of `Retry-After`, where trying again later may help.
     pub fn retry_after(&self) -> Option<HeaderValue> {
         match &self.reason {
-            AccessTokenRefusal::IssuerUnavailable { retry_after, .. } => {
+            AccessTokenRefusal::KeysUnavailable { retry_after, .. }
+            | AccessTokenRefusal::IssuerUnavailable { retry_after, .. } => {
                 Some(HeaderValue::from(retry_after.as_secs().max(1)))
             }
             _ => None,

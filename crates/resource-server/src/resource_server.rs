@@ -143,7 +143,7 @@ impl ResourceServer {
         let values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
         let token = match BearerToken::from_authorization(values) {
             Ok(token) => token.as_str(),
-            Err(error) => return Check::Done(Err(Refused::new(error, policy, None))),
+            Err(error) => return Check::Done(Err(Refused::new(error, policy))),
         };
         if let Some(known) = last.and_then(|last| last.find(token))
             && self.state.is_vouched_for(&known, now)
@@ -167,7 +167,7 @@ impl ResourceServer {
                 }
                 Check::Done(self.state.decide(&vouched, presented, policy, now))
             }
-            Vouching::Done(Err(reason)) => Check::Done(Err(Refused::new(reason, policy, None))),
+            Vouching::Done(Err(reason)) => Check::Done(Err(Refused::new(reason, policy))),
             Vouching::AwaitKeys(fetch) => {
                 let check = self.pending(token, hash, presented, policy, now);
                 Check::Pending(PendingCheck(Box::pin(check.with_keys(fetch))))
@@ -358,7 +358,7 @@ impl State {
                 let (presented, required) = (claims.scope.clone(), policy.scopes().clone());
                 Err(AccessTokenRefusal::InsufficientScope { presented, required })
             })
-            .map_err(|reason| Refused::new(reason, policy, Some(Arc::clone(claims))))
+            .map_err(|reason| Refused::of_known(reason, policy, token))
     }
 
     /// Whether the token may be used on this route now, by whoever it belongs to.
@@ -452,6 +452,6 @@ impl Pending {
     }
 
     fn refuse(&self, reason: AccessTokenRefusal) -> Verdict {
-        Err(Refused::new(reason, &self.policy, None))
+        Err(Refused::new(reason, &self.policy))
     }
 }

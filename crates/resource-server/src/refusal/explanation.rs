@@ -5,7 +5,6 @@ use keybound_protocol::access_token::AccessTokenError;
 use keybound_protocol::bearer::BearerError;
 use keybound_protocol::confirmation::BindingError;
 use keybound_protocol::introspection::IntrospectionResponseError;
-use keybound_protocol::jws::JwsError;
 use keybound_protocol::refusal::Refusal;
 use keybound_protocol::rule::{Outcome, RuleOutcome};
 
@@ -13,57 +12,49 @@ use super::{AccessTokenRefusal, Refused};
 use crate::route_policy::Binding;
 
 const TOKEN: &str = "one access token in the Authorization header";
-const ISSUER: &str = "issued by an authorization server that this route trusts";
-const KNOWN: &str = "the issuer vouches for the token";
-const KIND: &str = "it is an access token, and its claims are well-formed";
-const AUDIENCE: &str = "issued for this resource (aud)";
-const DATES: &str = "inside its validity period (exp, nbf)";
+const ISSUER: &str = "an issuer that this route trusts";
+const KEYS: &str = "the issuer's keys are known";
+const ANSWER: &str = "the issuer can be asked";
+const ACTIVE: &str = "active, says the issuer";
 const NOT_DENIED: &str = "not revoked";
 const BOUND: &str = "bound to a certificate (cnf.x5t#S256)";
-const BINDING: &str = "the certificate of this connection is the one it is bound to";
+const BINDING: &str = "the certificate of this request is the one it is bound to";
 const SCOPE: &str = "its scope covers this route";
 
-/// The rules in the order in which they are decided.
-const RULES: [&str; 10] = [
-    TOKEN, ISSUER, KNOWN, KIND, AUDIENCE, DATES, NOT_DENIED, BOUND, BINDING, SCOPE,
-];
+// Rules of a token that are the same whoever vouches for it, under the names that they have in `AccessTokenError::RULES`.
+const COMPLETE: &str = "claims complete";
+const AUDIENCE: &str = "audience";
+const VALIDITY: &str = "inside its validity";
+const CONFIRMATION: &str = "confirmation can be verified";
+
+/// The rules about an introspected token, in the order in which they are decided.
+const INTROSPECTION_RULES: [&str; 6] = [ANSWER, ACTIVE, COMPLETE, AUDIENCE, VALIDITY, CONFIRMATION];
 
 impl AccessTokenRefusal {
-    /// The rule that failed, one of [`RULES`].
+    /// The rule that failed.
     fn failed_rule(&self) -> &'static str {
         match self {
             AccessTokenRefusal::Bearer(_) => TOKEN,
             AccessTokenRefusal::UnknownIssuer { .. } | AccessTokenRefusal::IssuerNotAdmitted { .. } => ISSUER,
-            AccessTokenRefusal::Opaque(_)
-            | AccessTokenRefusal::Inactive
-            | AccessTokenRefusal::IssuerUnavailable { .. } => KNOWN,
+            AccessTokenRefusal::KeysUnavailable { .. } => KEYS,
+            AccessTokenRefusal::IssuerUnavailable { .. } => ANSWER,
+            AccessTokenRefusal::Inactive => ACTIVE,
             AccessTokenRefusal::Introspection { source, .. } => match **source {
                 ClientError::Response {
                     source: ResponseError::Introspection(ref error),
                     ..
                 } => match error {
-                    IntrospectionResponseError::Confirmation(_) => BOUND,
-                    IntrospectionResponseError::OutsideItsDates => DATES,
-                    IntrospectionResponseError::Scope(_) | IntrospectionResponseError::Type(_) => KIND,
-                    _ => KNOWN,
+                    IntrospectionResponseError::Confirmation(_) => CONFIRMATION,
+                    IntrospectionResponseError::OutsideItsDates => VALIDITY,
+                    IntrospectionResponseError::Scope(_) | IntrospectionResponseError::Type(_) => COMPLETE,
+                    IntrospectionResponseError::TooLarge(_)
+                    | IntrospectionResponseError::Json(_)
+                    | IntrospectionResponseError::ActiveMissing => ACTIVE,
                 },
-                _ => KNOWN,
+                _ => ACTIVE,
             },
-            AccessTokenRefusal::Token(error) => match error {
-                AccessTokenError::Signature(JwsError::Type { .. }) => KIND,
-                AccessTokenError::Signature(_) => KNOWN,
-                AccessTokenError::Issuer { .. } => ISSUER,
-                AccessTokenError::Claims(_)
-                | AccessTokenError::ClaimType(_)
-                | AccessTokenError::ClaimMissing(_)
-                | AccessTokenError::Scope(_)
-                | AccessTokenError::OtherKindOfToken { .. } => KIND,
-                AccessTokenError::Audience { .. } => AUDIENCE,
-                AccessTokenError::Expired { .. }
-                | AccessTokenError::NotYetValid { .. }
-                | AccessTokenError::IssuedInTheFuture { .. } => DATES,
-                AccessTokenError::Confirmation(_) => BOUND,
-            },
+            AccessTokenRefusal::Token(AccessTokenError::Issuer { .. }) => ISSUER,
+            AccessTokenRefusal::Token(error) | AccessTokenRefusal::Opaque(error) => error.rule(),
             AccessTokenRefusal::Denied { .. } => NOT_DENIED,
             AccessTokenRefusal::Unbound => BOUND,
             AccessTokenRefusal::Binding(_) => BINDING,
@@ -76,21 +67,11 @@ impl AccessTokenRefusal {
         match self {
             AccessTokenRefusal::UnknownIssuer { presented } => (presented.clone(), None),
             AccessTokenRefusal::IssuerNotAdmitted { issuer } => (Some(issuer.clone()), None),
-            AccessTokenRefusal::Token(error) => match error {
-                AccessTokenError::Signature(JwsError::Type { presented }) => (presented.clone(), None),
-                AccessTokenError::Signature(JwsError::AlgorithmNotAllowed { presented }) => {
-                    (Some(presented.clone()), None)
-                }
-                AccessTokenError::Signature(JwsError::UnknownKey { key_id }) => (key_id.clone(), None),
-                AccessTokenError::Issuer { presented, expected } => (Some(presented.clone()), Some(expected.clone())),
-                AccessTokenError::Audience { presented, expected } => {
-                    (Some(presented.join(" ")), Some(expected.join(" ")))
-                }
-                AccessTokenError::Expired { expired_at, now } => {
-                    (Some(expired_at.to_string()), Some(format!("after {now}")))
-                }
-                _ => (None, None),
-            },
+            AccessTokenRefusal::Token(error) => {
+                // The protocol's own list says it for its rules.
+                let failed = error.rules().into_iter().find(|rule| rule.outcome == Outcome::Failed);
+                failed.map_or((None, None), |rule| (rule.presented, rule.registered))
+            }
             AccessTokenRefusal::Binding(BindingError::Mismatch { presented, expected }) => {
                 (Some(presented.to_string()), Some(expected.to_string()))
             }
@@ -108,74 +89,84 @@ impl Refused {
     /// What a route does not ask for is left out.
     pub fn rules(&self) -> Vec<RuleOutcome> {
         let failed = self.reason.failed_rule();
-        let asked: Vec<&'static str> = RULES
-            .into_iter()
-            .filter(|rule| *rule == failed || self.is_asked(rule))
-            .collect();
-        let mut rules = RuleOutcome::list(&asked, failed);
-        let (presented, registered) = self.reason.comparison();
-        for rule in rules.iter_mut().filter(|rule| rule.outcome == Outcome::Failed) {
-            rule.presented = presented.as_deref().map(Refusal::presented_text);
-            rule.registered = registered.as_deref().map(Refusal::presented_text);
-            rule.detail = Some(Refusal::reason_of(&self.reason));
+        let mut asked = vec![TOKEN];
+        if self.introspected {
+            asked.push(ISSUER);
+            asked.extend(INTROSPECTION_RULES);
+        } else {
+            // The issuer is asked about as soon as it can be read, because its keys are found by it.
+            let (form, others) = AccessTokenError::RULES.split_at(1);
+            asked.extend(form);
+            asked.extend([ISSUER, KEYS]);
+            asked.extend(others.iter().filter(|rule| **rule != "issuer"));
         }
-        if let Some(confirmation) = self.claims().and_then(|claims| claims.confirmation.as_ref()) {
-            // Said also where it passed: which certificate a token is bound to is what most questions are about.
-            for rule in rules
-                .iter_mut()
-                .filter(|rule| rule.rule == BOUND && rule.outcome == Outcome::Passed)
-            {
-                rule.presented = Some(confirmation.thumbprint().to_string());
-            }
+        asked.extend([NOT_DENIED, BOUND, BINDING, SCOPE]);
+        asked.retain(|rule| *rule == failed || self.is_asked(rule));
+        let mut rules = RuleOutcome::list(&asked, failed);
+        for rule in &mut rules {
+            self.describe(rule);
         }
         rules
     }
 
+    fn describe(&self, rule: &mut RuleOutcome) {
+        if rule.outcome == Outcome::Failed {
+            let (presented, registered) = self.reason.comparison();
+            rule.presented = presented.as_deref().map(Refusal::presented_text);
+            rule.registered = registered.as_deref().map(Refusal::presented_text);
+            rule.detail = Some(Refusal::reason_of(&self.reason));
+        } else if rule.rule == BOUND && rule.outcome == Outcome::Passed {
+            // Said also where it passed: which certificate a token is bound to is what most questions are about.
+            let confirmation = self.claims.as_ref().and_then(|claims| claims.confirmation.as_ref());
+            rule.presented = confirmation.map(|confirmation| confirmation.thumbprint().to_string());
+        }
+    }
+
     /// What to do about it, in the operator's words.
-    pub fn fix(&self) -> Option<String> {
-        let fix = match &self.reason {
-            AccessTokenRefusal::Bearer(error) => match error {
-                BearerError::Missing | BearerError::OtherScheme => {
-                    "the caller sends no access token: it belongs into the header Authorization: Bearer …".to_owned()
-                }
-                BearerError::Repeated => "the caller, or a proxy before us, sends two Authorization headers: send one".to_owned(),
-                BearerError::Empty | BearerError::Syntax | BearerError::TooLong => {
-                    "the caller's Authorization header is damaged: compare it with the token it obtained".to_owned()
-                }
-            },
-            AccessTokenRefusal::UnknownIssuer { presented } => format!(
-                "if tokens of {} are to be accepted, add it to [[issuers]], in exactly this spelling",
-                presented.as_deref().map_or_else(|| "this issuer".to_owned(), Refusal::presented_text)
+    pub fn fix(&self) -> String {
+        match &self.reason {
+            AccessTokenRefusal::Bearer(error) => bearer_fix(*error).to_owned(),
+            AccessTokenRefusal::UnknownIssuer { presented: Some(presented) } => format!(
+                "if tokens of {} are to be accepted, add it to [[issuers]] in exactly this spelling",
+                Refusal::presented_text(presented)
             ),
+            AccessTokenRefusal::UnknownIssuer { presented: None } => {
+                "let the issuer put `iss` into its tokens, or set validation = \"introspection\" for it".to_owned()
+            }
             AccessTokenRefusal::IssuerNotAdmitted { issuer } => {
                 format!("if tokens of {issuer} are to be accepted here, add it to `issuers` of this route")
             }
             AccessTokenRefusal::Opaque(_) => {
                 "if the issuer gives opaque tokens, set validation = \"introspection\" for it".to_owned()
             }
-            AccessTokenRefusal::Token(error) => return token_fix(error),
+            AccessTokenRefusal::Token(error) => error.fix(),
             AccessTokenRefusal::Inactive => {
-                "the token is expired, revoked or not for this resource: the caller asks for a new one; if all are refused, check \
-                 that our client may introspect tokens for this resource (keybound_introspects)"
+                "let the caller ask for a new token; if all are refused, check that our own client may introspect tokens for this \
+                 resource (keybound_introspects)"
                     .to_owned()
             }
-            AccessTokenRefusal::Introspection { .. } => "the issuer's introspection endpoint answers wrongly: ask its operator".to_owned(),
+            AccessTokenRefusal::Introspection { issuer, .. } => {
+                format!("the introspection endpoint of {issuer} answers what it may not: ask its operator")
+            }
             AccessTokenRefusal::Denied { .. } => "revoked on purpose: keybound audit says by whom and why".to_owned(),
             AccessTokenRefusal::Unbound => {
                 "register the client with tls_client_certificate_bound_access_tokens = true and let it ask for its token over \
                  mutual TLS"
                     .to_owned()
             }
-            AccessTokenRefusal::Binding(error) => return Some(binding_fix(error).to_owned()),
+            AccessTokenRefusal::Binding(error) => binding_fix(error).to_owned(),
             AccessTokenRefusal::InsufficientScope { required, .. } => {
-                format!("the client asks for scope \"{required}\", and has to be registered for it")
+                format!("let the client ask for scope \"{required}\", and register it for that")
             }
-            AccessTokenRefusal::IssuerUnavailable { issuer, source, .. } => {
-                let fix = source.as_ref().and_then(|error| error.fix());
-                return Some(fix.unwrap_or_else(|| format!("check that {issuer} runs and can be reached from here")));
-            }
-        };
-        Some(fix)
+            AccessTokenRefusal::KeysUnavailable { issuer, source, .. } => source
+                .as_ref()
+                .and_then(|error| error.fix())
+                .unwrap_or_else(|| format!("check that {issuer} runs and can be reached from here")),
+            AccessTokenRefusal::IssuerUnavailable { issuer, source, .. } => source
+                .as_ref()
+                .and_then(|error| error.fix())
+                .unwrap_or_else(|| format!("check that {issuer} runs and can be reached from here")),
+        }
     }
 
     fn is_asked(&self, rule: &str) -> bool {
@@ -188,51 +179,42 @@ impl Refused {
     }
 }
 
-fn token_fix(error: &AccessTokenError) -> Option<String> {
-    let fix = match error {
-        AccessTokenError::Signature(JwsError::UnknownKey { .. }) => {
-            "the issuer does not publish the key that signed this token: if it has just begun to use it, the key is found within 30 s"
+fn bearer_fix(error: BearerError) -> &'static str {
+    match error {
+        BearerError::Missing | BearerError::OtherScheme => {
+            "let the caller send its access token in the header Authorization: Bearer …"
         }
-        AccessTokenError::Signature(JwsError::Type { .. }) => {
-            "if the issuer gives its access tokens this type (Keycloak: \"JWT\"), add it to `token_types` of the issuer"
+        BearerError::Repeated => "let the caller, or the proxy before us, send one Authorization header",
+        BearerError::Empty | BearerError::Syntax | BearerError::TooLong => {
+            "let the caller send the token exactly as the token endpoint returned it"
         }
-        AccessTokenError::Signature(JwsError::AlgorithmNotAllowed { .. }) => {
-            "if the issuer is to sign with this algorithm, add it to `algorithms` of the issuer"
-        }
-        AccessTokenError::Signature(_) => "the token was altered on its way, or is no access token of this issuer",
-        AccessTokenError::Audience { .. } => {
-            "the client asks for a token for this resource (parameter resource), or the issuer's `audience` here names what it sends"
-        }
-        AccessTokenError::Expired { .. } => "the caller asks for a new token; if it is new, compare the clocks",
-        AccessTokenError::NotYetValid { .. } | AccessTokenError::IssuedInTheFuture { .. } => {
-            "compare the clocks of the issuer and this machine"
-        }
-        AccessTokenError::OtherKindOfToken { .. } => {
-            "the caller sends another token of the same issuer: it has to send the access token"
-        }
-        AccessTokenError::Confirmation(_) => {
-            "the token is bound in a way that is not mutual TLS: the client asks for a token over mutual TLS"
-        }
-        AccessTokenError::Claims(_)
-        | AccessTokenError::ClaimType(_)
-        | AccessTokenError::ClaimMissing(_)
-        | AccessTokenError::Scope(_)
-        | AccessTokenError::Issuer { .. } => return None,
-    };
-    Some(fix.to_owned())
+    }
 }
 
 fn binding_fix(error: &BindingError) -> &'static str {
     match error {
-        BindingError::NotRequested => "the caller uses the listener that asks for a client certificate",
-        BindingError::NoCertificate => "the caller connects with the certificate that it obtained the token with",
+        BindingError::NotRequested => "let the caller use the listener that asks for a client certificate",
+        BindingError::NoCertificate => "let the caller connect with the certificate that it obtained the token with",
         BindingError::Mismatch { .. } => {
-            "the token was obtained with another certificate: after a renewal the caller asks for a new token; otherwise somebody \
-             else uses it"
+            "the token was obtained with another certificate: after a renewal the caller asks for a new token; if nothing was \
+             renewed, somebody else uses it"
         }
         BindingError::ChainTooLong { .. } => {
-            "the caller sends its certificate with the intermediates alone, without roots and leftovers"
+            "let the caller send its certificate with the intermediates alone, without roots and leftovers"
         }
         BindingError::Forwarding(_) => "check the proxy's forwarding of the client certificate (Client-Cert)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_rules_have_the_names_and_places_of_the_protocol() {
+        assert_eq!(AccessTokenError::RULES.first(), Some(&"a signed JWT"));
+        for rule in [COMPLETE, AUDIENCE, VALIDITY, CONFIRMATION, "issuer"] {
+            assert!(AccessTokenError::RULES.contains(&rule), "{rule}");
+        }
     }
 }
