@@ -50,6 +50,10 @@ pub fn run(options: &[String]) -> anyhow::Result<bool> {
     let started = Instant::now();
     let mut steps = Vec::new();
     step(&mut steps, "format", || {
+        // The other two are workspaces of their own.
+        for manifest in ["bench/Cargo.toml", "fuzz/Cargo.toml"] {
+            workspace::run_to_success(workspace::cargo().args(["fmt", "--manifest-path", manifest, "--check"]))?;
+        }
         cargo_step(&["fmt", "--all", "--", "--check"], "every file")
     });
     step(&mut steps, "peers", || Ok(Verdict::Passed(peers::set_up()?)));
@@ -65,6 +69,19 @@ pub fn run(options: &[String]) -> anyhow::Result<bool> {
             "warnings",
         ];
         cargo_step(&arguments, "all targets, warnings denied")
+    });
+    step(&mut steps, "bench", || {
+        let mut command = workspace::cargo();
+        command.args([
+            "clippy",
+            "--manifest-path",
+            "bench/Cargo.toml",
+            "--all-targets",
+            "--locked",
+            "--quiet",
+        ]);
+        workspace::run_to_success(command.args(["--target-dir", "target", "--", "-D", "warnings"]))?;
+        Ok(Verdict::Passed("its programs compile, warnings denied".to_owned()))
     });
     step(&mut steps, "rustdoc", || {
         let mut command = workspace::cargo();

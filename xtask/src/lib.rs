@@ -3,7 +3,7 @@
 //! - [`gate`]: `cargo xtask test`, what a change must pass.
 //! - [`peers`]: `cargo xtask setup`, programs and packages of other people that the tests talk to.
 //! - [`conformance`]: `cargo xtask conformance`, the table of requirements and the tests that show them.
-//! - [`bench`]: `cargo xtask bench`, speed and size beside peers on one machine.
+//! - [`mod@bench`]: `cargo xtask bench`, speed and size beside peers on one machine.
 //! - [`import_wall`]: which crate may depend on which.
 //! - [`dependency_policy`]: which crates of other people, under which licences.
 //!
