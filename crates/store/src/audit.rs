@@ -155,7 +155,7 @@ pub struct ChainBreak {
 }
 
 /// What is wrong with one record of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChainFault {
     /// The record that should be here is not.

@@ -11,7 +11,7 @@
 //! ([`AccessTokenHash`]); the one thing stored that must be readable again, a signing key, is encrypted under a [key file](KeyFile).
 //!
 //! SQL is in `sqlite/` and nowhere else in the workspace. A second database implements the same traits and passes the same
-//! [`contract`] suite.
+//! contract suite (`contract.rs`, feature `contract`).
 //!
 //! Reading order: [`audit`], [`clients`], [`access_tokens`], [`revocations`], [`client_assertions`], [`refusals`],
 //! [`issued_tokens`], [`trust_anchors`], [`signing_keys`], [`upkeep`] (the nouns); [`RefusalRecorder`] and
@@ -21,6 +21,8 @@ pub mod access_tokens;
 pub mod audit;
 pub mod client_assertions;
 pub mod clients;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod error;
 mod issued_token_recorder;
 pub mod issued_tokens;

@@ -137,13 +137,18 @@ fn create_file(database: &Path) -> Result<(), OpenError> {
                 reason: "it is a directory".into(),
             }),
             ErrorKind::AlreadyExists => Ok(()),
-            ErrorKind::NotFound | ErrorKind::NotADirectory => Err(OpenError::DirectoryMissing {
-                path: directory(database),
-            }),
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Err(OpenError::ReadOnly {
-                path: directory(database),
-                reason: error.to_string(),
-            }),
+            ErrorKind::NotFound | ErrorKind::NotADirectory if !directory(database).is_dir() => {
+                Err(OpenError::DirectoryMissing {
+                    path: directory(database),
+                })
+            }
+            // Some file systems that take no new files say that they do not find them.
+            ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                Err(OpenError::ReadOnly {
+                    path: directory(database),
+                    reason: error.to_string(),
+                })
+            }
             _ => Err(OpenError::Failed {
                 path,
                 reason: error.to_string(),

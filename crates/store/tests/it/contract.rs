@@ -1,0 +1,83 @@
+//! The contract suite on SQLite: one test per noun.
+
+use keybound_store::contract::{self, Case, Open};
+use keybound_store::{SqliteStore, Store};
+
+use crate::{Directory, NOW, block_on};
+
+impl Open for Directory {
+    fn open(&self) -> Store {
+        SqliteStore::open(&self.settings(), NOW).unwrap()
+    }
+}
+
+/// Runs each case on a fresh database.
+fn check(cases: &[Case]) {
+    assert!(!cases.is_empty());
+    for case in cases {
+        let directory = Directory::new();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| block_on((case.run)(&directory))));
+        assert!(outcome.is_ok(), "the case {} failed, see above", case.name);
+    }
+}
+
+// covers I4
+#[test]
+fn clients() {
+    check(contract::clients::CASES);
+}
+
+// covers I2
+#[test]
+fn access_tokens() {
+    check(contract::access_tokens::CASES);
+}
+
+// covers I2
+#[test]
+fn revocations() {
+    check(contract::revocations::CASES);
+}
+
+// covers R7523-2
+#[test]
+fn client_assertions() {
+    check(contract::client_assertions::CASES);
+}
+
+#[test]
+fn refusals() {
+    check(contract::refusals::CASES);
+}
+
+#[test]
+fn issued_tokens() {
+    check(contract::issued_tokens::CASES);
+}
+
+#[test]
+fn trust_anchors() {
+    check(contract::trust_anchors::CASES);
+}
+
+#[test]
+fn signing_keys() {
+    check(contract::signing_keys::CASES);
+}
+
+// covers I6
+#[test]
+fn audit() {
+    check(contract::audit::CASES);
+}
+
+// covers T34
+#[test]
+fn upkeep() {
+    check(contract::upkeep::CASES);
+}
+
+#[test]
+fn recorders() {
+    check(contract::recorders::CASES);
+}

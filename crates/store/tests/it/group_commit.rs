@@ -1,0 +1,116 @@
+//! Many verbs share one transaction, and one that fails spoils no other.
+
+use keybound_store::{CreateClient, SqliteLimits};
+
+use crate::{Directory, block_on, entry, new_client};
+
+/// How many transactions `verbs` verbs took that were under way together.
+fn commits(limits: SqliteLimits, verbs: usize) -> u64 {
+    let directory = Directory::new();
+    let store = directory.open_with(limits);
+    // While somebody else holds the lock the first verb waits, and the others gather behind it.
+    let other = directory.connect();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answers: Vec<_> = (0..verbs)
+        .map(|number| {
+            store
+                .clients
+                .create_client(new_client(&format!("client-{number}")), entry())
+        })
+        .collect();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    other.execute_batch("COMMIT").unwrap();
+    block_on(async {
+        for answer in answers {
+            assert!(matches!(answer.await, Ok(CreateClient::Created { .. })));
+        }
+    });
+    let counts = store.upkeep.write_counts();
+    assert_eq!((counts.verbs, counts.failures), (verbs as u64, 0));
+    counts.commits
+}
+
+#[test]
+fn verbs_that_wait_together_are_committed_together() {
+    let commits = commits(SqliteLimits::default(), 1_000);
+    // The first alone, then 256 at a time.
+    assert!(commits <= 5, "{commits} commits for 1,000 verbs");
+}
+
+// The positive control: without grouping each pays for itself.
+#[test]
+fn without_batches_every_verb_is_a_commit() {
+    assert_eq!(
+        commits(
+            SqliteLimits {
+                batch_max: 1,
+                ..SqliteLimits::default()
+            },
+            100
+        ),
+        100
+    );
+}
+
+#[test]
+fn one_verb_at_a_time_is_one_commit_each_and_none_for_what_changes_nothing() {
+    let directory = Directory::new();
+    let store = directory.open();
+    block_on(async {
+        for number in 0..10 {
+            store
+                .clients
+                .create_client(new_client(&format!("client-{number}")), entry())
+                .await
+                .unwrap();
+        }
+        assert_eq!(store.upkeep.write_counts().commits, 10);
+    });
+}
+
+#[test]
+fn a_verb_that_fails_is_rolled_back_alone_and_its_batch_is_committed() {
+    let directory = Directory::new();
+    let store = directory.open();
+    // Another program damages one row, so that one verb fails in the middle, after it has changed a counter.
+    let other = directory.connect();
+    other
+        .execute_batch(
+            "CREATE TRIGGER fails BEFORE INSERT ON clients WHEN NEW.client_id LIKE 'bad-%'
+             BEGIN SELECT raise(ABORT, 'no'); END",
+        )
+        .unwrap();
+    let before = store.clients.clients_version().unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answers: Vec<_> = (0..30)
+        .map(|number| {
+            let name = if number % 3 == 0 {
+                format!("bad-{number}")
+            } else {
+                format!("good-{number}")
+            };
+            store.clients.create_client(new_client(&name), entry())
+        })
+        .collect();
+    other.execute_batch("COMMIT").unwrap();
+    block_on(async {
+        for (number, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.await.is_err(), number % 3 == 0, "verb {number}");
+        }
+        let listed = store.clients.list_clients(None, 100).await.unwrap().clients;
+        assert_eq!(listed.len(), 20);
+        assert!(
+            listed
+                .iter()
+                .all(|client| client.client_id.as_str().starts_with("good-"))
+        );
+        // Nothing is left of the failed ones: no version, no audit record, no hole in the chain.
+        assert_eq!(store.clients.clients_version().unwrap(), before + 20);
+        let report = store.audit.verify_chain().await.unwrap();
+        assert!(report.is_intact(), "{report:?}");
+        assert_eq!(report.records, 1 + 20);
+    });
+    let counts = store.upkeep.write_counts();
+    assert_eq!(counts.failures, 10);
+    assert!(counts.commits < 30);
+}
