@@ -27,7 +27,7 @@ pub use error::{ChainError, ChainRule};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedChain {
     anchor: TrustAnchorName,
-    anchor_spki_sha256: [u8; 32],
+    anchor_key: TrustAnchorName,
     intermediates: Vec<String>,
     valid_until: Timestamp,
 }
@@ -38,9 +38,9 @@ impl VerifiedChain {
         &self.anchor
     }
 
-    /// The SHA-256 of the trust anchor's SubjectPublicKeyInfo.
-    pub fn anchor_spki_sha256(&self) -> &[u8; 32] {
-        &self.anchor_spki_sha256
+    /// The name of the trust anchor's key: `sha256:` and its SPKI hash.
+    pub fn anchor_key(&self) -> &TrustAnchorName {
+        &self.anchor_key
     }
 
     /// The subjects of the authorities between the certificate and the trust anchor, from the certificate's issuer on.

@@ -13,21 +13,32 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::{Certificate, CertificateError, PublicKeyKind, Version};
 use crate::certificate_revocation_list::{CertificateRevocationList, CertificateRevocationListError};
 use crate::client_metadata::PermittedAnchors;
+use crate::confirmation::hex;
 use crate::time::Timestamp;
 
 /// The name by which configuration and clients refer to a trust anchor: letters, digits, `.`, `_`, `-`, at most 64.
 ///
-/// A name is a choice of the operator and no evidence; what the anchor is, its SPKI hash says.
+/// A name is a choice of the operator and no evidence. `sha256:` and 64 hexadecimal digits is the other form: the one key that has
+/// this SPKI hash, whatever it is called.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TrustAnchorName(String);
 
 /// Not a name for a trust anchor.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a trust anchor's name has 1 to 64 letters, digits, `.`, `_` and `-`, the first a letter or digit")]
+#[error(
+    "a trust anchor's name has 1 to 64 letters, digits, `.`, `_` and `-`, the first a letter or digit, or is `sha256:` and the 64 hexadecimal digits of its SPKI hash"
+)]
 pub struct TrustAnchorNameError;
 
 impl TrustAnchorName {
+    const KEY_PREFIX: &str = "sha256:";
+
+    /// The name of the key with this SPKI hash.
+    pub fn of_key(spki_sha256: &[u8; 32]) -> TrustAnchorName {
+        TrustAnchorName(format!("{}{}", TrustAnchorName::KEY_PREFIX, hex(spki_sha256)))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -38,6 +49,14 @@ impl FromStr for TrustAnchorName {
     type Err = TrustAnchorNameError;
 
     fn from_str(text: &str) -> Result<TrustAnchorName, TrustAnchorNameError> {
+        if let Some(digits) = text.strip_prefix(TrustAnchorName::KEY_PREFIX) {
+            let is_hash = digits.len() == 64 && digits.bytes().all(|octet| octet.is_ascii_hexdigit());
+            return if is_hash {
+                Ok(TrustAnchorName(text.to_ascii_lowercase()))
+            } else {
+                Err(TrustAnchorNameError)
+            };
+        }
         let allowed = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'_' | b'-');
         let begins_well = text.starts_with(|first: char| first.is_ascii_alphanumeric());
         if !begins_well || text.len() > 64 || !text.bytes().all(allowed) {
@@ -96,7 +115,7 @@ pub struct TrustAnchorSettings {
 #[derive(Clone, Debug)]
 pub struct TrustAnchor {
     name: TrustAnchorName,
-    spki_sha256: [u8; 32],
+    key_name: TrustAnchorName,
     certificate: Certificate,
     anchor: rustls_pki_types::TrustAnchor<'static>,
     revocation: Arc<Revocation>,
@@ -163,7 +182,7 @@ impl TrustAnchor {
             .to_owned();
         Ok(TrustAnchor {
             name: settings.name.clone(),
-            spki_sha256: certificate.spki_sha256(),
+            key_name: TrustAnchorName::of_key(&certificate.spki_sha256()),
             certificate,
             anchor,
             revocation: Arc::clone(revocation),
@@ -176,9 +195,9 @@ impl TrustAnchor {
         &self.name
     }
 
-    /// The SHA-256 of its SubjectPublicKeyInfo: what it is, whatever it is called.
-    pub fn spki_sha256(&self) -> &[u8; 32] {
-        &self.spki_sha256
+    /// The name of its key, `sha256:` and the SPKI hash: what it is, whatever it is called.
+    pub fn key_name(&self) -> &TrustAnchorName {
+        &self.key_name
     }
 
     /// The certificate by which it was configured. Its validity is not part of any verdict (RFC 5280 §6.1.1 (d): an anchor is a name and a
@@ -255,14 +274,12 @@ impl TrustAnchors {
         self.anchors.iter()
     }
 
-    /// The anchors that a client may use.
+    /// The anchors that a client may use, by their own names or those of their keys.
     ///
     /// A name that no anchor has selects nothing: a client limited to an anchor that was removed is trusted by nobody.
     pub fn permitted(&self, permitted: &PermittedAnchors) -> Vec<&TrustAnchor> {
-        self.anchors
-            .iter()
-            .filter(|anchor| permitted.permits(&anchor.name))
-            .collect()
+        let permits = |anchor: &&TrustAnchor| permitted.permits(&anchor.name) || permitted.permits(&anchor.key_name);
+        self.anchors.iter().filter(permits).collect()
     }
 
     /// When the first of the revocation lists becomes stale.
@@ -338,5 +355,8 @@ mod tests {
             assert_eq!(text.parse::<TrustAnchorName>(), Err(TrustAnchorNameError), "{text:?}");
         }
         assert!("corp-2026.g2_a".parse::<TrustAnchorName>().is_ok());
+        assert_eq!("sha256:ab".parse::<TrustAnchorName>(), Err(TrustAnchorNameError));
+        let of_key = format!("sha256:{}", "aB".repeat(32)).parse::<TrustAnchorName>();
+        assert_eq!(of_key, Ok(TrustAnchorName::of_key(&[0xab; 32])));
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use x509_parser::asn1_rs::{Any, BitString, FromDer, Oid};
+use x509_parser::asn1_rs::{BitString, FromDer, Oid, Tag};
 use x509_parser::extensions;
 
-use super::CertificateError;
+use super::{CertificateError, Fields};
 
 /// Whether the subject is a certification authority, and how deep a path below it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,23 +111,20 @@ impl ExtendedKeyUsage {
     const PURPOSES_MAX: usize = 64;
 
     pub(super) fn read(value: &[u8]) -> Result<ExtendedKeyUsage, CertificateError> {
-        let malformed = CertificateError::malformed("extKeyUsage");
-        let Ok(([], sequence)) = Any::from_der(value) else {
+        const FIELD: &str = "extKeyUsage";
+        let malformed = CertificateError::malformed(FIELD);
+        let mut outer = Fields(value);
+        let mut list = Fields(outer.next(FIELD, Tag::Sequence)?.data);
+        if !outer.0.is_empty() {
             return Err(malformed);
-        };
-        let Ok(mut rest) = sequence.sequence().map(|sequence| sequence.content.into_owned()) else {
-            return Err(malformed);
-        };
+        }
         let mut purposes = Vec::new();
-        while !rest.is_empty() {
-            let Ok((after, purpose)) = Oid::from_der(&rest) else {
-                return Err(malformed);
-            };
+        while !list.0.is_empty() {
+            let purpose = Oid::try_from(list.next(FIELD, Tag::Oid)?).map_err(|_| malformed.clone())?;
             if purposes.len() == ExtendedKeyUsage::PURPOSES_MAX {
                 return Err(malformed);
             }
             purposes.push(purpose.to_id_string());
-            rest = after.to_vec();
         }
         // SEQUENCE SIZE (1..MAX): an empty list would allow nothing, or everything.
         if purposes.is_empty() {

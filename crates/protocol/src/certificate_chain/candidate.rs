@@ -42,7 +42,7 @@ impl Policy<'_> {
         let valid_until = not_after.chain(crl_fresh_until).min().unwrap_or(self.leaf.not_after());
         Ok(VerifiedChain {
             anchor: self.anchor.name().clone(),
-            anchor_spki_sha256: *self.anchor.spki_sha256(),
+            anchor_key: self.anchor.key_name().clone(),
             intermediates: intermediates
                 .iter()
                 .map(|certificate| certificate.subject().to_string())
