@@ -1,12 +1,24 @@
 //! Requirement tests of keybound-protocol, one binary. Each names with `// covers` the requirements that it shows.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access_tokens;
 mod appendix_a;
+mod bearer;
 mod chains;
+mod client_assertions;
+mod client_metadata;
 mod der;
+mod error_codes;
+mod forms;
+mod introspection;
+mod jose;
+mod jwk_sets;
+mod jwt;
+mod jwt_mutations;
 mod names;
 mod pki;
 mod rfc8705_2_1;
 mod rfc8705_2_2;
+mod server_metadata;
 mod subject_alternative_names;
 mod x509;

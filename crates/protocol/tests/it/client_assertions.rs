@@ -1,0 +1,354 @@
+//! `private_key_jwt` (RFC 7523 §3): what a client's assertion says and what is refused.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::client::{Client, ClientId, ClientOrigin};
+use keybound_protocol::client_assertion::{
+    ASSERTION_LIFETIME_MAX, AssertionAudience, CLIENT_ASSERTION_TYPE, ClientAssertionError, UnverifiedClientAssertion,
+    VerifiedClientAssertion, client_assertion,
+};
+use keybound_protocol::client_metadata::{ClientKeys, ClientMetadata, RegistrationPolicy};
+use keybound_protocol::form::Form;
+use keybound_protocol::grant_type::GrantType;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::jws::JwsError;
+use keybound_protocol::profile::Profile;
+use keybound_protocol::rule::Outcome;
+use keybound_protocol::signer::{SignatureAlgorithm, Signer};
+use keybound_protocol::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::jwt::{ISSUER, NOW, key_set, sign, signer, stranger, with};
+
+fn client(metadata: &Value) -> Client {
+    let policy = RegistrationPolicy {
+        origin: ClientOrigin::Administrator,
+        profile: Profile::Default,
+        client_secrets_enabled: false,
+        grant_types: BTreeSet::from([GrantType::ClientCredentials]),
+        trust_anchors: BTreeSet::new(),
+        scopes: None,
+        resources: BTreeSet::new(),
+    };
+    let metadata = ClientMetadata::parse(metadata.to_string().as_bytes(), &policy).unwrap();
+    Client::new(
+        ClientId::parse("demo").unwrap(),
+        metadata,
+        ClientOrigin::Administrator,
+        1,
+    )
+}
+
+fn signing(algorithms: &[SignatureAlgorithm]) -> Client {
+    let jwks: Vec<Value> = algorithms
+        .iter()
+        .map(|algorithm| signer(*algorithm).public_jwk().to_json())
+        .collect();
+    client(&json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": jwks}}))
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": "demo",
+        "sub": "demo",
+        "aud": ISSUER,
+        "jti": "c8a5b6e0",
+        "iat": NOW.unix_secs(),
+        "exp": NOW.unix_secs() + 60,
+    })
+}
+
+fn header() -> Value {
+    json!({"alg": "ES256", "kid": signer(SignatureAlgorithm::Es256).key_id(), "typ": "JWT"})
+}
+
+fn judge_as(
+    client: &Client,
+    assertion: &str,
+    profile: Profile,
+    now: Timestamp,
+) -> Result<VerifiedClientAssertion, ClientAssertionError> {
+    let issuer = Issuer::parse(ISSUER).unwrap();
+    let server = AssertionAudience {
+        issuer: &issuer,
+        profile,
+    };
+    let empty = key_set(&[]);
+    let keys = match client.metadata().keys() {
+        Some(ClientKeys::Jwks(jwks)) => jwks,
+        _ => &empty,
+    };
+    UnverifiedClientAssertion::parse(assertion)?.verify(client, keys, &server, now)
+}
+
+fn judge(header: &Value, claims: &Value) -> Result<VerifiedClientAssertion, ClientAssertionError> {
+    let assertion = sign(
+        signer(SignatureAlgorithm::Es256).as_ref(),
+        &header.to_string(),
+        &claims.to_string(),
+    );
+    judge_as(
+        &signing(&[SignatureAlgorithm::Es256]),
+        &assertion,
+        Profile::Default,
+        NOW,
+    )
+}
+
+#[track_caller]
+fn refused(verdict: Result<VerifiedClientAssertion, ClientAssertionError>, rule: &str) -> ClientAssertionError {
+    let error = verdict.unwrap_err();
+    assert_eq!(error.rule(), rule, "{error:?}");
+    let failed: Vec<_> = error
+        .rules()
+        .into_iter()
+        .filter(|outcome| outcome.outcome == Outcome::Failed)
+        .collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].rule, rule);
+    assert!(!error.fix().is_empty());
+    error
+}
+
+const FORM: &str = "a signed JWT as `client_assertion`";
+const ALGORITHM: &str = "signature algorithm permitted";
+const TYPE: &str = "token type permitted";
+const KEY: &str = "signing key registered";
+const SIGNATURE: &str = "signature";
+const ISS: &str = "`iss` is the client";
+const SUB: &str = "`sub` is the client";
+const AUD: &str = "`aud` is the issuer alone";
+const DATES: &str = "inside its validity";
+const JTI: &str = "`jti` usable once";
+
+// covers R7523-1, R-FAPI-1, TRAP-39, R8725-1
+#[test]
+fn each_check_refuses_its_own_offence() {
+    let verified = judge(&header(), &claims()).unwrap();
+    assert_eq!(verified.client_id().as_str(), "demo");
+    assert_eq!(verified.assertion_id(), "c8a5b6e0");
+    for (member, value, rule) in [
+        ("alg", json!("none"), ALGORITHM),
+        ("alg", json!("HS256"), ALGORITHM),
+        ("alg", json!("PS256"), KEY),
+        ("alg", Value::Null, FORM),
+        ("typ", json!("at+jwt"), TYPE),
+        ("typ", json!("dpop+jwt"), TYPE),
+        ("kid", json!("unknown"), KEY),
+        ("crit", json!(["exp"]), FORM),
+    ] {
+        refused(judge(&with(header(), member, value), &claims()), rule);
+    }
+    for (member, value, rule) in [
+        ("iss", Value::Null, ISS),
+        ("iss", json!("other"), ISS),
+        ("iss", json!(ISSUER), ISS),
+        ("iss", json!(1), ISS),
+        ("sub", Value::Null, SUB),
+        ("sub", json!("other"), SUB),
+        ("aud", Value::Null, AUD),
+        ("aud", json!("https://other.example"), AUD),
+        ("aud", json!(format!("{ISSUER}/token")), AUD),
+        ("aud", json!(format!("{ISSUER}/")), AUD),
+        ("aud", json!("https://mtls.as.example/tenant"), AUD),
+        ("aud", json!([ISSUER]), AUD),
+        ("aud", json!([ISSUER, "https://other.example"]), AUD),
+        ("exp", Value::Null, DATES),
+        ("exp", json!("soon"), DATES),
+        ("jti", Value::Null, JTI),
+        ("jti", json!(""), JTI),
+        ("jti", json!(7), JTI),
+        ("jti", json!("x".repeat(257)), JTI),
+    ] {
+        refused(judge(&header(), &with(claims(), member, value)), rule);
+    }
+    assert!(judge(&header(), &with(claims(), "jti", json!("x".repeat(256)))).is_ok());
+    for typ in [
+        Value::Null,
+        json!("JWT"),
+        json!("jwt"),
+        json!("client-authentication+jwt"),
+    ] {
+        assert!(judge(&with(header(), "typ", typ), &claims()).is_ok());
+    }
+    let forged = sign(
+        &stranger(SignatureAlgorithm::Es256),
+        &header().to_string(),
+        &claims().to_string(),
+    );
+    let client = signing(&[SignatureAlgorithm::Es256]);
+    refused(judge_as(&client, &forged, Profile::Default, NOW), SIGNATURE);
+    let twice = claims().to_string().replacen('{', r#"{"sub":"demo","#, 1);
+    let twice = sign(
+        signer(SignatureAlgorithm::Es256).as_ref(),
+        &header().to_string(),
+        &twice,
+    );
+    refused(judge_as(&client, &twice, Profile::Default, NOW), FORM);
+}
+
+// covers R7523-1, R-FAPI-4
+#[test]
+fn an_assertion_lives_at_most_five_minutes() {
+    let now = NOW.unix_secs();
+    let leeway = i64::try_from(CLOCK_LEEWAY.as_secs()).unwrap();
+    let lifetime = i64::try_from(ASSERTION_LIFETIME_MAX.as_secs()).unwrap();
+    for (changes, accepted) in [
+        (vec![("exp", now - leeway + 1)], true),
+        (vec![("exp", now - leeway)], false),
+        (vec![("exp", now + lifetime)], true),
+        (vec![("exp", now + lifetime + 1)], false),
+        // From a clock that is ahead by no more than the leeway.
+        (vec![("iat", now + leeway), ("exp", now + leeway + lifetime)], true),
+        (vec![("iat", now + leeway), ("exp", now + leeway + lifetime + 1)], false),
+        (vec![("iat", now + leeway + 1), ("exp", now + leeway + 60)], false),
+        (vec![("iat", now - 250), ("exp", now + 51)], false),
+        (vec![("nbf", now + 8)], true),
+        (vec![("nbf", now + leeway)], true),
+        (vec![("nbf", now + leeway + 1)], false),
+        (vec![("nbf", now + 60)], false),
+    ] {
+        let changed = changes
+            .iter()
+            .fold(claims(), |claims, (name, value)| with(claims, name, json!(value)));
+        let verdict = judge(&header(), &changed);
+        assert_eq!(verdict.is_ok(), accepted, "{changes:?}");
+        if !accepted {
+            refused(verdict, DATES);
+        }
+    }
+    // Without `iat` the time of the verdict counts.
+    let without = with(claims(), "iat", Value::Null);
+    assert!(judge(&header(), &with(without.clone(), "exp", json!(now + leeway + lifetime))).is_ok());
+    refused(
+        judge(&header(), &with(without, "exp", json!(now + leeway + lifetime + 1))),
+        DATES,
+    );
+}
+
+// covers R7523-2
+#[test]
+fn a_spent_identifier_is_remembered_until_nobody_would_accept_it() {
+    let verified = judge(&header(), &claims()).unwrap();
+    let last = verified.remember_until().minus(Duration::from_secs(1));
+    let assertion = sign(
+        signer(SignatureAlgorithm::Es256).as_ref(),
+        &header().to_string(),
+        &claims().to_string(),
+    );
+    let client = signing(&[SignatureAlgorithm::Es256]);
+    assert!(judge_as(&client, &assertion, Profile::Default, last).is_err());
+    assert!(
+        judge_as(
+            &client,
+            &assertion,
+            Profile::Default,
+            last.minus(Duration::from_secs(1))
+        )
+        .is_ok()
+    );
+}
+
+// covers TRAP-19
+#[test]
+fn a_client_of_another_method_makes_no_assertions() {
+    let jwks = json!({"keys": [signer(SignatureAlgorithm::Es256).public_jwk().to_json()]});
+    let assertion = sign(
+        signer(SignatureAlgorithm::Es256).as_ref(),
+        &header().to_string(),
+        &claims().to_string(),
+    );
+    for metadata in [
+        json!({"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "a.example", "jwks": jwks}),
+        json!({"token_endpoint_auth_method": "none", "jwks": jwks}),
+    ] {
+        refused(
+            judge_as(&client(&metadata), &assertion, Profile::Default, NOW),
+            ALGORITHM,
+        );
+    }
+}
+
+// covers R-FAPI-11, R-FAPI-1
+#[test]
+fn the_profile_limits_the_algorithms() {
+    let client = signing(&SignatureAlgorithm::ALL);
+    for algorithm in SignatureAlgorithm::ALL {
+        let signer = signer(algorithm).as_ref();
+        let header = json!({"alg": algorithm, "kid": signer.key_id()});
+        let assertion = sign(signer, &header.to_string(), &claims().to_string());
+        assert!(
+            judge_as(&client, &assertion, Profile::Default, NOW).is_ok(),
+            "{algorithm}"
+        );
+        let verdict = judge_as(&client, &assertion, Profile::Fapi2, NOW);
+        assert_eq!(
+            verdict.is_ok(),
+            SignatureAlgorithm::FAPI.contains(&algorithm),
+            "{algorithm}"
+        );
+    }
+}
+
+// covers R7523-2
+#[test]
+fn the_form_has_the_literal_type_and_one_assertion() {
+    let assertion = sign(
+        signer(SignatureAlgorithm::Es256).as_ref(),
+        &header().to_string(),
+        &claims().to_string(),
+    );
+    let form = |body: &str| -> Result<Option<ClientId>, ClientAssertionError> {
+        let form = Form::parse(body.as_bytes()).unwrap();
+        let found = UnverifiedClientAssertion::from_form(&form)?;
+        Ok(found.map(|assertion| assertion.unverified_client_id().unwrap()))
+    };
+    let good = format!("client_assertion_type={CLIENT_ASSERTION_TYPE}&client_assertion={assertion}");
+    assert_eq!(form(&good).unwrap().unwrap().as_str(), "demo");
+    assert_eq!(form("client_id=demo").unwrap(), None);
+    for (body, is_expected) in [
+        (format!("client_assertion={assertion}"), true),
+        (format!("client_assertion_type={CLIENT_ASSERTION_TYPE}"), true),
+        (
+            format!("client_assertion_type={CLIENT_ASSERTION_TYPE}&client_assertion="),
+            true,
+        ),
+        (
+            format!("client_assertion_type=urn:other&client_assertion={assertion}"),
+            false,
+        ),
+        (
+            format!(
+                "client_assertion_type={}&client_assertion={assertion}",
+                CLIENT_ASSERTION_TYPE.to_uppercase()
+            ),
+            false,
+        ),
+    ] {
+        match form(&body).unwrap_err() {
+            ClientAssertionError::Incomplete => assert!(is_expected, "{body}"),
+            ClientAssertionError::AssertionType(_) => assert!(!is_expected, "{body}"),
+            other => panic!("{other}"),
+        }
+    }
+    let error = form(&format!(
+        "client_assertion_type={CLIENT_ASSERTION_TYPE}&client_assertion=a.b"
+    ))
+    .unwrap_err();
+    assert!(matches!(error, ClientAssertionError::Signature(JwsError::PartCount(2))));
+    assert!(Form::parse(format!("{good}&client_assertion={assertion}").as_bytes()).is_err());
+}
+
+#[test]
+fn our_own_clients_make_assertions_that_are_accepted() {
+    let issuer = Issuer::parse(ISSUER).unwrap();
+    let client_id = ClientId::parse("demo").unwrap();
+    for algorithm in SignatureAlgorithm::ALL {
+        let signer = signer(algorithm).as_ref();
+        let assertion = client_assertion(signer, &client_id, &issuer, "unique", NOW).unwrap();
+        let verified = judge_as(&signing(&[algorithm]), &assertion, Profile::Default, NOW).unwrap();
+        assert_eq!(verified.assertion_id(), "unique");
+    }
+}

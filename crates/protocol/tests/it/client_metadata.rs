@@ -1,0 +1,834 @@
+//! Client metadata (RFC 7591 §2, RFC 8705 §2.1.2, §2.2, §3.4): what is registered and what is refused.
+
+use std::collections::BTreeSet;
+
+use keybound_protocol::access_token::AccessTokenFormat;
+use keybound_protocol::authentication_method::AuthenticationMethod;
+use keybound_protocol::client::ClientOrigin;
+use keybound_protocol::client_metadata::{
+    CLIENT_METADATA_BYTES_MAX, ClientAuthentication, ClientKeys, ClientMetadata, ClientMetadataError,
+    ExpiredSelfSigned, PermittedAnchors, RegistrationPolicy,
+};
+use keybound_protocol::error_code::ErrorCode;
+use keybound_protocol::grant_type::GrantType;
+use keybound_protocol::jwk::Jwk;
+use keybound_protocol::profile::Profile;
+use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::scope::Scope;
+use keybound_protocol::signer::{SignatureAlgorithm, Signer};
+use keybound_protocol::subject_rule::{SubjectParameter, SubjectRuleError};
+use serde_json::{Value, json};
+
+use crate::jwk_sets::{APPENDIX_A_JWK, certificates};
+use crate::jwt::{signer, with};
+
+/// The server of these tests.
+fn policy() -> RegistrationPolicy {
+    RegistrationPolicy {
+        origin: ClientOrigin::Administrator,
+        profile: Profile::Default,
+        client_secrets_enabled: false,
+        grant_types: BTreeSet::from([GrantType::ClientCredentials, GrantType::AuthorizationCode]),
+        trust_anchors: BTreeSet::from(["corp".parse().unwrap(), "partners".parse().unwrap()]),
+        scopes: Some(BTreeSet::from(["read".to_owned(), "write".to_owned()])),
+        resources: BTreeSet::from([ResourceUri::parse("https://api.example").unwrap()]),
+    }
+}
+
+fn self_registered() -> RegistrationPolicy {
+    RegistrationPolicy {
+        origin: ClientOrigin::Registration,
+        ..policy()
+    }
+}
+
+fn fapi() -> RegistrationPolicy {
+    RegistrationPolicy {
+        profile: Profile::Fapi2,
+        ..policy()
+    }
+}
+
+fn parse(metadata: &Value, policy: &RegistrationPolicy) -> Result<ClientMetadata, ClientMetadataError> {
+    ClientMetadata::parse(metadata.to_string().as_bytes(), policy)
+}
+
+#[track_caller]
+fn accepted(metadata: &Value) -> ClientMetadata {
+    parse(metadata, &policy()).unwrap()
+}
+
+/// The reason, after its code was checked.
+#[track_caller]
+fn refused(metadata: &Value, policy: &RegistrationPolicy) -> ClientMetadataError {
+    let error = parse(metadata, policy).unwrap_err();
+    let code = match error {
+        ClientMetadataError::RedirectUri(_) | ClientMetadataError::RedirectUriMissing => ErrorCode::InvalidRedirectUri,
+        _ => ErrorCode::InvalidClientMetadata,
+    };
+    assert_eq!(error.code(), code, "{error}");
+    error
+}
+
+fn pki() -> Value {
+    json!({"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "demo.example"})
+}
+
+fn self_signed() -> Value {
+    let jwk: Value = serde_json::from_str(APPENDIX_A_JWK).unwrap();
+    json!({"token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks": {"keys": [jwk]}})
+}
+
+fn private_key_jwt(algorithm: SignatureAlgorithm) -> Value {
+    let jwk = signer(algorithm).public_jwk().to_json();
+    json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [jwk]}})
+}
+
+const SUBJECTS: [(&str, &str); 5] = [
+    ("tls_client_auth_subject_dn", "CN=demo,O=Example,C=DE"),
+    ("tls_client_auth_san_dns", "demo.example"),
+    ("tls_client_auth_san_uri", "spiffe://example.org/demo"),
+    ("tls_client_auth_san_ip", "2001:db8::1"),
+    ("tls_client_auth_san_email", "demo@example.org"),
+];
+
+// covers MTLS-2.1.2-1, MTLS-2.1-2, TRAP-16, TRAP-17
+#[test]
+fn a_pki_client_has_exactly_one_subject_parameter() {
+    let none = json!({"token_endpoint_auth_method": "tls_client_auth"});
+    assert!(matches!(
+        refused(&none, &policy()),
+        ClientMetadataError::Subject(SubjectRuleError::None)
+    ));
+    for (first, first_value) in SUBJECTS {
+        let one = with(none.clone(), first, json!(first_value));
+        let ClientAuthentication::TlsClientAuth { subject, .. } = accepted(&one).authentication().clone() else {
+            panic!("another method");
+        };
+        assert_eq!((subject.parameter().name(), subject.as_given()), (first, first_value));
+        for (second, second_value) in SUBJECTS {
+            if first != second {
+                let two = with(one.clone(), second, json!(second_value));
+                let error = refused(&two, &policy());
+                assert!(
+                    matches!(error, ClientMetadataError::Subject(SubjectRuleError::Several { .. })),
+                    "{first} {second}"
+                );
+            }
+        }
+        // Absent, empty and null are three things: an empty expectation is no expectation.
+        assert!(matches!(
+            refused(&with(one.clone(), first, json!("")), &policy()),
+            ClientMetadataError::Subject(_)
+        ));
+        let null = one.to_string().replace(&json!(first_value).to_string(), "null");
+        let error = ClientMetadata::parse(null.as_bytes(), &policy()).unwrap_err();
+        assert!(matches!(error, ClientMetadataError::Subject(SubjectRuleError::None)));
+    }
+    let all = SUBJECTS
+        .into_iter()
+        .fold(none, |metadata, (name, value)| with(metadata, name, json!(value)));
+    assert!(matches!(
+        refused(&all, &policy()),
+        ClientMetadataError::Subject(SubjectRuleError::Several { .. })
+    ));
+}
+
+// covers MTLS-9.5-1
+#[test]
+fn the_members_of_rfc_8705_have_their_types() {
+    for parameter in SubjectParameter::ALL {
+        for wrong in [json!(1), json!(true), json!(["demo.example"]), json!({})] {
+            let metadata = json!({"token_endpoint_auth_method": "tls_client_auth", parameter.name(): wrong});
+            assert!(matches!(refused(&metadata, &policy()), ClientMetadataError::Type(_)));
+        }
+    }
+    for wrong in [json!("true"), json!(1), json!([]), json!("false")] {
+        let metadata = with(pki(), "tls_client_certificate_bound_access_tokens", wrong);
+        assert!(matches!(refused(&metadata, &policy()), ClientMetadataError::Type(_)));
+    }
+    for (member, wrong) in [
+        ("jwks", json!([])),
+        ("jwks", json!("{}")),
+        ("jwks_uri", json!(1)),
+        ("grant_types", json!("client_credentials")),
+        ("scope", json!(["read"])),
+        ("redirect_uris", json!("https://app.example")),
+        ("keybound_trust_anchors", json!("corp")),
+        ("keybound_introspects", json!("https://api.example")),
+        ("token_endpoint_auth_method", json!(["tls_client_auth"])),
+    ] {
+        assert!(
+            matches!(
+                refused(&with(pki(), member, wrong), &policy()),
+                ClientMetadataError::Type(_)
+            ),
+            "{member}"
+        );
+    }
+}
+
+#[test]
+fn parameters_of_another_method_are_refused() {
+    let methods = [
+        (self_signed(), AuthenticationMethod::SelfSignedTlsClientAuth),
+        (
+            private_key_jwt(SignatureAlgorithm::Es256),
+            AuthenticationMethod::PrivateKeyJwt,
+        ),
+        (
+            json!({"token_endpoint_auth_method": "none"}),
+            AuthenticationMethod::None,
+        ),
+    ];
+    for (metadata, method) in methods {
+        for (name, value) in SUBJECTS {
+            let error = refused(&with(metadata.clone(), name, json!(value)), &policy());
+            assert!(
+                matches!(error, ClientMetadataError::MemberOfOtherMethod { member, method: own } if member == name && own == method)
+            );
+        }
+        let error = refused(&with(metadata, "keybound_trust_anchors", json!(["corp"])), &policy());
+        assert!(matches!(
+            error,
+            ClientMetadataError::MemberOfOtherMethod {
+                member: "keybound_trust_anchors",
+                ..
+            }
+        ));
+    }
+    for member in ["keybound_expired_self_signed", "token_endpoint_auth_signing_alg"] {
+        let error = refused(&with(pki(), member, json!("ES256")), &policy());
+        assert!(matches!(error, ClientMetadataError::MemberOfOtherMethod { member: own, .. } if own == member));
+    }
+}
+
+// covers R7591-3
+#[test]
+fn an_omitted_method_is_a_secret_and_secrets_are_off() {
+    assert!(matches!(
+        refused(&json!({}), &policy()),
+        ClientMetadataError::MethodMissing
+    ));
+    assert!(matches!(
+        refused(&json!({"token_endpoint_auth_method": ""}), &policy()),
+        ClientMetadataError::MethodUnknown(_)
+    ));
+    for method in ["client_secret_basic", "client_secret_post"] {
+        let error = refused(&json!({"token_endpoint_auth_method": method}), &policy());
+        assert!(matches!(error, ClientMetadataError::SecretsDisabled(own) if own.name() == method));
+    }
+    for method in ["client_secret_jwt", "TLS_client_auth", "tls", "spiffe_x509"] {
+        let error = refused(&json!({"token_endpoint_auth_method": method}), &policy());
+        assert!(matches!(error, ClientMetadataError::MethodUnknown(own) if own == method));
+    }
+    let with_secrets = RegistrationPolicy {
+        client_secrets_enabled: true,
+        ..policy()
+    };
+    let metadata = parse(&json!({}), &with_secrets).unwrap();
+    assert_eq!(
+        metadata.authentication_method(),
+        AuthenticationMethod::ClientSecretBasic
+    );
+    assert_eq!(metadata.to_json()["token_endpoint_auth_method"], "client_secret_basic");
+}
+
+// covers MTLS-2.1.1-1, MTLS-2.2.1-1
+#[test]
+fn the_methods_of_rfc_8705_have_their_names() {
+    assert_eq!(
+        accepted(&pki()).to_json()["token_endpoint_auth_method"],
+        "tls_client_auth"
+    );
+    assert_eq!(
+        accepted(&self_signed()).to_json()["token_endpoint_auth_method"],
+        "self_signed_tls_client_auth"
+    );
+}
+
+// covers MTLS-2.2-1, MTLS-2.2.2-1, R7591-1
+#[test]
+fn keys_come_by_value_or_by_reference_and_never_both() {
+    for metadata in [self_signed(), private_key_jwt(SignatureAlgorithm::EdDsa)] {
+        assert!(matches!(accepted(&metadata).keys(), Some(ClientKeys::Jwks(_))));
+        let neither = with(metadata.clone(), "jwks", Value::Null);
+        assert!(matches!(
+            refused(&neither, &policy()),
+            ClientMetadataError::KeysMissing(_)
+        ));
+        let by_reference = with(neither, "jwks_uri", json!("https://client.example/jwks"));
+        assert_eq!(
+            accepted(&by_reference).jwks_uri().unwrap().as_str(),
+            "https://client.example/jwks"
+        );
+        let both = with(metadata, "jwks_uri", json!("https://client.example/jwks"));
+        assert!(matches!(refused(&both, &policy()), ClientMetadataError::JwksTwice));
+    }
+    let both = with(
+        with(pki(), "jwks", json!({"keys": []})),
+        "jwks_uri",
+        json!("https://client.example/jwks"),
+    );
+    assert!(matches!(refused(&both, &policy()), ClientMetadataError::JwksTwice));
+}
+
+#[test]
+fn jwks_uri_is_plain_https() {
+    let metadata = with(self_signed(), "jwks", Value::Null);
+    for url in [
+        "http://client.example/jwks",
+        "HTTP://client.example/jwks",
+        "file:///etc/passwd",
+        "https://user:pass@client.example/jwks",
+        "https://user@client.example/jwks",
+        "https://client.example/jwks#fragment",
+        "https://client.example/jwks\n",
+        "https://",
+        "client.example/jwks",
+        "//client.example/jwks",
+        "",
+    ] {
+        let error = refused(&with(metadata.clone(), "jwks_uri", json!(url)), &policy());
+        assert!(matches!(error, ClientMetadataError::JwksUri), "{url:?}");
+    }
+}
+
+// covers MTLS-2.2.2-2
+#[test]
+fn a_self_signed_client_registers_certificates() {
+    let bare = with(serde_json::from_str(APPENDIX_A_JWK).unwrap(), "x5c", Value::Null);
+    let error = refused(&with(self_signed(), "jwks", json!({"keys": [bare]})), &policy());
+    assert!(matches!(error, ClientMetadataError::NoCertificate));
+    assert!(matches!(
+        refused(&with(self_signed(), "jwks", json!({"keys": []})), &policy()),
+        ClientMetadataError::NoCertificate
+    ));
+    let jwks: Vec<Value> = certificates()
+        .iter()
+        .map(|der| Jwk::for_certificate(der).unwrap().to_json())
+        .collect();
+    let metadata = accepted(&with(self_signed(), "jwks", json!({"keys": jwks})));
+    let Some(ClientKeys::Jwks(jwks)) = metadata.keys() else {
+        panic!("no keys")
+    };
+    assert_eq!(jwks.certificates().count(), 5);
+    assert_eq!(metadata.to_json()["jwks"]["keys"].as_array().unwrap().len(), 5);
+}
+
+// covers MTLS-2.2.2-4, MTLS-2.2.2-3, TRAP-41
+#[test]
+fn registered_keys_are_judged_at_registration() {
+    let swapped = {
+        let other = Jwk::for_certificate(&certificates()[0]).unwrap().to_json();
+        with(
+            serde_json::from_str(APPENDIX_A_JWK).unwrap(),
+            "x5c",
+            other["x5c"].clone(),
+        )
+    };
+    let only_x5c = json!({"x5c": swapped["x5c"]});
+    for jwk in [swapped, only_x5c] {
+        let error = refused(&with(self_signed(), "jwks", json!({"keys": [jwk]})), &policy());
+        assert!(matches!(error, ClientMetadataError::Jwks(_)));
+    }
+    let small = json!({"kty": "RSA", "n": keybound_protocol::base64url::encode(&[0xff; 128]), "e": "AQAB"});
+    let error = refused(
+        &with(
+            private_key_jwt(SignatureAlgorithm::Es256),
+            "jwks",
+            json!({"keys": [small]}),
+        ),
+        &policy(),
+    );
+    assert!(matches!(error, ClientMetadataError::KeyNotPermitted(_)));
+    let encryption = with(
+        signer(SignatureAlgorithm::Es256).public_jwk().to_json(),
+        "use",
+        json!("enc"),
+    );
+    let metadata = with(
+        private_key_jwt(SignatureAlgorithm::Es256),
+        "jwks",
+        json!({"keys": [encryption]}),
+    );
+    assert!(matches!(
+        refused(&metadata, &policy()),
+        ClientMetadataError::NoSigningKey
+    ));
+}
+
+#[test]
+fn a_client_that_signs_uses_the_algorithm_it_registered() {
+    let es256 = private_key_jwt(SignatureAlgorithm::Es256);
+    assert_eq!(
+        accepted(&es256).assertion_algorithms(Profile::Default),
+        SignatureAlgorithm::ALL
+    );
+    assert_eq!(
+        accepted(&es256).assertion_algorithms(Profile::Fapi2),
+        SignatureAlgorithm::FAPI
+    );
+    let registered = with(es256.clone(), "token_endpoint_auth_signing_alg", json!("ES256"));
+    assert_eq!(
+        accepted(&registered).assertion_algorithms(Profile::Default),
+        [SignatureAlgorithm::Es256]
+    );
+    assert_eq!(
+        accepted(&registered).to_json()["token_endpoint_auth_signing_alg"],
+        "ES256"
+    );
+    for name in ["none", "HS256", "ES512", "es256"] {
+        let error = refused(
+            &with(es256.clone(), "token_endpoint_auth_signing_alg", json!(name)),
+            &policy(),
+        );
+        assert!(matches!(error, ClientMetadataError::SigningAlgorithmUnknown(own) if own == name));
+    }
+    let error = refused(
+        &with(es256, "token_endpoint_auth_signing_alg", json!("PS256")),
+        &policy(),
+    );
+    assert!(matches!(error, ClientMetadataError::NoSigningKey));
+    assert_eq!(accepted(&pki()).assertion_algorithms(Profile::Default), []);
+    // A client that registered RS256 before the server became stricter cannot sign any more.
+    let rs256 = with(
+        private_key_jwt(SignatureAlgorithm::Rs256),
+        "token_endpoint_auth_signing_alg",
+        json!("RS256"),
+    );
+    assert_eq!(accepted(&rs256).assertion_algorithms(Profile::Fapi2), []);
+}
+
+// covers MTLS-1-2, MTLS-3.4-1, TRAP-47, R7523-4
+#[test]
+fn tokens_are_bound_if_and_only_if_the_client_says_so_whatever_its_method() {
+    let methods = [
+        pki(),
+        self_signed(),
+        private_key_jwt(SignatureAlgorithm::Es256),
+        json!({"token_endpoint_auth_method": "none"}),
+    ];
+    for metadata in methods {
+        let member = "tls_client_certificate_bound_access_tokens";
+        let omitted = accepted(&metadata);
+        assert!(!omitted.requires_bound_access_tokens(Profile::Default));
+        assert_eq!(omitted.to_json()[member], json!(false));
+        for flag in [true, false] {
+            let registered = accepted(&with(metadata.clone(), member, json!(flag)));
+            assert_eq!(registered.requires_bound_access_tokens(Profile::Default), flag);
+            assert_eq!(registered.to_json()[member], json!(flag));
+            assert!(registered.requires_bound_access_tokens(Profile::Fapi2));
+        }
+    }
+}
+
+// covers R-FAPI-1, R-FAPI-2, R-FAPI-11
+#[test]
+fn a_fapi_server_takes_no_laxer_client() {
+    for metadata in [pki(), self_signed(), private_key_jwt(SignatureAlgorithm::Ps256)] {
+        let member = "tls_client_certificate_bound_access_tokens";
+        let parsed = parse(&metadata, &fapi()).unwrap();
+        assert!(parsed.certificate_bound_access_tokens());
+        assert_eq!(parsed.to_json()[member], json!(true));
+        let error = refused(&with(metadata.clone(), member, json!(false)), &fapi());
+        assert!(matches!(error, ClientMetadataError::UnboundTokens(Profile::Fapi2)));
+        let error = refused(&with(metadata, "keybound_profile", json!("default")), &fapi());
+        assert!(matches!(error, ClientMetadataError::ProfileLaxer { .. }));
+    }
+    let error = refused(&json!({"token_endpoint_auth_method": "none"}), &fapi());
+    assert!(matches!(
+        error,
+        ClientMetadataError::MethodForbidden {
+            method: AuthenticationMethod::None,
+            ..
+        }
+    ));
+    let secrets = RegistrationPolicy {
+        client_secrets_enabled: true,
+        ..fapi()
+    };
+    assert!(matches!(
+        refused(&json!({}), &secrets),
+        ClientMetadataError::MethodForbidden { .. }
+    ));
+    for algorithm in [SignatureAlgorithm::Rs256, SignatureAlgorithm::Es384] {
+        let metadata = private_key_jwt(algorithm);
+        assert!(matches!(refused(&metadata, &fapi()), ClientMetadataError::NoSigningKey));
+        let metadata = with(metadata, "token_endpoint_auth_signing_alg", json!(algorithm));
+        assert!(matches!(
+            refused(&metadata, &fapi()),
+            ClientMetadataError::SigningAlgorithmForbidden { .. }
+        ));
+    }
+}
+
+#[test]
+fn a_client_may_be_stricter_than_its_server() {
+    let strict = accepted(&with(pki(), "keybound_profile", json!("fapi2")));
+    assert_eq!(strict.profile(), Some(Profile::Fapi2));
+    assert_eq!(strict.effective_profile(Profile::Default), Profile::Fapi2);
+    assert_eq!(
+        strict.effective_profile(Profile::Fapi2MessageSigning),
+        Profile::Fapi2MessageSigning
+    );
+    assert!(strict.certificate_bound_access_tokens());
+    assert_eq!(strict.to_json()["keybound_profile"], "fapi2");
+    let error = refused(&with(pki(), "keybound_profile", json!("fapi1")), &policy());
+    assert!(matches!(error, ClientMetadataError::Profile(_)));
+    let none = json!({"token_endpoint_auth_method": "none", "keybound_profile": "fapi2"});
+    assert!(matches!(
+        refused(&none, &policy()),
+        ClientMetadataError::MethodForbidden { .. }
+    ));
+}
+
+#[test]
+fn a_client_can_be_limited_to_some_trust_anchors() {
+    let anchors = |metadata: &Value| match accepted(metadata).authentication() {
+        ClientAuthentication::TlsClientAuth { anchors, .. } => anchors.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(anchors(&pki()), PermittedAnchors::Every);
+    let named = with(pki(), "keybound_trust_anchors", json!(["corp", "corp"]));
+    assert!(anchors(&named).permits(&"corp".parse().unwrap()));
+    assert!(!anchors(&named).permits(&"partners".parse().unwrap()));
+    assert_eq!(accepted(&named).to_json()["keybound_trust_anchors"], json!(["corp"]));
+    let empty = with(pki(), "keybound_trust_anchors", json!([]));
+    assert!(matches!(
+        refused(&empty, &policy()),
+        ClientMetadataError::NoTrustAnchors
+    ));
+    for name in ["elsewhere", "", "Corp", "corp "] {
+        let error = refused(&with(pki(), "keybound_trust_anchors", json!(["corp", name])), &policy());
+        assert!(matches!(error, ClientMetadataError::UnknownTrustAnchor(own) if own == name));
+    }
+}
+
+#[test]
+fn expired_self_signed_certificates_are_refused_unless_the_client_says_otherwise() {
+    let expired = |metadata: &Value| match accepted(metadata).authentication() {
+        ClientAuthentication::SelfSignedTlsClientAuth { expired, .. } => *expired,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(expired(&self_signed()), ExpiredSelfSigned::Refuse);
+    let accepting = with(self_signed(), "keybound_expired_self_signed", json!("accept"));
+    assert_eq!(expired(&accepting), ExpiredSelfSigned::Accept);
+    assert_eq!(accepted(&accepting).to_json()["keybound_expired_self_signed"], "accept");
+    let error = refused(
+        &with(self_signed(), "keybound_expired_self_signed", json!("yes")),
+        &policy(),
+    );
+    assert!(matches!(error, ClientMetadataError::ExpiredSelfSigned(_)));
+}
+
+// covers R6749-9, MTLS-6.4-2
+#[test]
+fn grant_types_fit_the_client() {
+    assert_eq!(accepted(&pki()).grant_types(), [GrantType::ClientCredentials]);
+    let public = json!({"token_endpoint_auth_method": "none"});
+    assert_eq!(accepted(&public).grant_types(), []);
+    let error = refused(
+        &with(public.clone(), "grant_types", json!(["client_credentials"])),
+        &policy(),
+    );
+    assert!(matches!(error, ClientMetadataError::PublicClientCredentials));
+    for name in [
+        "password",
+        "implicit",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:saml2-bearer",
+        "",
+    ] {
+        let error = refused(&with(pki(), "grant_types", json!([name])), &policy());
+        assert!(matches!(error, ClientMetadataError::GrantTypeUnsupported(own) if own == name));
+    }
+    let only_credentials = RegistrationPolicy {
+        grant_types: BTreeSet::from([GrantType::ClientCredentials]),
+        ..policy()
+    };
+    let redirecting = with(pki(), "redirect_uris", json!(["https://app.example/cb"]));
+    assert!(matches!(
+        refused(&redirecting, &only_credentials),
+        ClientMetadataError::GrantTypeUnsupported(_)
+    ));
+}
+
+// covers R7591-2, R7591-6
+#[test]
+fn redirects_responses_and_grants_belong_together() {
+    let code = with(pki(), "grant_types", json!(["authorization_code"]));
+    assert!(matches!(
+        refused(&code, &policy()),
+        ClientMetadataError::RedirectUriMissing
+    ));
+    let code = with(code, "redirect_uris", json!(["https://app.example/cb?a=b"]));
+    assert_eq!(accepted(&code).to_json()["response_types"], json!(["code"]));
+    assert_eq!(accepted(&code).redirect_uris(), ["https://app.example/cb?a=b"]);
+    // RFC 7591 §2: omitted, with a redirect URI, means the code grant.
+    let omitted = with(code.clone(), "grant_types", Value::Null);
+    assert_eq!(accepted(&omitted).grant_types(), [GrantType::AuthorizationCode]);
+    for (metadata, response_types) in [
+        (code.clone(), json!([])),
+        (
+            with(code.clone(), "grant_types", json!(["client_credentials"])),
+            json!(["code"]),
+        ),
+    ] {
+        let error = refused(&with(metadata, "response_types", response_types), &policy());
+        assert!(matches!(error, ClientMetadataError::ResponseTypeWithoutGrant));
+    }
+    for response_type in ["token", "id_token", "code id_token", "none"] {
+        let error = refused(&with(code.clone(), "response_types", json!([response_type])), &policy());
+        assert!(matches!(error, ClientMetadataError::ResponseTypeUnsupported(_)));
+    }
+    for uri in [
+        "/cb",
+        "app.example/cb",
+        "https://app.example/cb#fragment",
+        "http://app.example/cb",
+        "http://localhost.evil.example/cb",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "https://user@app.example/cb",
+        "https://app.example/c b",
+        "",
+    ] {
+        let error = refused(&with(code.clone(), "redirect_uris", json!([uri])), &policy());
+        assert!(matches!(error, ClientMetadataError::RedirectUri(own) if own == uri));
+    }
+    for uri in [
+        "http://127.0.0.1:7777/cb",
+        "http://[::1]/cb",
+        "http://localhost/cb",
+        "com.example.app:/cb",
+    ] {
+        let metadata = with(code.clone(), "redirect_uris", json!([uri]));
+        assert_eq!(accepted(&metadata).redirect_uris(), [uri]);
+        assert!(matches!(
+            refused(&metadata, &fapi()),
+            ClientMetadataError::RedirectUri(_)
+        ));
+    }
+}
+
+#[test]
+fn scopes_exist_and_reserved_ones_are_for_operators_only() {
+    assert_eq!(
+        accepted(&with(pki(), "scope", json!("write read"))).scope(),
+        &Scope::parse("read write").unwrap()
+    );
+    assert!(accepted(&pki()).scope().is_empty());
+    assert!(matches!(
+        refused(&with(pki(), "scope", json!("read admin")), &policy()),
+        ClientMetadataError::ScopeUnknown(word) if word == "admin"
+    ));
+    assert!(matches!(
+        refused(&with(pki(), "scope", json!("read  write")), &policy()),
+        ClientMetadataError::Scope(_)
+    ));
+    let unlisted = RegistrationPolicy {
+        scopes: None,
+        ..policy()
+    };
+    assert!(parse(&with(pki(), "scope", json!("anything")), &unlisted).is_ok());
+
+    for reserved in ["keybound:admin", "keybound:revocations"] {
+        let metadata = with(pki(), "scope", json!(reserved));
+        for origin in [ClientOrigin::Administrator, ClientOrigin::ConfigurationFile] {
+            assert!(parse(&metadata, &RegistrationPolicy { origin, ..policy() }).is_ok());
+        }
+        assert!(matches!(
+            refused(&metadata, &self_registered()),
+            ClientMetadataError::ScopeReserved(_)
+        ));
+        let mixed = with(metadata, "redirect_uris", json!(["https://app.example/cb"]));
+        for grants in [
+            json!(["client_credentials", "authorization_code"]),
+            json!(["authorization_code"]),
+        ] {
+            let error = refused(&with(mixed.clone(), "grant_types", grants), &policy());
+            assert!(matches!(
+                error,
+                ClientMetadataError::ScopeReservedForClientCredentials(_)
+            ));
+        }
+    }
+    for unknown in ["keybound:", "keybound:everything"] {
+        let error = refused(&with(pki(), "scope", json!(unknown)), &unlisted);
+        assert!(matches!(error, ClientMetadataError::ScopeUnknown(_)));
+    }
+}
+
+// covers R7591-6
+#[test]
+fn a_client_cannot_give_itself_the_right_to_introspect() {
+    let metadata = with(pki(), "keybound_introspects", json!(["https://api.example"]));
+    assert_eq!(accepted(&metadata).introspects().len(), 1);
+    assert_eq!(
+        accepted(&metadata).to_json()["keybound_introspects"],
+        json!(["https://api.example"])
+    );
+    assert!(matches!(
+        refused(&metadata, &self_registered()),
+        ClientMetadataError::IntrospectsNotPermitted
+    ));
+    let public = json!({"token_endpoint_auth_method": "none", "keybound_introspects": ["https://api.example"]});
+    assert!(matches!(
+        refused(&public, &policy()),
+        ClientMetadataError::IntrospectsNotPermitted
+    ));
+    let unknown = with(pki(), "keybound_introspects", json!(["https://other.example"]));
+    assert!(matches!(
+        refused(&unknown, &policy()),
+        ClientMetadataError::UnknownResource(_)
+    ));
+    let relative = with(pki(), "keybound_introspects", json!(["/api"]));
+    assert!(matches!(
+        refused(&relative, &policy()),
+        ClientMetadataError::IntrospectsUri { .. }
+    ));
+}
+
+#[test]
+fn the_format_of_access_tokens_is_jwt_or_opaque() {
+    assert_eq!(accepted(&pki()).access_token_format(), None);
+    for (name, format) in [("jwt", AccessTokenFormat::Jwt), ("opaque", AccessTokenFormat::Opaque)] {
+        let metadata = accepted(&with(pki(), "keybound_access_token_format", json!(name)));
+        assert_eq!(metadata.access_token_format(), Some(format));
+        assert_eq!(metadata.to_json()["keybound_access_token_format"], name);
+    }
+    let error = refused(&with(pki(), "keybound_access_token_format", json!("JWT")), &policy());
+    assert!(matches!(error, ClientMetadataError::AccessTokenFormat(_)));
+}
+
+// covers R7591-2
+#[test]
+fn unknown_members_are_ignored_and_not_answered() {
+    let metadata = json!({
+        "token_endpoint_auth_method": "tls_client_auth",
+        "tls_client_auth_san_dns": "demo.example",
+        "client_id": "chosen",
+        "client_secret": "hush",
+        "registration_access_token": "x",
+        "keybound_unheard_of": {"a": [1]},
+        "software_statement_like": null,
+    });
+    let answered = accepted(&metadata).to_json();
+    let names: Vec<&str> = answered.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "grant_types",
+            "response_types",
+            "tls_client_auth_san_dns",
+            "tls_client_certificate_bound_access_tokens",
+            "token_endpoint_auth_method",
+        ]
+    );
+}
+
+// covers R7591-4, MTLS-1-3, MTLS-9.5-1
+#[test]
+fn what_is_registered_is_answered_and_reads_back_the_same() {
+    let described = json!({
+        "client_name": "Demo \u{e4}\u{f6}",
+        "client_uri": "https://app.example",
+        "logo_uri": "https://app.example/logo.png",
+        "tos_uri": "https://app.example/tos",
+        "policy_uri": "https://app.example/policy",
+        "contacts": ["ops@app.example"],
+        "software_id": "demo",
+        "software_version": "1.2",
+        "scope": "read",
+        "keybound_access_token_format": "opaque",
+        "keybound_introspects": ["https://api.example"],
+    });
+    let mut all: Vec<Value> = SUBJECTS
+        .into_iter()
+        .map(|(name, value)| json!({"token_endpoint_auth_method": "tls_client_auth", name: value}))
+        .collect();
+    all.extend([self_signed(), private_key_jwt(SignatureAlgorithm::Es384)]);
+    all.push(with(
+        pki(),
+        "jwks",
+        private_key_jwt(SignatureAlgorithm::Ps256)["jwks"].clone(),
+    ));
+    for mut metadata in all {
+        metadata
+            .as_object_mut()
+            .unwrap()
+            .extend(described.as_object().unwrap().clone());
+        for origin in [ClientOrigin::Administrator, ClientOrigin::ConfigurationFile] {
+            let answered = parse(&metadata, &RegistrationPolicy { origin, ..policy() })
+                .unwrap()
+                .to_json();
+            for (name, value) in metadata.as_object().unwrap() {
+                assert_eq!(&answered[name], value, "{name}");
+            }
+            assert_eq!(accepted(&answered).to_json(), answered);
+            let stored = ClientMetadata::parse_stored(answered.to_string().as_bytes()).unwrap();
+            assert_eq!(stored.to_json(), answered);
+        }
+    }
+}
+
+#[test]
+fn stored_metadata_stays_readable_when_the_server_changes() {
+    let metadata = with(
+        with(pki(), "keybound_trust_anchors", json!(["gone"])),
+        "scope",
+        json!("gone"),
+    );
+    assert!(parse(&metadata, &policy()).is_err());
+    let stored = ClientMetadata::parse_stored(metadata.to_string().as_bytes()).unwrap();
+    assert_eq!(stored.to_json()["keybound_trust_anchors"], json!(["gone"]));
+    // What contradicts itself stays refused.
+    let error = ClientMetadata::parse_stored(br#"{"token_endpoint_auth_method":"tls_client_auth"}"#).unwrap_err();
+    assert!(matches!(error, ClientMetadataError::Subject(SubjectRuleError::None)));
+}
+
+#[test]
+fn what_is_no_bounded_json_object_is_refused() {
+    for text in ["", "[]", "null", "{", r#"{"scope":"a","scope":"b"}"#] {
+        let error = ClientMetadata::parse(text.as_bytes(), &policy()).unwrap_err();
+        assert!(matches!(error, ClientMetadataError::Json(_)), "{text}");
+    }
+    let mut metadata = pki().to_string();
+    metadata.push_str(&" ".repeat(CLIENT_METADATA_BYTES_MAX - metadata.len()));
+    assert!(ClientMetadata::parse(metadata.as_bytes(), &policy()).is_ok());
+    metadata.push(' ');
+    assert!(matches!(
+        ClientMetadata::parse(metadata.as_bytes(), &policy()),
+        Err(ClientMetadataError::TooLarge(_))
+    ));
+}
+
+#[test]
+fn descriptions_are_bounded_and_link_to_https_only() {
+    for (member, value) in [
+        ("client_name", json!("x".repeat(513))),
+        ("client_name", json!("a\u{1b}[31m")),
+        ("client_uri", json!("http://app.example")),
+        ("logo_uri", json!("javascript:alert(1)")),
+        ("tos_uri", json!("https://app.example/ x")),
+        ("policy_uri", json!("policy")),
+        ("contacts", json!(vec!["a"; 21])),
+    ] {
+        let error = refused(&with(pki(), member, value), &policy());
+        assert!(matches!(error, ClientMetadataError::Description { member: own } if own == member));
+    }
+}
+
+#[test]
+fn the_names_of_methods_and_grants_read_back() {
+    for method in AuthenticationMethod::ALL {
+        assert_eq!(AuthenticationMethod::from_name(method.name()), Some(method));
+    }
+    for grant_type in GrantType::ALL {
+        assert_eq!(GrantType::from_name(grant_type.name()), Some(grant_type));
+    }
+    for profile in Profile::ALL {
+        assert_eq!(profile.name().parse(), Ok(profile));
+    }
+}
