@@ -1,1 +1,48 @@
-//! The authorization server: endpoints, client authentication, grants, admin API.
+//! The authorization server of RFC 6749 and RFC 8705: endpoints, client authentication, grants, admin API.
+//!
+//! [`AuthorizationServer`] is made of [`Settings`] and an [`Environment`]; its [`service`](AuthorizationServer::service) answers the
+//! public and the mutual-TLS listener, its [`operations_service`](AuthorizationServer::operations_service) the
+//! operations listener. The listeners are
+//! opened by the caller, through `keybound-tls`.
+//!
+//! Deliberately not here: the rules themselves (each verdict is a function of `keybound-protocol`), SQL, sockets and TLS, and any
+//! file: settings are values.
+//!
+//! Read one token request in this order: [`service`] → `router` → `endpoints/token.rs` → `client_authentication.rs` →
+//! `grants/client_credentials.rs` → `access_tokens.rs`; what goes wrong passes through `error.rs` and `refusals.rs`. Then
+//! `server.rs`, which puts the parts together, and `admin.rs`, the protected resource inside.
+
+mod access_tokens;
+mod admin;
+mod client_authentication;
+mod clients;
+mod configuration;
+mod endpoints;
+mod error;
+mod explanation;
+mod grants;
+mod health;
+mod key_sets;
+pub mod limits;
+mod metrics;
+pub mod operations;
+mod rate_limit;
+mod refusals;
+mod request_log;
+pub mod resources;
+mod response;
+mod router;
+pub mod server;
+pub mod service;
+pub mod settings;
+mod signing_keys;
+mod trust;
+
+pub use limits::Limits;
+pub use metrics::Figure;
+pub use operations::OperationsService;
+pub use resources::admin_resource;
+pub use server::{AuthorizationServer, StartError};
+pub use service::{AuthorizationService, MUTUAL_TLS, PUBLIC};
+pub use settings::{Environment, GRANT_TYPES, ResourceSettings, ScopeSettings, Settings, TokenSettings};
+pub use signing_keys::{PUBLISHED_BEFORE_SIGNING, SigningKeysError};

@@ -1,0 +1,173 @@
+//! The admin API, `/admin/v1/…` on the mutual-TLS listener: clients, trust anchors, refusals, signing keys, audit.
+//!
+//! It is a protected resource like any other, and checked as one: only access tokens that are bound to the caller's certificate,
+//! with scope `keybound:admin` and audience `{issuer}/admin`, pass, and only while their client still has that scope. There is no
+//! second way in. Errors are problem details (RFC 9457); what comes from files is shown and cannot be changed (409).
+//!
+//! Read [`authorization`] first, then [`routes`]; a file per noun follows.
+
+mod anchors;
+mod audit;
+mod authorization;
+mod clients;
+mod keys;
+mod preconditions;
+mod problem;
+mod refusals;
+mod routes;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use http::request::Parts;
+use http::{StatusCode, Uri};
+use http_body_util::BodyExt as _;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::jwk_set::JwkSet;
+use keybound_protocol::peer_certificate::PresentedCertificate;
+use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::time::Timestamp;
+use keybound_resource_server::{IssuerSettings, KeySource, ResourceServer, RoutePolicy, SettingsError, Validation};
+use keybound_tls::{Connection, RequestBody, ResponseBody};
+use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
+
+use crate::configuration::Configuration;
+use crate::response::Response;
+use crate::server::Server;
+use authorization::Administrator;
+use problem::Problem;
+
+/// The admin API.
+pub(crate) struct AdminApi {
+    router: Router,
+    check: ArcSwap<TokenCheck>,
+    working: Semaphore,
+}
+
+/// What a caller's token has to be.
+struct TokenCheck {
+    issuer: Issuer,
+    resource_server: ResourceServer,
+    policy: RoutePolicy,
+    admin: ResourceUri,
+}
+
+/// One request of an administrator. Handlers find it in the request's extensions.
+#[derive(Clone)]
+struct AdminRequest {
+    server: Arc<Server>,
+    administrator: Administrator,
+    now: Timestamp,
+}
+
+impl AdminApi {
+    pub(crate) fn new(
+        configuration: &Configuration,
+        keys: JwkSet,
+        working_max: usize,
+    ) -> Result<AdminApi, SettingsError> {
+        let check = TokenCheck::new(configuration, keys)?;
+        Ok(AdminApi {
+            router: routes::router(),
+            check: ArcSwap::from_pointee(check),
+            working: Semaphore::new(working_max.clamp(1, Semaphore::MAX_PERMITS)),
+        })
+    }
+
+    /// From now on takes the tokens of this configuration.
+    pub(crate) fn configure(&self, configuration: &Configuration, keys: JwkSet) -> Result<(), SettingsError> {
+        self.check.store(Arc::new(TokenCheck::new(configuration, keys)?));
+        Ok(())
+    }
+
+    /// From now on takes tokens that these keys signed.
+    pub(crate) fn replace_keys(&self, keys: JwkSet) {
+        let check = self.check.load();
+        check.resource_server.replace_keys(&check.issuer, keys);
+    }
+
+    /// Answers a request below `/admin/v1`.
+    pub(crate) async fn answer(
+        &self,
+        server: &Arc<Server>,
+        connection: &Arc<Connection>,
+        presented: &PresentedCertificate,
+        parts: &Parts,
+        body: RequestBody,
+        now: Timestamp,
+    ) -> Response {
+        let caller = authorization::Caller {
+            server,
+            connection,
+            presented,
+            parts,
+            now,
+        };
+        let administrator = match caller.authorize(&self.check.load_full()).await {
+            Ok(administrator) => administrator,
+            Err(response) => return *response,
+        };
+        let Ok(_working) = self.working.try_acquire() else {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                .detail("too many admin requests at once")
+                .retry_after();
+            return convert(axum::response::IntoResponse::into_response(problem)).await;
+        };
+        let mut request = http::Request::new(Body::new(body));
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = below_prefix(&parts.uri);
+        *request.headers_mut() = parts.headers.clone();
+        request.extensions_mut().insert(AdminRequest {
+            server: Arc::clone(server),
+            administrator,
+            now,
+        });
+        let answered = self.router.clone().oneshot(request).await;
+        // The router's error type has no values.
+        let Ok(response) = answered;
+        convert(response).await
+    }
+}
+
+impl TokenCheck {
+    fn new(configuration: &Configuration, keys: JwkSet) -> Result<TokenCheck, SettingsError> {
+        let issuer = configuration.issuer.clone();
+        let admin = configuration.resources.admin().clone();
+        let settings = IssuerSettings::new(issuer.clone(), Validation::Local(KeySource::Static(keys)));
+        let policy = RoutePolicy::new(admin.clone()).with_scopes(configuration.resources.admin_scope().clone());
+        Ok(TokenCheck {
+            issuer,
+            resource_server: ResourceServer::new(vec![settings])?,
+            policy,
+            admin,
+        })
+    }
+}
+
+/// The part of the path that the routes are about: what follows `/admin/v1`.
+fn below_prefix(uri: &Uri) -> Uri {
+    let below = uri
+        .path_and_query()
+        .and_then(|target| target.as_str().split_once("/admin/v1"))
+        .map_or("", |(_, below)| below);
+    let rooted = if below.starts_with('/') {
+        below.to_owned()
+    } else {
+        format!("/{below}")
+    };
+    // A part of a URI that begins with a slash is one, too.
+    Uri::try_from(rooted).unwrap_or_default()
+}
+
+/// From axum's body to ours. What the handlers make is in memory already.
+async fn convert(response: axum::response::Response) -> Response {
+    let (parts, body) = response.into_parts();
+    let body = match body.collect().await {
+        Ok(collected) => ResponseBody::Full(collected.to_bytes()),
+        Err(_) => ResponseBody::Empty,
+    };
+    Response::from_parts(parts, body)
+}

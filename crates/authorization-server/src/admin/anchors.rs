@@ -1,0 +1,177 @@
+//! `/anchors`: the certification authorities that clients' certificates may come from.
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::Path;
+use http::{HeaderMap, StatusCode};
+use keybound_protocol::refusal::Refusal;
+use keybound_protocol::trust_anchor::TrustAnchor;
+use keybound_store::{CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor};
+use serde_json::{Value, json};
+
+use super::AdminRequest;
+use super::preconditions::if_match;
+use super::problem::Problem;
+use super::routes::{Answer, Handled, json_body};
+use crate::trust::TrustAnchorDefinition;
+
+/// All anchors, those of the configuration first.
+pub(super) async fn list(Extension(request): Extension<AdminRequest>) -> Handled {
+    let configured = request.server.trust.configured();
+    let mut shown: Vec<Value> = configured
+        .iter()
+        .map(|anchor| shown_anchor(anchor, "configuration_file"))
+        .collect();
+    for stored in request.server.store.trust_anchors.trust_anchors().await? {
+        let anchors = serde_json::from_str::<TrustAnchorDefinition>(&stored.definition)
+            .ok()
+            .and_then(|it| it.load().ok());
+        shown.extend(
+            anchors
+                .iter()
+                .flatten()
+                .map(|anchor| shown_anchor(anchor, "administrator")),
+        );
+    }
+    Ok(Answer::ok(&json!({"anchors": shown})))
+}
+
+/// One name: its anchors and, if an administrator made it, its definition.
+pub(super) async fn show(Extension(request): Extension<AdminRequest>, Path(name): Path<String>) -> Handled {
+    let configured = request.server.trust.configured();
+    let of_name: Vec<Value> = configured
+        .iter()
+        .filter(|anchor| anchor.name().as_str() == name)
+        .map(|anchor| shown_anchor(anchor, "configuration_file"))
+        .collect();
+    if !of_name.is_empty() {
+        return Ok(Answer::ok(&json!({"name": name, "anchors": of_name})));
+    }
+    let stored = request.server.store.trust_anchors.trust_anchors().await?;
+    let Some(stored) = stored.into_iter().find(|stored| stored.name == name) else {
+        return Err(unknown(&name));
+    };
+    let definition = serde_json::from_str::<TrustAnchorDefinition>(&stored.definition)
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR).detail("the stored anchor cannot be read"))?;
+    let anchors: Vec<Value> = definition
+        .load()
+        .iter()
+        .flatten()
+        .map(|anchor| shown_anchor(anchor, "administrator"))
+        .collect();
+    Ok(Answer::ok(&json!({"name": name, "anchors": anchors, "definition": definition})).version(stored.version))
+}
+
+/// Adds an anchor: `{"name", "certificates": PEM, "revocation_lists"?: PEM, "crl_missing"?, "require_client_auth_eku"?}`.
+pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers: HeaderMap, body: Bytes) -> Handled {
+    let body = json_body(&headers, body)?;
+    let definition: TrustAnchorDefinition =
+        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let anchors = definition
+        .load()
+        .map_err(|error| Problem::bad_request(Refusal::reason_of(&error)))?;
+    let name = definition.name.as_str().to_owned();
+    if request
+        .server
+        .trust
+        .configured()
+        .iter()
+        .any(|anchor| anchor.name() == &definition.name)
+    {
+        return Err(in_the_configuration(&name));
+    }
+    let new = NewTrustAnchor {
+        name: name.clone(),
+        definition: json!(definition).to_string(),
+    };
+    let entry = request.administrator.audit_entry(request.now);
+    match request
+        .server
+        .store
+        .trust_anchors
+        .create_trust_anchor(new, entry)
+        .await?
+    {
+        CreateTrustAnchor::AlreadyExists => Err(Problem::conflict(format!("there is an anchor {name} already"))),
+        CreateTrustAnchor::TooMany => Err(Problem::conflict("there are as many anchors as there may be")),
+        CreateTrustAnchor::Created { epoch } => {
+            request.server.trust.refresh().await?;
+            let shown: Vec<Value> = anchors
+                .iter()
+                .map(|anchor| shown_anchor(anchor, "administrator"))
+                .collect();
+            let location = format!(
+                "{}/admin/v1/anchors/{name}",
+                request.server.configuration.load().issuer_path
+            );
+            let answer = Answer::new(StatusCode::CREATED, &json!({"name": name, "anchors": shown}));
+            Ok(answer.version(epoch).location(location))
+        }
+    }
+}
+
+/// Removes an anchor. Whoever is trusted by it alone is not any more, from the next request on.
+pub(super) async fn delete(
+    Extension(request): Extension<AdminRequest>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Handled {
+    if request
+        .server
+        .trust
+        .configured()
+        .iter()
+        .any(|anchor| anchor.name().as_str() == name)
+    {
+        return Err(in_the_configuration(&name));
+    }
+    let entry = request.administrator.audit_entry(request.now);
+    let if_version = if_match(&headers)?;
+    match request
+        .server
+        .store
+        .trust_anchors
+        .delete_trust_anchor(name.clone(), if_version, entry)
+        .await?
+    {
+        DeleteTrustAnchor::Unknown => Err(unknown(&name)),
+        DeleteTrustAnchor::VersionConflict { .. } => Err(Problem::precondition_failed()),
+        DeleteTrustAnchor::Deleted { .. } => {
+            request.server.trust.refresh().await?;
+            Ok(Answer::no_content())
+        }
+    }
+}
+
+fn shown_anchor(anchor: &TrustAnchor, origin: &str) -> Value {
+    let certificate = anchor.certificate();
+    let lists: Vec<Value> = anchor
+        .revocation_lists()
+        .iter()
+        .map(|list| {
+            json!({
+                "issuer": list.issuer().to_string(),
+                "this_update": list.this_update(),
+                "next_update": list.next_update(),
+            })
+        })
+        .collect();
+    json!({
+        "name": anchor.name().as_str(),
+        "key": anchor.key_name(),
+        "subject": certificate.subject().to_string(),
+        "serial_number": certificate.serial_number(),
+        "not_before": certificate.not_before(),
+        "not_after": certificate.not_after(),
+        "revocation_lists": lists,
+        "keybound_origin": origin,
+    })
+}
+
+fn unknown(name: &str) -> Problem {
+    Problem::not_found(format!("there is no anchor {name}"))
+}
+
+fn in_the_configuration(name: &str) -> Problem {
+    Problem::conflict(format!("anchor {name} comes from the configuration: change it there"))
+}

@@ -1,0 +1,441 @@
+//! Who asks: the client named by `client_id`, proven by its registered method (RFC 8705 §2, RFC 6749 §2.3).
+//!
+//! Read [`ClientAuthentication::authenticate`]. The verdicts are protocol's; here is where what they need comes from, and the
+//! caches of DESIGN §3.7: a *yes* about a certificate, for all connections, and for one connection the last verdict, be it yes or no.
+//!
+//! An id that nobody has is judged against a decoy by the same code, and only then found unknown, so that neither the answer
+//! nor the time it takes tells registered ids from others.
+
+mod decoy;
+mod verdicts;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use keybound_protocol::authentication_method::AuthenticationMethod;
+use keybound_protocol::base64url;
+use keybound_protocol::client::{Client, ClientId};
+use keybound_protocol::client_assertion::{
+    AssertionAudience, ClientAssertionError, UnverifiedClientAssertion, VerifiedClientAssertion,
+};
+use keybound_protocol::client_authentication::{AuthenticatedClient, ClientAuthenticationError, PublicClient};
+use keybound_protocol::client_metadata::{ClientAuthentication as Registered, ClientKeys};
+use keybound_protocol::form::Form;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::jwk_set::JwkSet;
+use keybound_protocol::peer_certificate::PresentedCertificate;
+use keybound_protocol::profile::Profile;
+use keybound_protocol::refusal::Refusal;
+use keybound_protocol::self_signed_tls_client_auth;
+use keybound_protocol::time::Timestamp;
+use keybound_store::{AuditEntry, ClientAssertions, ConsumeClientAssertion, OneTimeAssertion, StoreError};
+use keybound_tls::Connection;
+
+use crate::clients::{Clients, PreparedClient};
+use crate::key_sets::KeySets;
+use crate::metrics::Metrics;
+use crate::trust::Trust;
+use decoy::Decoys;
+use verdicts::Verdicts;
+
+/// Authenticates clients.
+pub(crate) struct ClientAuthentication {
+    clients: Arc<Clients>,
+    trust: Arc<Trust>,
+    key_sets: Arc<KeySets>,
+    assertions: Arc<dyn ClientAssertions>,
+    verdicts: Verdicts,
+    decoys: Decoys,
+    metrics: Arc<Metrics>,
+}
+
+/// One request of somebody who says to be a client.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) form: &'a Form<'a>,
+    /// The `Authorization` header.
+    pub(crate) authorization: Option<&'a HeaderValue>,
+    /// The certificate of this request.
+    pub(crate) presented: &'a PresentedCertificate,
+    pub(crate) connection: &'a Connection,
+    pub(crate) issuer: &'a Issuer,
+    pub(crate) profile: Profile,
+    pub(crate) now: Timestamp,
+}
+
+/// A client whose request may be judged further.
+pub(crate) struct Identified {
+    pub(crate) client: Arc<PreparedClient>,
+    pub(crate) credential: Credential,
+}
+
+/// How the client showed who it is.
+pub(crate) enum Credential {
+    /// It is authenticated.
+    Authenticated(AuthenticatedClient),
+    /// Its assertion is good and has to be spent before it counts. It is spent last, when nothing else stands in the way.
+    Assertion(VerifiedClientAssertion),
+    /// It is registered as one that cannot authenticate.
+    Public,
+}
+
+/// Why not, and what is needed to explain it.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthenticationFailure {
+    pub(crate) error: Arc<ClientAuthenticationError>,
+    /// The client, if there is one of that name.
+    pub(crate) client: Option<Arc<Client>>,
+    /// The keys that were compared.
+    pub(crate) keys: Option<Arc<JwkSet>>,
+}
+
+/// The outcome for a request that cannot be judged or is not authenticated.
+pub(crate) enum Unauthenticated {
+    Failed(AuthenticationFailure),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unauthenticated {
+    fn from(error: StoreError) -> Unauthenticated {
+        Unauthenticated::Store(error)
+    }
+}
+
+/// Everything but the certificate by which a request can try to authenticate.
+enum Explicit<'a> {
+    Nothing,
+    Secret(AuthenticationMethod),
+    Assertion(Result<UnverifiedClientAssertion<'a>, ClientAssertionError>),
+}
+
+impl ClientAuthentication {
+    pub(crate) fn new(
+        clients: Arc<Clients>,
+        trust: Arc<Trust>,
+        key_sets: Arc<KeySets>,
+        assertions: Arc<dyn ClientAssertions>,
+        accepted_max: usize,
+        metrics: Arc<Metrics>,
+    ) -> ClientAuthentication {
+        let (verdicts, decoys) = (Verdicts::new(accepted_max, Arc::clone(&metrics)), Decoys::new());
+        ClientAuthentication {
+            clients,
+            trust,
+            key_sets,
+            assertions,
+            verdicts,
+            decoys,
+            metrics,
+        }
+    }
+
+    /// Decides who made this request.
+    ///
+    /// # Errors
+    /// [`Unauthenticated`]. Nothing is spent, whatever the outcome.
+    pub(crate) async fn authenticate(&self, attempt: Attempt<'_>) -> Result<Identified, Unauthenticated> {
+        let explicit = match explicit(&attempt) {
+            Ok(explicit) => explicit,
+            Err(error) => return Err(self.failed(error, None, None)),
+        };
+        let claimed = match claimed_client_id(&attempt, &explicit) {
+            Ok(claimed) => claimed,
+            Err(error) => return Err(self.failed(error, None, None)),
+        };
+        let found = match ClientId::parse(&claimed) {
+            Ok(client_id) => self.clients.find(&client_id)?,
+            Err(_) => None,
+        };
+        let Some(client) = found else {
+            let decoy = self.decoys.like(matches!(explicit, Explicit::Assertion(_)));
+            // The verdict is not used: it is reached so that it takes its time.
+            drop(self.judge(&attempt, decoy, explicit).await);
+            let error = ClientAuthenticationError::UnknownClient {
+                client_id: Refusal::presented_text(&claimed),
+            };
+            return Err(self.failed(error, None, None));
+        };
+        let identified = self.judge(&attempt, &client, explicit).await;
+        match identified {
+            Ok(credential) => {
+                self.metrics.authentications_accepted.inc();
+                Ok(Identified { client, credential })
+            }
+            Err(failure) => {
+                self.metrics.authentications_failed.inc();
+                Err(Unauthenticated::Failed(failure))
+            }
+        }
+    }
+
+    /// Spends what the credential has of one use. After that the client is authenticated, or public.
+    ///
+    /// # Errors
+    /// [`ClientAuthenticationError::AssertionReplayed`] if it was spent before.
+    pub(crate) async fn spend(
+        &self,
+        client: &Arc<PreparedClient>,
+        credential: Credential,
+        entry: AuditEntry,
+    ) -> Result<Credential, Unauthenticated> {
+        let Credential::Assertion(assertion) = credential else {
+            return Ok(credential);
+        };
+        let one_time = OneTimeAssertion {
+            client_id: assertion.client_id().clone(),
+            token_id: assertion.assertion_id().to_owned(),
+            // Not needed where lifetimes are short: without it the store takes the strict side after a restore.
+            issued_at: None,
+            until: assertion.remember_until(),
+        };
+        let consumed = self.assertions.consume_client_assertion(one_time, entry).await?;
+        let authenticated = match consumed {
+            ConsumeClientAssertion::Consumed => AuthenticatedClient::by_assertion(&client.client, &assertion),
+            ConsumeClientAssertion::AlreadyUsed => Err(ClientAuthenticationError::AssertionReplayed),
+        };
+        authenticated
+            .map(Credential::Authenticated)
+            .map_err(|error| self.failed(error, Some(Arc::clone(&client.client)), None))
+    }
+
+    /// Reaches the verdict about one client, known or decoy.
+    async fn judge(
+        &self,
+        attempt: &Attempt<'_>,
+        client: &Arc<PreparedClient>,
+        explicit: Explicit<'_>,
+    ) -> Result<Credential, AuthenticationFailure> {
+        let client = &client.client;
+        let method = client.metadata().authentication_method();
+        let failed = |error| AuthenticationFailure::new(error, Some(client), None);
+        let assertion = match explicit {
+            Explicit::Secret(presented) => {
+                return Err(failed(ClientAuthenticationError::MethodNotUsed {
+                    registered: method,
+                    presented,
+                }));
+            }
+            Explicit::Assertion(_) if method != AuthenticationMethod::PrivateKeyJwt => {
+                let presented = AuthenticationMethod::PrivateKeyJwt;
+                return Err(failed(ClientAuthenticationError::MethodNotUsed {
+                    registered: method,
+                    presented,
+                }));
+            }
+            Explicit::Assertion(assertion) => Some(assertion.map_err(|error| failed(error.into()))?),
+            Explicit::Nothing => None,
+        };
+        match (client.metadata().authentication(), assertion) {
+            (Registered::TlsClientAuth { .. }, _) => {
+                let verdict = self.verdicts.of_path(
+                    attempt.connection,
+                    client,
+                    attempt.presented,
+                    &self.trust.anchors(),
+                    attempt.now,
+                );
+                verdict
+                    .map(Credential::Authenticated)
+                    .map_err(|error| AuthenticationFailure::shared(error, client))
+            }
+            (Registered::SelfSignedTlsClientAuth { keys, .. }, _) => self
+                .self_signed(attempt, client, keys)
+                .await
+                .map(Credential::Authenticated),
+            (Registered::PrivateKeyJwt { keys, .. }, Some(assertion)) => self
+                .assertion(attempt, client, keys, &assertion)
+                .await
+                .map(Credential::Assertion),
+            (Registered::PrivateKeyJwt { .. } | Registered::ClientSecret { .. }, _) => {
+                Err(failed(ClientAuthenticationError::MethodNotUsed {
+                    registered: method,
+                    presented: of_certificate(attempt),
+                }))
+            }
+            (Registered::None, _) => PublicClient::identify(client)
+                .map(|_| Credential::Public)
+                .map_err(failed),
+        }
+    }
+
+    async fn self_signed(
+        &self,
+        attempt: &Attempt<'_>,
+        client: &Arc<Client>,
+        keys: &ClientKeys,
+    ) -> Result<AuthenticatedClient, AuthenticationFailure> {
+        // Without a certificate there is nothing to look up: nobody makes us fetch by just naming a client.
+        let empty = JwkSet::default();
+        if attempt.presented.end_entity().is_none() {
+            let verdict = self_signed_tls_client_auth::authenticate(client, attempt.presented, &empty, 0, attempt.now);
+            let failed = |error| AuthenticationFailure::new(error, Some(client), None);
+            return verdict.map(|(authenticated, _)| authenticated).map_err(failed);
+        }
+        let keys = self.keys(client, keys, attempt.now).await?;
+        // Comparing octets costs less than any cache would.
+        let verdict = self_signed_tls_client_auth::authenticate(client, attempt.presented, &keys, 0, attempt.now);
+        let failed = |error| AuthenticationFailure::new(error, Some(client), Some(Arc::clone(&keys)));
+        verdict.map(|(authenticated, _)| authenticated).map_err(failed)
+    }
+
+    async fn assertion(
+        &self,
+        attempt: &Attempt<'_>,
+        client: &Arc<Client>,
+        keys: &ClientKeys,
+        assertion: &UnverifiedClientAssertion<'_>,
+    ) -> Result<VerifiedClientAssertion, AuthenticationFailure> {
+        let keys = self.keys(client, keys, attempt.now).await?;
+        let server = AssertionAudience {
+            issuer: attempt.issuer,
+            profile: attempt.profile,
+        };
+        let failed = |error: ClientAssertionError| {
+            AuthenticationFailure::new(error.into(), Some(client), Some(Arc::clone(&keys)))
+        };
+        assertion.verify(client, &keys, &server, attempt.now).map_err(failed)
+    }
+
+    /// The client's keys, by value or as published.
+    async fn keys(
+        &self,
+        client: &Arc<Client>,
+        keys: &ClientKeys,
+        now: Timestamp,
+    ) -> Result<Arc<JwkSet>, AuthenticationFailure> {
+        match keys {
+            ClientKeys::Jwks(keys) => Ok(Arc::clone(keys)),
+            ClientKeys::JwksUri(uri) => {
+                let fetched = self.key_sets.key_set(client.client_id(), uri, now).await;
+                let failed = |error| ClientAuthenticationError::KeysUnavailable(Box::new(error));
+                fetched.map_err(|error| AuthenticationFailure::new(failed(error), Some(client), None))
+            }
+        }
+    }
+
+    fn failed(
+        &self,
+        error: ClientAuthenticationError,
+        client: Option<Arc<Client>>,
+        keys: Option<Arc<JwkSet>>,
+    ) -> Unauthenticated {
+        self.metrics.authentications_failed.inc();
+        Unauthenticated::Failed(AuthenticationFailure {
+            error: Arc::new(error),
+            client,
+            keys,
+        })
+    }
+}
+
+impl AuthenticationFailure {
+    fn new(error: ClientAuthenticationError, client: Option<&Arc<Client>>, keys: Option<Arc<JwkSet>>) -> Self {
+        AuthenticationFailure {
+            error: Arc::new(error),
+            client: client.cloned(),
+            keys,
+        }
+    }
+
+    fn shared(error: Arc<ClientAuthenticationError>, client: &Arc<Client>) -> Self {
+        AuthenticationFailure {
+            error,
+            client: Some(Arc::clone(client)),
+            keys: None,
+        }
+    }
+}
+
+impl Credential {
+    /// The client as an authenticated one; `None` for a public one, and for an assertion that was not spent.
+    pub(crate) fn authenticated(&self) -> Option<&AuthenticatedClient> {
+        match self {
+            Credential::Authenticated(client) => Some(client),
+            Credential::Assertion(_) | Credential::Public => None,
+        }
+    }
+}
+
+/// What the request itself offers beside the certificate of its connection.
+///
+/// A secret beside a certificate is two methods whoever the client is: no method here uses both, so this is refused before any
+/// client is looked up and tells nothing about one.
+fn explicit<'a>(attempt: &Attempt<'a>) -> Result<Explicit<'a>, ClientAuthenticationError> {
+    let basic = attempt
+        .authorization
+        .is_some_and(|value| basic_credentials(value).is_some());
+    let post = attempt.form.get("client_secret").is_some();
+    let assertion =
+        attempt.form.get("client_assertion").is_some() || attempt.form.get("client_assertion_type").is_some();
+    let offered: Vec<AuthenticationMethod> = [
+        (basic, AuthenticationMethod::ClientSecretBasic),
+        (post, AuthenticationMethod::ClientSecretPost),
+        (assertion, AuthenticationMethod::PrivateKeyJwt),
+    ]
+    .into_iter()
+    .filter_map(|(offered, method)| offered.then_some(method))
+    .collect();
+    match offered.as_slice() {
+        [] => Ok(Explicit::Nothing),
+        [AuthenticationMethod::PrivateKeyJwt] => Ok(Explicit::Assertion(
+            UnverifiedClientAssertion::from_form(attempt.form)
+                .and_then(|assertion| assertion.ok_or(ClientAssertionError::Incomplete)),
+        )),
+        [secret] if attempt.presented.end_entity().is_some() => Err(ClientAuthenticationError::SeveralMethods {
+            first: AuthenticationMethod::TlsClientAuth,
+            second: *secret,
+        }),
+        [secret] => Ok(Explicit::Secret(*secret)),
+        [first, second, ..] => Err(ClientAuthenticationError::SeveralMethods {
+            first: *first,
+            second: *second,
+        }),
+    }
+}
+
+/// The client that the request names: by `client_id`, or, where a method carries it elsewhere, there. Never by a certificate.
+fn claimed_client_id<'a>(
+    attempt: &Attempt<'a>,
+    explicit: &Explicit<'_>,
+) -> Result<Cow<'a, str>, ClientAuthenticationError> {
+    if let Some(client_id) = attempt.form.get("client_id") {
+        return Ok(Cow::Borrowed(client_id));
+    }
+    match explicit {
+        Explicit::Secret(AuthenticationMethod::ClientSecretBasic) => {
+            attempt.authorization.and_then(basic_credentials).map(Cow::Owned)
+        }
+        Explicit::Assertion(Ok(assertion)) => assertion
+            .unverified_client_id()
+            .map(|client_id| Cow::Owned(client_id.as_str().to_owned())),
+        _ => None,
+    }
+    .ok_or(ClientAuthenticationError::NoClientId)
+}
+
+/// The user of a `Basic` header (RFC 7617); `None` for other schemes. The password is not looked at.
+fn basic_credentials(authorization: &HeaderValue) -> Option<String> {
+    let (scheme, credentials) = authorization.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("Basic") {
+        return None;
+    }
+    let decoded = base64url::decode_standard(credentials.trim()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&decoded).into_owned();
+    // RFC 6749 §2.3.1: user and password are form-encoded before they are put together.
+    let user = text.split(':').next().unwrap_or_default();
+    Some(
+        url::form_urlencoded::parse(user.as_bytes())
+            .next()
+            .map(|(user, _)| user.into_owned())
+            .unwrap_or_default(),
+    )
+}
+
+/// What a request without any explicit credential uses, for the operator.
+fn of_certificate(attempt: &Attempt<'_>) -> AuthenticationMethod {
+    match attempt.presented.end_entity() {
+        Some(_) => AuthenticationMethod::TlsClientAuth,
+        None => AuthenticationMethod::None,
+    }
+}

@@ -1,0 +1,172 @@
+//! Clients, prepared: found in configuration or store, parsed once, kept until something changes.
+//!
+//! Every look-up of an id, known or not, from a file or from the store, takes the same way: the cache, else one point read.
+//! What is not there is remembered as well, so that an unknown id is not told from a known one by the time it takes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use keybound_protocol::access_token::AccessTokenEncoder;
+use keybound_protocol::client::{Client, ClientId};
+use keybound_protocol::client_metadata::ClientMetadata;
+use keybound_protocol::issuer::Issuer;
+use keybound_store::{Clients as StoredClients, StoreError, StoredClient};
+use quick_cache::sync::Cache;
+
+/// A client with what is the same in all its requests.
+#[derive(Debug)]
+pub(crate) struct PreparedClient {
+    /// What is on file.
+    pub(crate) client: Arc<Client>,
+    /// Makes its access tokens.
+    pub(crate) encoder: AccessTokenEncoder,
+}
+
+/// The clients of this server.
+pub(crate) struct Clients {
+    stored: Arc<dyn StoredClients>,
+    configured: ArcSwap<Configured>,
+    prepared: Cache<ClientId, Option<Arc<PreparedClient>>>,
+    /// Counts the occasions on which the cache was emptied: what was read before is not put in afterwards.
+    generation: AtomicU64,
+    stored_version: AtomicU64,
+}
+
+struct Configured {
+    issuer: Issuer,
+    clients: HashMap<ClientId, Arc<Client>>,
+}
+
+impl Clients {
+    /// With the clients of the configuration. At most `prepared_max` are kept prepared.
+    pub(crate) fn new(
+        stored: Arc<dyn StoredClients>,
+        issuer: &Issuer,
+        configured: Vec<Client>,
+        prepared_max: usize,
+    ) -> Clients {
+        Clients {
+            stored,
+            configured: ArcSwap::from_pointee(Configured::new(issuer, configured)),
+            prepared: Cache::new(prepared_max),
+            generation: AtomicU64::new(0),
+            stored_version: AtomicU64::new(0),
+        }
+    }
+
+    /// Replaces the clients of the configuration.
+    pub(crate) fn configure(&self, issuer: &Issuer, configured: Vec<Client>) {
+        self.configured.store(Arc::new(Configured::new(issuer, configured)));
+        self.forget();
+    }
+
+    /// Forgets what is prepared if any stored client has changed since this was asked last.
+    pub(crate) fn refresh(&self) -> Result<(), StoreError> {
+        let version = self.stored.clients_version()?;
+        if self.stored_version.swap(version, Ordering::Relaxed) != version {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Forgets what is prepared: a client has changed.
+    pub(crate) fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.prepared.clear();
+    }
+
+    /// The client with this id.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store had to be asked and did not answer.
+    pub(crate) fn find(&self, client_id: &ClientId) -> Result<Option<Arc<PreparedClient>>, StoreError> {
+        if let Some(known) = self.prepared.get(client_id) {
+            return Ok(known);
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        let found = self.read(client_id)?;
+        if self.generation.load(Ordering::Acquire) == generation {
+            self.prepared.insert(client_id.clone(), found.clone());
+        }
+        Ok(found)
+    }
+
+    /// Whether `client_id` belongs to the configuration, so that the API may not touch it.
+    pub(crate) fn is_configured(&self, client_id: &ClientId) -> bool {
+        self.configured.load().clients.contains_key(client_id)
+    }
+
+    /// The clients of the configuration, by id.
+    pub(crate) fn configured(&self) -> Vec<Arc<Client>> {
+        let mut clients: Vec<_> = self.configured.load().clients.values().cloned().collect();
+        clients.sort_by(|one, other| one.client_id().cmp(other.client_id()));
+        clients
+    }
+
+    fn read(&self, client_id: &ClientId) -> Result<Option<Arc<PreparedClient>>, StoreError> {
+        // Read for configured clients, too: the time it takes must not tell which ids are in files.
+        let stored = self.stored.find_client(client_id)?;
+        let configured = self.configured.load();
+        let client = match configured.clients.get(client_id) {
+            Some(client) => Some(Arc::clone(client)),
+            None => stored.as_ref().and_then(parse_stored).map(Arc::new),
+        };
+        Ok(client.map(|client| Arc::new(PreparedClient::new(client, &configured.issuer))))
+    }
+}
+
+impl PreparedClient {
+    pub(crate) fn new(client: Arc<Client>, issuer: &Issuer) -> PreparedClient {
+        let encoder = AccessTokenEncoder::new(issuer, client.client_id());
+        PreparedClient { client, encoder }
+    }
+}
+
+impl Configured {
+    fn new(issuer: &Issuer, clients: Vec<Client>) -> Configured {
+        let clients = clients
+            .into_iter()
+            .map(|client| (client.client_id().clone(), Arc::new(versioned_by_content(client))))
+            .collect();
+        Configured {
+            issuer: issuer.clone(),
+            clients,
+        }
+    }
+}
+
+/// A client of a file has no counter. Its version is a hash of what it says, so that a verdict about it outlives a reload
+/// exactly if nothing about it changed. The top bit keeps these versions apart from the counted ones of the store.
+fn versioned_by_content(client: Client) -> Client {
+    let content = client.metadata().to_json().to_string();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
+    let version = digest
+        .as_ref()
+        .iter()
+        .take(8)
+        .fold(0_u64, |version, octet| version << 8 | u64::from(*octet));
+    Client::new(
+        client.client_id().clone(),
+        client.metadata().clone(),
+        client.origin(),
+        version | 1 << 63,
+    )
+}
+
+/// The client of a stored row. One that cannot be read any more does not exist for anybody, and the log says why.
+pub(crate) fn parse_stored(stored: &StoredClient) -> Option<Client> {
+    match ClientMetadata::parse_stored(stored.metadata.as_bytes()) {
+        Ok(metadata) => Some(Client::new(
+            stored.client_id.clone(),
+            metadata,
+            stored.origin,
+            stored.version,
+        )),
+        Err(error) => {
+            tracing::error!(client_id = %stored.client_id, %error, "a stored client cannot be read");
+            None
+        }
+    }
+}

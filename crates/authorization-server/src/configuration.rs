@@ -1,0 +1,45 @@
+//! What the endpoints need of the settings, prepared. One immutable value; a reload puts another in its place.
+
+use std::time::Duration;
+
+use keybound_protocol::client::ClientOrigin;
+use keybound_protocol::client_metadata::RegistrationPolicy;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::profile::Profile;
+use keybound_protocol::resource::ResourceUriError;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+
+use crate::endpoints::metadata;
+use crate::resources::Resources;
+use crate::response::PublicDocument;
+use crate::settings::Settings;
+
+pub(crate) struct Configuration {
+    pub(crate) issuer: Issuer,
+    /// The issuer's path, without a trailing slash.
+    pub(crate) issuer_path: String,
+    pub(crate) profile: Profile,
+    pub(crate) signing_algorithm: SignatureAlgorithm,
+    pub(crate) access_token_lifetime: Duration,
+    pub(crate) resources: Resources,
+    pub(crate) metadata: PublicDocument,
+    pub(crate) body_bytes_max: u64,
+    /// How an administrator's clients are judged; the stored trust anchors come on top.
+    pub(crate) registration_policy: RegistrationPolicy,
+}
+
+impl Configuration {
+    pub(crate) fn new(settings: &Settings) -> Result<Configuration, ResourceUriError> {
+        Ok(Configuration {
+            issuer: settings.issuer.clone(),
+            issuer_path: settings.issuer.path().to_owned(),
+            profile: settings.profile,
+            signing_algorithm: settings.tokens.signing_algorithm,
+            access_token_lifetime: settings.tokens.access_token_lifetime,
+            resources: Resources::new(settings)?,
+            metadata: metadata::document(settings),
+            body_bytes_max: settings.limits.body_bytes_max,
+            registration_policy: settings.registration_policy(ClientOrigin::Administrator),
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! What clients call: one file per endpoint, each a list of checks in a deliberate order.
+
+pub(crate) mod introspection;
+pub(crate) mod metadata;
+pub(crate) mod revocation;
+pub(crate) mod token;
+
+use std::sync::Arc;
+
+use keybound_protocol::client::ClientId;
+use keybound_protocol::form::Form;
+use keybound_store::{Actor, AuditEntry};
+
+use crate::client_authentication::{Attempt, Unauthenticated};
+use crate::clients::PreparedClient;
+use crate::configuration::Configuration;
+use crate::error::Reason;
+use crate::response::Response;
+
+/// A request whose form was read; everything else is still to be asked.
+#[derive(Clone, Copy)]
+pub(crate) struct ClientRequest<'a> {
+    pub(crate) attempt: Attempt<'a>,
+    pub(crate) configuration: &'a Configuration,
+}
+
+/// An answer, with the client that got it.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    pub(crate) client: Arc<PreparedClient>,
+}
+
+/// A refusal, with the client if it was authenticated.
+pub(crate) struct Refused {
+    pub(crate) reason: Reason,
+    pub(crate) client: Option<Arc<PreparedClient>>,
+}
+
+impl<'a> ClientRequest<'a> {
+    fn form(&self) -> &'a Form<'a> {
+        self.attempt.form
+    }
+
+    /// Who changes something by this request, if it does.
+    fn audit_entry(&self, client_id: &ClientId) -> AuditEntry {
+        AuditEntry {
+            remote_address: Some(self.attempt.connection.remote_addr().ip().to_string()),
+            thumbprint: self
+                .attempt
+                .presented
+                .end_entity()
+                .map(|certificate| *certificate.thumbprint()),
+            ..AuditEntry::new(self.attempt.now, Actor::Client(client_id.clone()))
+        }
+    }
+}
+
+impl Refused {
+    /// A refusal of a client that is known to be who it says.
+    fn of(client: &Arc<PreparedClient>, reason: impl Into<Reason>) -> Refused {
+        Refused {
+            reason: reason.into(),
+            client: Some(Arc::clone(client)),
+        }
+    }
+}
+
+impl From<Unauthenticated> for Refused {
+    fn from(error: Unauthenticated) -> Refused {
+        Refused {
+            reason: error.into(),
+            client: None,
+        }
+    }
+}

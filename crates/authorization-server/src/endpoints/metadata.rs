@@ -1,0 +1,57 @@
+//! `/.well-known/oauth-authorization-server` (RFC 8414): made once per configuration, then served as bytes.
+
+use std::time::Duration;
+
+use keybound_protocol::authentication_method::AuthenticationMethod;
+use keybound_protocol::endpoint::Endpoint;
+use keybound_protocol::server_metadata::ServerMetadata;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use url::Url;
+
+use crate::response::PublicDocument;
+use crate::settings::{GRANT_TYPES, Settings};
+
+/// The methods by which clients can authenticate here.
+pub(crate) const METHODS: [AuthenticationMethod; 3] = [
+    AuthenticationMethod::TlsClientAuth,
+    AuthenticationMethod::SelfSignedTlsClientAuth,
+    AuthenticationMethod::PrivateKeyJwt,
+];
+
+/// The endpoints that are served, with their paths below the issuer's.
+const ENDPOINTS: [(Endpoint, &str); 3] = [
+    (Endpoint::Token, "/token"),
+    (Endpoint::Introspection, "/introspect"),
+    (Endpoint::Revocation, "/revoke"),
+];
+
+/// How long caches may keep the document.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The metadata document of a server with these settings.
+pub(crate) fn document(settings: &Settings) -> PublicDocument {
+    let issuer = &settings.issuer;
+    let mut metadata = ServerMetadata::new(issuer.clone());
+    for (endpoint, path) in ENDPOINTS {
+        let alias = alias(&settings.mutual_tls_origin, &format!("{}{path}", issuer.path()));
+        metadata = metadata.with_endpoint(endpoint, issuer.endpoint_url(path), Some(alias));
+    }
+    let scopes = settings.scopes.iter().map(|scope| scope.name.clone());
+    let metadata = metadata
+        .with_jwks_uri(issuer.endpoint_url("/jwks"))
+        .with_certificate_bound_access_tokens()
+        .with_response_types(&[])
+        .with_grant_types(&GRANT_TYPES)
+        .with_scopes(scopes.filter(|scope| !scope.starts_with(keybound_protocol::scope::RESERVED_SCOPE_PREFIX)))
+        .with_authentication_methods(&METHODS, &SignatureAlgorithm::ALL);
+    PublicDocument::new(metadata.to_json().to_string(), FRESH)
+}
+
+/// `path` at the origin of the mutual-TLS listener (RFC 8705 §5).
+fn alias(origin: &Url, path: &str) -> Url {
+    let mut url = origin.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.set_path(path);
+    url
+}

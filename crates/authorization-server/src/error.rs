@@ -1,0 +1,217 @@
+//! Every reason to say no, and the one place where it becomes an answer (STYLE §5).
+//!
+//! A [`Reason`] is for operators. Only its code leaves, with one sentence that depends on nothing but the code, and a status
+//! that depends on code and endpoint. Whatever else is different about two refusals is in their records, under the id that the
+//! peer was given. What an operator reads is made in [`explanation`](crate::explanation).
+
+use std::time::Duration;
+
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use keybound_protocol::endpoint::Endpoint;
+use keybound_protocol::error_code::{AuthorizationScheme, ErrorCode};
+use keybound_protocol::form::FormError;
+use keybound_protocol::grant_type::GrantType;
+use keybound_protocol::introspection::IntrospectionRequestError;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::peer_certificate::{ForwardingError, PresentedCertificate};
+use keybound_protocol::refusal::{Refusal, RefusalId};
+use keybound_protocol::token_request::TokenRequestError;
+use keybound_store::StoreError;
+use keybound_tls::LayerRefusal;
+
+use crate::access_tokens::IssueError;
+use crate::client_authentication::{AuthenticationFailure, Unauthenticated};
+use crate::grants::client_credentials::GrantRefusal;
+use crate::response::{self, KEYBOUND_REFUSAL, Response};
+use crate::router::Route;
+
+/// What a peer is asked to wait where nothing better is known.
+const RETRY_AFTER_STORE: Duration = Duration::from_secs(1);
+
+/// Why a request was refused. For operators; never sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Reason {
+    #[error("there is no endpoint at {path:?}")]
+    PathUnknown { path: String },
+    #[error("method {presented} is none of {allow}")]
+    MethodNotAllowed { presented: String, allow: &'static str },
+    #[error("media type {presented:?} is not application/x-www-form-urlencoded")]
+    MediaType { presented: Option<String> },
+    #[error(transparent)]
+    Transport(LayerRefusal),
+    #[error(transparent)]
+    Form(#[from] FormError),
+    #[error("{}", Refusal::reason_of(&*.0.error))]
+    Unauthenticated(AuthenticationFailure),
+    #[error("one failed authentication too many within a second: {}", Refusal::reason_of(&*.failure.error))]
+    TooManyFailures {
+        failure: AuthenticationFailure,
+        retry_after: Duration,
+    },
+    #[error(transparent)]
+    TokenRequest(#[from] TokenRequestError),
+    #[error("the client has not registered grant type {presented}")]
+    GrantNotRegistered {
+        presented: GrantType,
+        registered: Vec<GrantType>,
+    },
+    #[error("a public client cannot use grant type {presented}")]
+    PublicClient { presented: GrantType },
+    #[error("the client's access tokens are bound to a certificate, and {0}")]
+    NothingToBindTo(NothingToBindTo),
+    #[error(transparent)]
+    Grant(#[from] GrantRefusal),
+    #[error(transparent)]
+    IntrospectionRequest(#[from] IntrospectionRequestError),
+    #[error("a public client cannot be told about tokens")]
+    PublicCaller,
+    #[error("the token was issued to another client")]
+    ForeignToken,
+    #[error("the store did not answer")]
+    Store(#[from] StoreError),
+    #[error("the access token could not be made")]
+    Issue(#[from] IssueError),
+}
+
+/// Why there is no certificate that a token could be bound to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NothingToBindTo {
+    #[error("this listener does not ask for one")]
+    NotRequested,
+    #[error("none was presented")]
+    NoCertificate,
+    #[error("the forwarded one was refused: {0}")]
+    Forwarding(ForwardingError),
+    #[error("{presented_intermediates} others came beside it, more than allowed")]
+    ChainTooLong { presented_intermediates: usize },
+}
+
+impl NothingToBindTo {
+    /// Names what was presented instead of a certificate.
+    pub(crate) fn of(presented: &PresentedCertificate) -> NothingToBindTo {
+        match presented {
+            PresentedCertificate::NotRequested => NothingToBindTo::NotRequested,
+            PresentedCertificate::ForwardingRefused(error) => NothingToBindTo::Forwarding(error.clone()),
+            PresentedCertificate::TooLong {
+                presented_intermediates,
+            } => NothingToBindTo::ChainTooLong {
+                presented_intermediates: *presented_intermediates,
+            },
+            PresentedCertificate::None | PresentedCertificate::Peer(_) | PresentedCertificate::Forwarded(_) => {
+                NothingToBindTo::NoCertificate
+            }
+        }
+    }
+}
+
+impl From<Unauthenticated> for Reason {
+    fn from(error: Unauthenticated) -> Reason {
+        match error {
+            Unauthenticated::Failed(failure) => Reason::Unauthenticated(failure),
+            Unauthenticated::Store(error) => Reason::Store(error),
+        }
+    }
+}
+
+impl Reason {
+    /// The code that is sent.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Reason::PathUnknown { .. } | Reason::MethodNotAllowed { .. } | Reason::MediaType { .. } => {
+                ErrorCode::InvalidRequest
+            }
+            Reason::Transport(LayerRefusal::TooManyConnections) => ErrorCode::TemporarilyUnavailable,
+            Reason::Transport(_) => ErrorCode::InvalidRequest,
+            Reason::Form(error) => error.code(),
+            Reason::Unauthenticated(failure) => failure.error.code(),
+            Reason::TooManyFailures { .. } => ErrorCode::TemporarilyUnavailable,
+            Reason::TokenRequest(error) => error.code(),
+            Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => ErrorCode::UnauthorizedClient,
+            Reason::NothingToBindTo(_) => ErrorCode::InvalidRequest,
+            Reason::Grant(refusal) => refusal.code(),
+            Reason::IntrospectionRequest(error) => error.code(),
+            Reason::PublicCaller => ErrorCode::InvalidClient,
+            // RFC 7009 §2.1 wants the request refused; of RFC 6749's codes this is the one that says "issued to another client".
+            Reason::ForeignToken => ErrorCode::InvalidGrant,
+            Reason::Store(_) => ErrorCode::TemporarilyUnavailable,
+            Reason::Issue(IssueError::Store(_)) => ErrorCode::TemporarilyUnavailable,
+            Reason::Issue(_) => ErrorCode::ServerError,
+        }
+    }
+
+    /// The status: HTTP's own where HTTP has a word for it, else a function of code and endpoint (DESIGN §2.4).
+    pub(crate) fn status(&self, route: Option<Route>, authorization: AuthorizationScheme) -> StatusCode {
+        match self {
+            Reason::PathUnknown { .. } => StatusCode::NOT_FOUND,
+            Reason::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Reason::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Reason::Transport(refusal) => refusal.status(),
+            Reason::Form(FormError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::TooManyFailures { .. } => StatusCode::TOO_MANY_REQUESTS,
+            _ => self.code().status(endpoint(route), authorization),
+        }
+    }
+
+    /// Whether it is our fault.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Reason::Store(_) | Reason::Issue(_))
+    }
+
+    /// The answer. `id` names the record of this refusal.
+    pub(crate) fn response(
+        &self,
+        route: Option<Route>,
+        issuer: &Issuer,
+        authorization: Option<&HeaderValue>,
+        id: &RefusalId,
+    ) -> Response {
+        let scheme = AuthorizationScheme::of(authorization.map(HeaderValue::as_bytes));
+        let code = self.code();
+        let description = match self {
+            Reason::Transport(refusal) => refusal.description(),
+            _ => code.description(),
+        };
+        // No part of it needs escaping: codes and descriptions are static, an issuer is a URL, an id letters and digits.
+        let base = issuer.as_str().trim_end_matches('/');
+        let body = format!(
+            r#"{{"error":"{code}","error_description":"{description}","error_uri":"{base}/console/refusals/{id}"}}"#
+        );
+        let status = self.status(route, scheme);
+        let mut response = response::json(status, body);
+        let headers = response.headers_mut();
+        let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"));
+        headers.insert(KEYBOUND_REFUSAL, text(id.to_string()));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                WWW_AUTHENTICATE,
+                text(format!("{} realm=\"{issuer}\"", scheme.challenge_scheme())),
+            );
+        }
+        if let Some(wait) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if let Reason::MethodNotAllowed { allow, .. } = self {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Reason::TooManyFailures { retry_after, .. } => Some(*retry_after),
+            Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => Some(RETRY_AFTER_STORE),
+            Reason::Transport(LayerRefusal::TooManyConnections) => Some(RETRY_AFTER_STORE),
+            _ => None,
+        }
+    }
+}
+
+/// The endpoint for the table of statuses; those that clients do not authenticate at follow the ordinary rule.
+fn endpoint(route: Option<Route>) -> Endpoint {
+    match route {
+        Some(Route::Introspection) => Endpoint::Introspection,
+        Some(Route::Revocation) => Endpoint::Revocation,
+        Some(Route::Token | Route::Jwks | Route::Metadata | Route::Admin) | None => Endpoint::Token,
+    }
+}

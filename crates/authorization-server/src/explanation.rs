@@ -1,0 +1,215 @@
+//! What an operator reads about a refusal: every rule of the decision in its order, where it ended, and what to do.
+//!
+//! Derived from the reason afterwards; nothing is decided here. The lists follow the order of checks of DESIGN §2.4.
+
+use keybound_protocol::client_authentication::{ExplanationContext, rules as authentication_rules};
+use keybound_protocol::form::FormError;
+use keybound_protocol::refusal::Refusal;
+use keybound_protocol::rule::{Outcome, RuleOutcome};
+use keybound_protocol::token_request::TokenRequestError;
+
+use crate::client_authentication::AuthenticationFailure;
+use crate::error::Reason;
+use crate::grants::client_credentials::GrantRefusal;
+use crate::refusals::Circumstances;
+use crate::router::Route;
+
+const TRANSPORT: &str = "request acceptable to the listener";
+const PATH: &str = "path of an endpoint";
+const METHOD: &str = "HTTP method of the endpoint";
+const MEDIA_TYPE: &str = "media type application/x-www-form-urlencoded";
+const FORM: &str = "well-formed form without repeated parameters";
+const AUTHENTICATION: &str = "client authenticated";
+const RATE: &str = "failed authentications within their limit";
+const GRANT_KNOWN: &str = "grant type supported";
+const GRANT_REGISTERED: &str = "grant type registered";
+const BINDING: &str = "certificate presented to bind the access token to";
+const SCOPE: &str = "scope registered";
+const RESOURCE: &str = "one configured resource asked for";
+const TOGETHER: &str = "scope and resource belong together";
+const TOKEN: &str = "parameter token sent";
+const OWN_TOKEN: &str = "token issued to this client";
+const STORE: &str = "store answers";
+const ISSUED: &str = "access token made";
+
+const AT_TOKEN: [&str; 12] = [
+    METHOD,
+    MEDIA_TYPE,
+    FORM,
+    AUTHENTICATION,
+    GRANT_KNOWN,
+    GRANT_REGISTERED,
+    BINDING,
+    SCOPE,
+    RESOURCE,
+    TOGETHER,
+    STORE,
+    ISSUED,
+];
+const AT_INTROSPECTION: [&str; 6] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, STORE];
+const AT_REVOCATION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, OWN_TOKEN, STORE];
+const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
+
+/// The rules of the decision that ended with `reason`.
+pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<RuleOutcome> {
+    if let Reason::Transport(_) = reason {
+        return vec![failed(RuleOutcome::new(TRANSPORT, Outcome::Failed), reason)];
+    }
+    let names: &[&str] = match circumstances.route {
+        Some(Route::Token) => &AT_TOKEN,
+        Some(Route::Introspection) => &AT_INTROSPECTION,
+        Some(Route::Revocation) => &AT_REVOCATION,
+        Some(Route::Jwks | Route::Metadata | Route::Admin) | None => &ELSEWHERE,
+    };
+    let mut outcomes = Vec::with_capacity(names.len() + 12);
+    for outcome in RuleOutcome::list(names, failed_rule(reason)) {
+        match (&*outcome.rule, outcome.outcome) {
+            (AUTHENTICATION, Outcome::Failed) => outcomes.extend(of_authentication(reason, circumstances)),
+            (AUTHENTICATION, Outcome::Passed) => outcomes.push(authenticated(outcome, circumstances)),
+            (_, Outcome::Failed) => outcomes.push(failed(outcome, reason)),
+            _ => outcomes.push(outcome),
+        }
+    }
+    outcomes
+}
+
+/// What to do about it.
+pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
+    Some(match reason {
+        Reason::PathUnknown { .. } => {
+            "take the endpoints from the server's metadata; the admin API is on the mutual-TLS listener"
+        }
+        Reason::MethodNotAllowed { .. } => "use one of the methods in the Allow header",
+        Reason::MediaType { .. } => "send the parameters as application/x-www-form-urlencoded in the body",
+        Reason::Form(_) => "send each parameter once, percent-encoded UTF-8",
+        Reason::Unauthenticated(failure) => failure.error.fix(),
+        Reason::TooManyFailures { failure, .. } => failure.error.fix(),
+        Reason::TokenRequest(TokenRequestError::GrantTypeMissing) => "send grant_type",
+        Reason::TokenRequest(TokenRequestError::GrantTypeUnsupported(_)) => "use grant_type=client_credentials",
+        Reason::TokenRequest(TokenRequestError::Scope(_)) => "send scope as words with single spaces between them",
+        Reason::TokenRequest(_) => "send resource as an absolute URI without fragment",
+        Reason::GrantNotRegistered { .. } => {
+            "register the grant type (keybound client update), or use a registered one"
+        }
+        Reason::PublicClient { .. } | Reason::PublicCaller => "register an authentication method for the client",
+        Reason::NothingToBindTo(_) => {
+            "use the endpoint of mtls_endpoint_aliases and present a certificate, or register tls_client_certificate_bound_access_tokens = false"
+        }
+        Reason::Grant(refusal) => match refusal {
+            GrantRefusal::ScopeNotRegistered { .. } => "ask for less, or register the scope (keybound client update)",
+            GrantRefusal::ScopeReserved { .. } => {
+                "let an administrator make a client for administration (keybound admin create)"
+            }
+            GrantRefusal::ScopeOfAnotherResource { .. } => {
+                "ask for keybound:admin alone, with resource {issuer}/admin or none"
+            }
+            GrantRefusal::NothingAtAdminApi { .. } => "register scope keybound:admin for the client",
+            GrantRefusal::ResourceUnknown { .. } => {
+                "configure the resource ([[resources]]), or ask for a configured one"
+            }
+            GrantRefusal::SeveralResources { .. } => "ask for one token for each resource",
+            GrantRefusal::NoDefaultResource => "configure tokens.default_resource, or send resource",
+        },
+        Reason::IntrospectionRequest(_) => "send token",
+        Reason::ForeignToken => "let the client revoke it that it was issued to",
+        Reason::Store(_) | Reason::Issue(_) => "see the server's log; keybound doctor checks the database",
+        Reason::Transport(_) => return None,
+    })
+}
+
+fn failed_rule(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::Transport(_) => TRANSPORT,
+        Reason::PathUnknown { .. } => PATH,
+        Reason::MethodNotAllowed { .. } => METHOD,
+        Reason::MediaType { .. } => MEDIA_TYPE,
+        Reason::Form(_) => FORM,
+        Reason::Unauthenticated(_) | Reason::TooManyFailures { .. } | Reason::PublicCaller => AUTHENTICATION,
+        Reason::TokenRequest(TokenRequestError::GrantTypeMissing | TokenRequestError::GrantTypeUnsupported(_)) => {
+            GRANT_KNOWN
+        }
+        Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => GRANT_REGISTERED,
+        Reason::NothingToBindTo(_) => BINDING,
+        Reason::TokenRequest(TokenRequestError::Scope(_))
+        | Reason::Grant(GrantRefusal::ScopeNotRegistered { .. } | GrantRefusal::ScopeReserved { .. }) => SCOPE,
+        Reason::TokenRequest(TokenRequestError::Resource { .. } | TokenRequestError::TooManyResources)
+        | Reason::Grant(
+            GrantRefusal::ResourceUnknown { .. }
+            | GrantRefusal::SeveralResources { .. }
+            | GrantRefusal::NoDefaultResource,
+        ) => RESOURCE,
+        Reason::Grant(GrantRefusal::ScopeOfAnotherResource { .. } | GrantRefusal::NothingAtAdminApi { .. }) => TOGETHER,
+        Reason::IntrospectionRequest(_) => TOKEN,
+        Reason::ForeignToken => OWN_TOKEN,
+        Reason::Store(_) => STORE,
+        Reason::Issue(_) => ISSUED,
+    }
+}
+
+/// The rule that failed, with both sides of the comparison where there are two.
+fn failed(outcome: RuleOutcome, reason: &Reason) -> RuleOutcome {
+    let text = Refusal::presented_text;
+    match reason {
+        Reason::PathUnknown { path } => outcome.presented(text(path)),
+        Reason::MethodNotAllowed { presented, allow } => outcome.presented(text(presented)).registered(*allow),
+        Reason::MediaType { presented } => {
+            outcome.presented(presented.as_deref().map_or_else(|| "none".to_owned(), text))
+        }
+        Reason::Form(FormError::Repeated(name)) => outcome.presented(text(name)).detail("this parameter came twice"),
+        Reason::GrantNotRegistered { presented, registered } => {
+            let registered: Vec<&str> = registered.iter().map(|grant_type| grant_type.name()).collect();
+            outcome.presented(presented.name()).registered(registered.join(", "))
+        }
+        Reason::TokenRequest(TokenRequestError::GrantTypeUnsupported(presented)) => outcome.presented(text(presented)),
+        Reason::TokenRequest(TokenRequestError::Resource { presented, .. }) => {
+            outcome.presented(text(presented)).detail(Refusal::reason_of(reason))
+        }
+        Reason::Grant(GrantRefusal::ScopeNotRegistered { presented, registered }) => {
+            let excess: Vec<&str> = presented.words().filter(|word| !registered.contains(word)).collect();
+            let detail = format!("not registered: {}", excess.join(" "));
+            outcome
+                .presented(text(presented.as_str()))
+                .registered(text(registered.as_str()))
+                .detail(text(&detail))
+        }
+        Reason::Grant(GrantRefusal::ResourceUnknown { presented }) => outcome.presented(text(presented.as_str())),
+        other => outcome.detail(Refusal::reason_of(other)),
+    }
+}
+
+fn authenticated(outcome: RuleOutcome, circumstances: &Circumstances<'_>) -> RuleOutcome {
+    match circumstances.client {
+        Some(client) => {
+            let method = client.metadata().authentication_method();
+            outcome
+                .presented(client.client_id().as_str())
+                .detail(format!("by {method}"))
+        }
+        None => outcome,
+    }
+}
+
+/// Every rule of the registered method instead of one line.
+fn of_authentication(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<RuleOutcome> {
+    let explained = |failure: &AuthenticationFailure| {
+        let context = ExplanationContext {
+            client: failure.client.as_deref(),
+            keys: failure.keys.as_deref(),
+            presented: circumstances.presented,
+            now: circumstances.now,
+        };
+        authentication_rules(&failure.error, &context)
+    };
+    match reason {
+        Reason::Unauthenticated(failure) => explained(failure),
+        Reason::TooManyFailures { failure, .. } => {
+            let mut rules = explained(failure);
+            rules.push(
+                RuleOutcome::new(RATE, Outcome::Failed)
+                    .detail("the answer was 429 instead of the code for the rule above"),
+            );
+            rules
+        }
+        other => vec![failed(RuleOutcome::new(AUTHENTICATION, Outcome::Failed), other)],
+    }
+}

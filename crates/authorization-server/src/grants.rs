@@ -1,0 +1,3 @@
+//! What a client gets: one file per `grant_type`. Each decides and changes nothing.
+
+pub(crate) mod client_credentials;

@@ -1,0 +1,52 @@
+//! Every limit of the authorization server, named in one place (DESIGN §4). Those of sockets and heads are in
+//! `keybound_tls::Limits`, those of texts beside the types of protocol.
+
+use std::time::Duration;
+
+/// The limits of one authorization server. `Limits::default()` is what the documentation promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a form or JSON body; else 413.
+    pub body_bytes_max: u64,
+    /// Failed authentications that one client, and one address prefix (/32 or /64), may cause per second; else 429.
+    pub failed_authentications_per_second: u32,
+    /// How far clocks may differ: on `exp`, `nbf` and `iat` of what others signed.
+    pub clock_leeway: Duration,
+    /// How long a client assertion may live, from now to its `exp`.
+    pub client_assertion_lifetime_max: Duration,
+    /// Prepared clients kept in memory.
+    pub prepared_clients_max: usize,
+    /// How old client metadata, trust anchors and signing keys may be in memory, when something outside this process changed them.
+    pub refresh_interval: Duration,
+    /// Cached certificate verdicts ("yes" alone), over all clients.
+    pub accepted_certificates_max: usize,
+    /// Fetched key sets kept in memory.
+    pub key_sets_max: usize,
+    /// The least time between two fetches of one client's `jwks_uri`.
+    pub key_set_refetch_interval: Duration,
+    /// Fetches of key sets per second, over all clients.
+    pub key_set_fetches_per_second: u32,
+    /// How long a key set still counts after the last fetch that succeeded.
+    pub key_set_stale_max: Duration,
+    /// Admin requests at work at once; further ones get 503.
+    pub admin_requests_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_bytes_max: 64 * 1024,
+            failed_authentications_per_second: 20,
+            clock_leeway: Duration::from_secs(30),
+            client_assertion_lifetime_max: Duration::from_secs(300),
+            prepared_clients_max: 10_000,
+            refresh_interval: Duration::from_secs(1),
+            accepted_certificates_max: 20_000,
+            key_sets_max: 10_000,
+            key_set_refetch_interval: Duration::from_secs(30),
+            key_set_fetches_per_second: 10,
+            key_set_stale_max: Duration::from_secs(24 * 60 * 60),
+            admin_requests_max: 32,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The operations listener: `/health/live`, `/health/ready`, `/metrics`. Plain HTTP on a loopback address, for the platform.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode, header::ALLOW};
+use keybound_tls::{Connection, RequestBody, ResponseBody, Service};
+
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::response::{self, Response};
+
+/// Answers the operations listener.
+#[derive(Clone)]
+pub struct OperationsService {
+    pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+const METHODS: &str = "GET, HEAD, OPTIONS";
+
+impl OperationsService {
+    fn answer(&self, method: &Method, path: &str) -> Response {
+        let found = matches!(path, "/health/live" | "/health/ready" | "/metrics");
+        if !found {
+            return response::json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#);
+        }
+        match *method {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return response::options(METHODS),
+            _ => {
+                let mut refused = response::json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"method_not_allowed"}"#);
+                refused.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
+                return refused;
+            }
+        }
+        match path {
+            "/health/live" => response::json(StatusCode::OK, r#"{"status":"live"}"#),
+            "/health/ready" => self.ready(),
+            _ => response::text(
+                StatusCode::OK,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                self.metrics.encode(),
+            ),
+        }
+    }
+
+    fn ready(&self) -> Response {
+        let obstacles = self.health.obstacles();
+        if obstacles.is_empty() {
+            return response::json(StatusCode::OK, r#"{"status":"ready"}"#);
+        }
+        let body = serde_json::json!({"status": "unready", "reasons": obstacles}).to_string();
+        response::json(StatusCode::SERVICE_UNAVAILABLE, body)
+    }
+}
+
+impl Service for OperationsService {
+    async fn call(&self, _: &Arc<Connection>, request: http::Request<RequestBody>) -> http::Response<ResponseBody> {
+        self.answer(request.method(), request.uri().path())
+    }
+}

@@ -1,0 +1,129 @@
+//! How many failed authentications are answered: 20 a second for each client named and for each address prefix.
+//!
+//! Only a *failure* is ever limited. Whoever proves to be a client is answered whatever others do in its name or from its
+//! network, so that nobody can lock a client out by failing on its behalf.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+
+/// Names are hashed into so many buckets, with a key of this process, so that made-up client ids cannot fill the memory. Two
+/// names in one bucket share its allowance.
+const BUCKETS: u64 = 1 << 16;
+
+/// Counts failed authentications.
+pub(crate) struct FailedAuthentications {
+    clients: RateLimiter<u32, DefaultKeyedStateStore<u32>, DefaultClock>,
+    prefixes: RateLimiter<u32, DefaultKeyedStateStore<u32>, DefaultClock>,
+    clock: DefaultClock,
+    hasher: RandomState,
+}
+
+/// The failure is one too many in this second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooMany {
+    /// What `Retry-After` says.
+    pub(crate) retry_after: Duration,
+}
+
+impl FailedAuthentications {
+    /// Allows `per_second` failures of each kind; 0 is read as 1.
+    pub(crate) fn new(per_second: u32) -> FailedAuthentications {
+        let quota = Quota::per_second(NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN));
+        FailedAuthentications {
+            clients: RateLimiter::keyed(quota),
+            prefixes: RateLimiter::keyed(quota),
+            clock: DefaultClock::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Counts one failure of whoever said to be `client_id`, from `address`.
+    ///
+    /// # Errors
+    /// [`TooMany`] if either has failed too often within the last second.
+    pub(crate) fn record(&self, client_id: Option<&str>, address: IpAddr) -> Result<(), TooMany> {
+        let now = self.clock.now();
+        let too_many = |not_until: governor::NotUntil<_>| TooMany {
+            retry_after: not_until.wait_time_from(now),
+        };
+        self.prefixes
+            .check_key(&self.bucket(&prefix(address)))
+            .map_err(too_many)?;
+        match client_id {
+            Some(client_id) => self.clients.check_key(&self.bucket(client_id)).map_err(too_many),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets whoever has not failed of late. Called on a timer.
+    pub(crate) fn forget_old(&self) {
+        self.clients.retain_recent();
+        self.prefixes.retain_recent();
+    }
+
+    fn bucket(&self, name: &(impl std::hash::Hash + ?Sized)) -> u32 {
+        // Less than 2^16, so the conversion never falls back.
+        u32::try_from(self.hasher.hash_one(name) % BUCKETS).unwrap_or_default()
+    }
+}
+
+/// The network one peer is taken to control: an IPv4 address, or the /64 of an IPv6 one.
+fn prefix(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => u64::from(u32::from(v4)),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            [a, b, c, d]
+                .into_iter()
+                .fold(0, |prefix, segment| prefix << 16 | u64::from(segment))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails(limit: &FailedAuthentications, client_id: &str, address: &str) -> bool {
+        limit
+            .record(Some(client_id), address.parse().unwrap_or(IpAddr::from([0, 0, 0, 0])))
+            .is_err()
+    }
+
+    #[test]
+    fn the_twenty_first_failure_of_a_client_within_a_second_is_one_too_many_from_wherever_it_comes() {
+        let limit = FailedAuthentications::new(20);
+        for n in 0..20 {
+            assert!(!fails(&limit, "a", &format!("192.0.2.{n}")), "{n}");
+        }
+        let refused = limit.record(Some("a"), IpAddr::from([192, 0, 2, 99]));
+        assert!(refused.is_err_and(|too_many| too_many.retry_after <= Duration::from_secs(1)));
+        assert!(!fails(&limit, "b", "192.0.2.100"));
+    }
+
+    #[test]
+    fn an_address_prefix_is_limited_whatever_it_calls_itself() {
+        let limit = FailedAuthentications::new(20);
+        for n in 0..20 {
+            assert!(!fails(&limit, &format!("client-{n}"), &format!("2001:db8::{n}")), "{n}");
+        }
+        assert!(fails(&limit, "another", "2001:db8::ffff"));
+        assert!(!fails(&limit, "another", "2001:db8:0:1::"));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let limit = FailedAuthentications::new(1);
+        for n in 0..100_000_u32 {
+            let _ = limit.record(Some(&n.to_string()), IpAddr::from(n.to_be_bytes()));
+        }
+        assert!(limit.clients.len() as u64 <= BUCKETS);
+        assert!(limit.prefixes.len() as u64 <= BUCKETS);
+    }
+}

@@ -1,0 +1,211 @@
+//! Every path on one page: (listener, method, path) → endpoint.
+//!
+//! The issuer may have a path; endpoints lie below it, and the metadata of RFC 8414 §3.1 between host and path.
+
+use http::Method;
+
+/// What answers a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// `POST /token` (RFC 6749 §3.2)
+    Token,
+    /// `POST /introspect` (RFC 7662 §2)
+    Introspection,
+    /// `POST /revoke` (RFC 7009 §2)
+    Revocation,
+    /// `GET /jwks` (RFC 7517 §5)
+    Jwks,
+    /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3)
+    Metadata,
+    /// `/admin/v1/…`, for whoever came over mutual TLS
+    Admin,
+}
+
+/// Which of our listeners a request came over. One port may be both, told apart by SNI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Never asks for a certificate.
+    Public,
+    /// Asks for one.
+    MutualTls,
+}
+
+/// The answer of the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routed {
+    /// Call this.
+    To(Route),
+    /// 204 for OPTIONS: the methods, as `Allow` has them.
+    Options(Route, &'static str),
+    /// 405: the methods, as `Allow` has them.
+    MethodNotAllowed(Route, &'static str),
+    /// 404
+    NotFound,
+}
+
+impl Route {
+    pub(crate) const COUNT: usize = 6;
+    /// In the order of their discriminants.
+    pub(crate) const ALL: [Route; Route::COUNT] = [
+        Route::Token,
+        Route::Introspection,
+        Route::Revocation,
+        Route::Jwks,
+        Route::Metadata,
+        Route::Admin,
+    ];
+
+    /// For labels of metrics and log lines.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Route::Token => "token",
+            Route::Introspection => "introspection",
+            Route::Revocation => "revocation",
+            Route::Jwks => "jwks",
+            Route::Metadata => "metadata",
+            Route::Admin => "admin",
+        }
+    }
+
+    fn allow(self) -> Option<&'static str> {
+        match self {
+            Route::Token | Route::Introspection | Route::Revocation => Some("POST, OPTIONS"),
+            Route::Jwks | Route::Metadata => Some("GET, HEAD, OPTIONS"),
+            // Its own router knows the methods of each of its paths.
+            Route::Admin => None,
+        }
+    }
+}
+
+/// Finds what answers. `issuer_path` is the issuer's path without a trailing slash, mostly empty.
+pub(crate) fn route(side: Side, issuer_path: &str, method: &Method, path: &str) -> Routed {
+    let Some(route) = find(side, issuer_path, path) else {
+        return Routed::NotFound;
+    };
+    match route.allow() {
+        None => Routed::To(route),
+        Some(allow) if *method == Method::OPTIONS => Routed::Options(route, allow),
+        Some(allow) if allow.split(", ").any(|allowed| allowed == method.as_str()) => Routed::To(route),
+        Some(allow) => Routed::MethodNotAllowed(route, allow),
+    }
+}
+
+fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
+    if let Some(below) = path.strip_prefix(issuer_path) {
+        match below {
+            "/token" => return Some(Route::Token),
+            "/introspect" => return Some(Route::Introspection),
+            "/revoke" => return Some(Route::Revocation),
+            "/jwks" => return Some(Route::Jwks),
+            _ => {}
+        }
+        if side == Side::MutualTls && (below == "/admin/v1" || below.starts_with("/admin/v1/")) {
+            return Some(Route::Admin);
+        }
+    }
+    (path.strip_prefix("/.well-known/oauth-authorization-server")? == issuer_path).then_some(Route::Metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(issuer_path: &str, method: Method, path: &str, expected: Routed) {
+        assert_eq!(
+            route(Side::MutualTls, issuer_path, &method, path),
+            expected,
+            "{method} {path} below {issuer_path:?}"
+        );
+    }
+
+    #[test]
+    fn only_exact_paths_are_endpoints() {
+        for path in [
+            "/",
+            "/Token",
+            "/token/",
+            "//token",
+            "/token/x",
+            "/tokenx",
+            "/%74oken",
+            "*",
+            "",
+            "/x/token",
+            "/admin",
+            "/admin/v10",
+        ] {
+            check("", Method::POST, path, Routed::NotFound);
+        }
+        check("", Method::POST, "/token", Routed::To(Route::Token));
+    }
+
+    #[test]
+    fn an_issuer_path_comes_before_endpoints_and_after_the_well_known_part() {
+        check("/a/b", Method::POST, "/a/b/token", Routed::To(Route::Token));
+        check(
+            "/a/b",
+            Method::GET,
+            "/.well-known/oauth-authorization-server/a/b",
+            Routed::To(Route::Metadata),
+        );
+        for path in [
+            "/token",
+            "/a/btoken",
+            "/a/b",
+            "/.well-known/oauth-authorization-server",
+            "/a/b/.well-known/oauth-authorization-server",
+        ] {
+            check("/a/b", Method::GET, path, Routed::NotFound);
+        }
+        check(
+            "",
+            Method::GET,
+            "/.well-known/oauth-authorization-server/",
+            Routed::NotFound,
+        );
+    }
+
+    #[test]
+    fn other_methods_are_told_which_are_allowed() {
+        check(
+            "",
+            Method::GET,
+            "/token",
+            Routed::MethodNotAllowed(Route::Token, "POST, OPTIONS"),
+        );
+        check(
+            "",
+            Method::HEAD,
+            "/token",
+            Routed::MethodNotAllowed(Route::Token, "POST, OPTIONS"),
+        );
+        check(
+            "",
+            Method::OPTIONS,
+            "/token",
+            Routed::Options(Route::Token, "POST, OPTIONS"),
+        );
+        check("", Method::HEAD, "/jwks", Routed::To(Route::Jwks));
+        check(
+            "",
+            Method::POST,
+            "/jwks",
+            Routed::MethodNotAllowed(Route::Jwks, "GET, HEAD, OPTIONS"),
+        );
+    }
+
+    #[test]
+    fn the_admin_api_is_not_on_the_public_side() {
+        for path in ["/admin/v1", "/admin/v1/clients"] {
+            check("", Method::GET, path, Routed::To(Route::Admin));
+            assert_eq!(route(Side::Public, "", &Method::GET, path), Routed::NotFound);
+        }
+    }
+
+    #[test]
+    fn routes_index_arrays() {
+        for (index, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, index);
+        }
+    }
+}

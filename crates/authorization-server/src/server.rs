@@ -1,0 +1,289 @@
+//! The server: its parts put together, kept up to date, taken down.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::rand::SystemRandom;
+use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::resource::ResourceUriError;
+use keybound_protocol::time::Timestamp;
+use keybound_store::{Actor, AuditEntry, IssuedTokenRecorder, RecorderLimits, RefusalRecorder, Store, StoreError};
+use keybound_tls::Clock;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::access_tokens::AccessTokens;
+use crate::admin::AdminApi;
+use crate::client_authentication::ClientAuthentication;
+use crate::clients::Clients;
+use crate::configuration::Configuration;
+use crate::health::Health;
+use crate::key_sets::KeySets;
+use crate::metrics::{Figure, Metrics};
+use crate::operations::OperationsService;
+use crate::rate_limit::FailedAuthentications;
+use crate::refusals::Refusals;
+use crate::request_log::RequestLog;
+use crate::service::AuthorizationService;
+use crate::settings::{Environment, Settings};
+use crate::signing_keys::{SigningKeys, SigningKeysError};
+use crate::trust::Trust;
+
+/// How often the store is asked to prove that it still takes writes.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often what has expired is removed.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A running authorization server. What listens is opened by the caller, with [`service`](Self::service) and
+/// [`operations_service`](Self::operations_service).
+pub struct AuthorizationServer {
+    server: Arc<Server>,
+    upkeep: JoinHandle<()>,
+}
+
+/// Why the server did not start, or did not take new settings.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store did not answer.
+    #[error("the store did not answer")]
+    Store(#[from] StoreError),
+    /// There is nothing to sign with.
+    #[error("there is no usable signing key")]
+    SigningKeys(#[from] SigningKeysError),
+    /// The issuer makes no audience for the admin API.
+    #[error("the admin API's resource indicator is not valid")]
+    AdminResource(#[from] ResourceUriError),
+    /// The admin API's own token check cannot be set up.
+    #[error("the admin API cannot check tokens")]
+    AdminApi(#[from] keybound_resource_server::SettingsError),
+    /// A thread could not be started.
+    #[error("a thread could not be started")]
+    Thread(#[from] io::Error),
+}
+
+/// The parts. Endpoints name the ones they use.
+pub(crate) struct Server {
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) configuration: ArcSwap<Configuration>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) keys: Arc<SigningKeys>,
+    pub(crate) key_sets: Arc<KeySets>,
+    pub(crate) authentication: ClientAuthentication,
+    pub(crate) tokens: AccessTokens,
+    pub(crate) refusals: Refusals,
+    pub(crate) failures: FailedAuthentications,
+    pub(crate) admin: AdminApi,
+    pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: RequestLog,
+}
+
+impl AuthorizationServer {
+    /// Starts the server: reads keys, clients' version and anchors, makes a signing key if there is none, and begins its upkeep
+    /// on the runtime that this is called in.
+    ///
+    /// It is not [ready](Self::set_ready) before the caller says that every listener is open.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start(settings: Settings, environment: Environment) -> Result<AuthorizationServer, StartError> {
+        let refresh_interval = settings.limits.refresh_interval;
+        let server = Arc::new(Server::new(settings, environment).await?);
+        let upkeep = tokio::spawn(upkeep(Arc::downgrade(&server), refresh_interval));
+        Ok(AuthorizationServer { server, upkeep })
+    }
+
+    /// Takes new settings. Requests that begin afterwards see all of them; on an error none of them.
+    ///
+    /// [`Limits`](crate::Limits) other than that of bodies are taken at the start only.
+    ///
+    /// # Errors
+    /// [`StartError`]; the old settings stay.
+    pub async fn reload(&self, settings: Settings) -> Result<(), StartError> {
+        self.server.reload(settings).await
+    }
+
+    /// What answers the public and the mutual-TLS listener. It tells them apart by the name of the connection's
+    /// [policy](keybound_tls::Connection::policy), [`PUBLIC`](crate::PUBLIC) or [`MUTUAL_TLS`](crate::MUTUAL_TLS), so that both
+    /// may also be one listener with two names.
+    pub fn service(&self) -> AuthorizationService {
+        AuthorizationService {
+            server: Arc::clone(&self.server),
+        }
+    }
+
+    /// What answers the operations listener.
+    pub fn operations_service(&self) -> OperationsService {
+        OperationsService {
+            health: Arc::clone(&self.server.health),
+            metrics: Arc::clone(&self.server.metrics),
+        }
+    }
+
+    /// Says that every listener is open (`true`), or that the server is about to stop (`false`): what readiness depends on,
+    /// beside the store.
+    pub fn set_ready(&self, ready: bool) {
+        self.server.health.set_serving(ready);
+    }
+
+    /// Has figures of other parts of the process shown at `/metrics`.
+    pub fn add_figures(&self, figures: impl IntoIterator<Item = Figure>) {
+        self.server.metrics.add(figures);
+    }
+
+    /// Ends the server's own work, after the listeners have drained: what was recorded becomes durable.
+    ///
+    /// # Errors
+    /// [`StoreError`] if something could not be written. The next start then says that there may be a gap.
+    pub async fn stop(&self) -> Result<(), StoreError> {
+        self.server.health.set_serving(false);
+        self.upkeep.abort();
+        self.server.refusals.recorder.flush().await?;
+        self.server.tokens.issued.close(self.server.clock.now()).await
+    }
+}
+
+impl Drop for AuthorizationServer {
+    fn drop(&mut self) {
+        self.upkeep.abort();
+    }
+}
+
+impl Server {
+    async fn new(settings: Settings, environment: Environment) -> Result<Server, StartError> {
+        let Environment { store, clock } = environment;
+        let now = clock.now();
+        let limits = settings.limits.clone();
+        let metrics = Arc::new(Metrics::new());
+        let configuration = Configuration::new(&settings)?;
+        let clients = Arc::new(Clients::new(
+            Arc::clone(&store.clients),
+            &settings.issuer,
+            settings.clients,
+            limits.prepared_clients_max,
+        ));
+        clients.refresh()?;
+        let trust = Arc::new(Trust::new(Arc::clone(&store.trust_anchors), settings.trust_anchors));
+        trust.refresh().await?;
+        let algorithm = settings.tokens.signing_algorithm;
+        let keys = Arc::new(SigningKeys::open(Arc::clone(&store.signing_keys), algorithm, now).await?);
+        let key_sets = Arc::new(KeySets::new(settings.fetch, &limits, Arc::clone(&metrics)));
+        let admin = AdminApi::new(&configuration, keys.ring().published.clone(), limits.admin_requests_max)?;
+        let authentication = ClientAuthentication::new(
+            Arc::clone(&clients),
+            Arc::clone(&trust),
+            Arc::clone(&key_sets),
+            Arc::clone(&store.client_assertions),
+            limits.accepted_certificates_max,
+            Arc::clone(&metrics),
+        );
+        let tokens = AccessTokens {
+            keys: Arc::clone(&keys),
+            stored: Arc::clone(&store.access_tokens),
+            revocations: Arc::clone(&store.revocations),
+            issued: IssuedTokenRecorder::start(Arc::clone(&store.issued_tokens), RecorderLimits::default(), now)
+                .await?,
+            random: SystemRandom::new(),
+        };
+        let refusals = Refusals {
+            recorder: RefusalRecorder::start(Arc::clone(&store.refusals), RecorderLimits::default())?,
+            random: SystemRandom::new(),
+            metrics: Arc::clone(&metrics),
+        };
+        Ok(Server {
+            clock,
+            store,
+            configuration: ArcSwap::from_pointee(configuration),
+            clients,
+            trust,
+            keys,
+            key_sets,
+            authentication,
+            tokens,
+            refusals,
+            failures: FailedAuthentications::new(limits.failed_authentications_per_second),
+            admin,
+            health: Arc::default(),
+            metrics,
+            log: RequestLog::start()?,
+        })
+    }
+
+    async fn reload(&self, settings: Settings) -> Result<(), StartError> {
+        let configuration = Configuration::new(&settings)?;
+        self.admin
+            .configure(&configuration, self.keys.ring().published.clone())?;
+        self.refresh_keys(settings.tokens.signing_algorithm).await?;
+        self.key_sets.reload(settings.fetch);
+        self.trust.configure(settings.trust_anchors);
+        self.clients.configure(&settings.issuer, settings.clients);
+        self.configuration.store(Arc::new(configuration));
+        Ok(())
+    }
+
+    /// Takes over what something else changed: another process, or another node.
+    async fn refresh(&self) -> Result<(), StartError> {
+        self.clients.refresh()?;
+        self.trust.refresh().await?;
+        let algorithm = self.configuration.load().signing_algorithm;
+        self.refresh_keys(algorithm).await
+    }
+
+    pub(crate) async fn refresh_keys(
+        &self,
+        algorithm: keybound_protocol::signature_algorithm::SignatureAlgorithm,
+    ) -> Result<(), StartError> {
+        if self.keys.refresh(algorithm, self.clock.now()).await? {
+            self.admin.replace_keys(self.keys.ring().published.clone());
+        }
+        Ok(())
+    }
+
+    /// Removes what has expired, and keys whose last token has.
+    async fn remove_expired(&self, now: Timestamp) -> Result<(), StoreError> {
+        while self.store.upkeep.remove_expired(now).await?.more {}
+        let lifetime = self.configuration.load().access_token_lifetime;
+        let retiring_since = now.minus(lifetime).minus(CLOCK_LEEWAY).minus(Duration::from_secs(1));
+        self.store
+            .signing_keys
+            .remove_retired_signing_keys(retiring_since, AuditEntry::new(now, Actor::Server))
+            .await?;
+        Ok(())
+    }
+}
+
+/// Everything that happens without a request. Ends when the server is gone.
+async fn upkeep(server: std::sync::Weak<Server>, refresh_interval: Duration) {
+    let mut ticks = interval(refresh_interval.max(Duration::from_millis(10)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut probed, mut removed) = (None::<Instant>, Instant::now());
+    loop {
+        ticks.tick().await;
+        let Some(server) = server.upgrade() else { return };
+        if let Err(error) = server.refresh().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "changes in the store could not be read"
+            );
+        }
+        server.failures.forget_old();
+        let now = server.clock.now();
+        if probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL) {
+            probed = Some(Instant::now());
+            let failure = server.store.upkeep.probe(now).await.err();
+            server
+                .health
+                .set_store_failure(failure.map(|failure| failure.to_string()));
+        }
+        if removed.elapsed() >= REMOVAL_INTERVAL {
+            removed = Instant::now();
+            if let Err(error) = server.remove_expired(now).await {
+                tracing::warn!(%error, "what has expired could not be removed");
+            }
+        }
+    }
+}

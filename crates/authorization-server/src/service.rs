@@ -1,0 +1,282 @@
+//! From a request to its endpoint, and from a verdict to an answer. The hot path: no boxes, no middleware.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, IF_NONE_MATCH};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use keybound_protocol::form::Form;
+use keybound_protocol::peer_certificate::PresentedCertificate;
+use keybound_protocol::refusal::RefusalId;
+use keybound_protocol::time::Timestamp;
+use keybound_tls::{BodyError, Connection, LayerRefusal, RequestBody, ResponseBody, Service};
+
+use crate::client_authentication::Attempt;
+use crate::clients::PreparedClient;
+use crate::configuration::Configuration;
+use crate::endpoints::{Answer, ClientRequest, Refused, introspection, revocation, token};
+use crate::error::Reason;
+use crate::refusals::Circumstances;
+use crate::request_log::RequestRecord;
+use crate::response::{self, Response};
+use crate::router::{self, Route, Routed, Side};
+use crate::server::Server;
+
+/// The name of the [`HostPolicy`](keybound_tls::HostPolicy) of the public listener.
+pub const PUBLIC: &str = "public";
+/// The name of the [`HostPolicy`](keybound_tls::HostPolicy) of the mutual-TLS listener: it alone has the admin API.
+pub const MUTUAL_TLS: &str = "mutual_tls";
+
+/// Answers the public and the mutual-TLS listener.
+#[derive(Clone)]
+pub struct AuthorizationService {
+    pub(crate) server: Arc<Server>,
+}
+
+/// What the log says about a request beside its answer.
+#[derive(Default)]
+struct Noted {
+    client: Option<Arc<PreparedClient>>,
+    refusal: Option<RefusalId>,
+}
+
+/// One request, on its way.
+struct Request<'a> {
+    server: &'a Arc<Server>,
+    configuration: &'a Configuration,
+    connection: &'a Arc<Connection>,
+    presented: &'a PresentedCertificate,
+    parts: &'a Parts,
+    now: Timestamp,
+}
+
+impl Service for AuthorizationService {
+    async fn call(
+        &self,
+        connection: &Arc<Connection>,
+        request: http::Request<RequestBody>,
+    ) -> http::Response<ResponseBody> {
+        let began = Instant::now();
+        let server = &self.server;
+        let (parts, body) = request.into_parts();
+        let configuration = server.configuration.load_full();
+        let request = Request {
+            server,
+            configuration: &configuration,
+            connection,
+            presented: connection.presented_for(&parts.extensions),
+            parts: &parts,
+            now: server.clock.now(),
+        };
+        let side = if connection.policy() == MUTUAL_TLS {
+            Side::MutualTls
+        } else {
+            Side::Public
+        };
+        let routed = router::route(side, &configuration.issuer_path, &parts.method, parts.uri.path());
+        let mut noted = Noted::default();
+        let (route, response) = match routed {
+            Routed::To(route) => (Some(route), request.answer(route, body, &mut noted).await),
+            Routed::Options(route, allow) => (Some(route), response::options(allow)),
+            Routed::MethodNotAllowed(route, allow) => {
+                let reason = Reason::MethodNotAllowed {
+                    presented: parts.method.to_string(),
+                    allow,
+                };
+                (Some(route), request.refuse(Some(route), &reason, None, &mut noted))
+            }
+            Routed::NotFound => {
+                let reason = Reason::PathUnknown {
+                    path: parts.uri.path().to_owned(),
+                };
+                (None, request.refuse(None, &reason, None, &mut noted))
+            }
+        };
+        let took = began.elapsed();
+        if let Some(route) = route {
+            server.metrics.answered(route, response.status(), took);
+        }
+        let Noted { client, refusal } = noted;
+        server.log.record(RequestRecord {
+            route,
+            status: response.status(),
+            client,
+            refusal,
+            took,
+        });
+        response
+    }
+
+    fn refuse(&self, connection: &Arc<Connection>, refusal: LayerRefusal) -> http::Response<ResponseBody> {
+        let configuration = self.server.configuration.load();
+        let reason = Reason::Transport(refusal);
+        let circumstances = Circumstances {
+            issuer: &configuration.issuer,
+            route: None,
+            path: "",
+            claimed_client_id: None,
+            client: None,
+            remote_address: connection.remote_addr().ip(),
+            presented: connection.presented(),
+            authorization: None,
+            now: self.server.clock.now(),
+        };
+        self.server.refusals.refuse(&reason, &circumstances).0
+    }
+}
+
+impl Request<'_> {
+    async fn answer(&self, route: Route, body: RequestBody, noted: &mut Noted) -> Response {
+        match route {
+            Route::Token | Route::Introspection | Route::Revocation => {
+                match self.form_endpoint(route, body, noted).await {
+                    Ok(response) => response,
+                    Err(reason) => self.refuse(Some(route), &reason, None, noted),
+                }
+            }
+            Route::Jwks => self
+                .server
+                .keys
+                .ring()
+                .document
+                .response(self.parts.headers.get(IF_NONE_MATCH)),
+            Route::Metadata => self
+                .configuration
+                .metadata
+                .response(self.parts.headers.get(IF_NONE_MATCH)),
+            Route::Admin => {
+                let admin = &self.server.admin;
+                admin
+                    .answer(self.server, self.connection, self.presented, self.parts, body, self.now)
+                    .await
+            }
+        }
+    }
+
+    /// An endpoint that takes a form from a client. What is wrong before there is a form is an error here.
+    async fn form_endpoint(&self, route: Route, body: RequestBody, noted: &mut Noted) -> Result<Response, Reason> {
+        require_form(&self.parts.headers)?;
+        let body = match body.collect_at_most(self.configuration.body_bytes_max).await {
+            Ok(body) => body,
+            Err(BodyError::Refused(refusal)) => return Err(Reason::Transport(refusal)),
+            // Nobody is left to read this.
+            Err(BodyError::Broken(_)) => return Ok(response::json(StatusCode::BAD_REQUEST, "")),
+        };
+        let form = Form::parse(&body)?;
+        let request = ClientRequest {
+            attempt: Attempt {
+                form: &form,
+                authorization: self.parts.headers.get(AUTHORIZATION),
+                presented: self.presented,
+                connection: self.connection,
+                issuer: &self.configuration.issuer,
+                profile: self.configuration.profile,
+                now: self.now,
+            },
+            configuration: self.configuration,
+        };
+        let answer = match route {
+            Route::Introspection => introspection::post(self.server, &request).await,
+            Route::Revocation => revocation::post(self.server, &request).await,
+            _ => token::post(self.server, &request).await,
+        };
+        Ok(match answer {
+            Ok(Answer { response, client }) => {
+                noted.client = Some(client);
+                response
+            }
+            Err(Refused { reason, client }) => {
+                let claimed = form.get("client_id");
+                let reason = self.limited(reason, claimed);
+                noted.client = client;
+                self.refuse(Some(route), &reason, claimed, noted)
+            }
+        })
+    }
+
+    /// Counts a failed authentication; one too many is answered 429.
+    fn limited(&self, reason: Reason, claimed: Option<&str>) -> Reason {
+        let Reason::Unauthenticated(failure) = reason else {
+            return reason;
+        };
+        match self.server.failures.record(claimed, self.connection.remote_addr().ip()) {
+            Ok(()) => Reason::Unauthenticated(failure),
+            Err(too_many) => Reason::TooManyFailures {
+                failure,
+                retry_after: too_many.retry_after,
+            },
+        }
+    }
+
+    fn refuse(&self, route: Option<Route>, reason: &Reason, claimed: Option<&str>, noted: &mut Noted) -> Response {
+        let authenticated = noted.client.as_ref().map(|client| &*client.client);
+        let claimed = claimed.or(authenticated.map(|client| client.client_id().as_str()));
+        let circumstances = Circumstances {
+            issuer: &self.configuration.issuer,
+            route,
+            path: self.parts.uri.path(),
+            claimed_client_id: claimed,
+            client: authenticated,
+            remote_address: self.connection.remote_addr().ip(),
+            presented: self.presented,
+            authorization: self.parts.headers.get(AUTHORIZATION),
+            now: self.now,
+        };
+        let (response, id) = self.server.refusals.refuse(reason, &circumstances);
+        noted.refusal = Some(id);
+        response
+    }
+}
+
+/// RFC 6749 Appendix B: the parameters are a form in the body, in UTF-8, and nothing else.
+fn require_form(headers: &HeaderMap) -> Result<(), Reason> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let presented = values
+        .next()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let is_form = presented.as_deref().is_some_and(is_form_media_type);
+    if is_form && values.next().is_none() && !headers.contains_key(CONTENT_ENCODING) {
+        return Ok(());
+    }
+    Err(Reason::MediaType { presented })
+}
+
+fn is_form_media_type(value: &str) -> bool {
+    let mut parts = value.split(';').map(str::trim);
+    let is_form = parts
+        .next()
+        .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+    is_form
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_forms_in_utf_8_are_forms() {
+        for value in [
+            "application/x-www-form-urlencoded",
+            "Application/X-WWW-Form-URLEncoded; charset=\"UTF-8\"",
+            "application/x-www-form-urlencoded;",
+        ] {
+            assert!(is_form_media_type(value), "{value}");
+        }
+        for value in [
+            "",
+            "application/json",
+            "application/x-www-form-urlencodedx",
+            "multipart/form-data",
+            "application/x-www-form-urlencoded; charset=utf-16",
+        ] {
+            assert!(!is_form_media_type(value), "{value}");
+        }
+    }
+}

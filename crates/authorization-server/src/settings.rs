@@ -1,0 +1,110 @@
+//! What an authorization server is told: values, already read and parsed. Nothing here opens a file or a socket.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use keybound_protocol::access_token::AccessTokenFormat;
+use keybound_protocol::client::{Client, ClientOrigin};
+use keybound_protocol::client_metadata::RegistrationPolicy;
+use keybound_protocol::grant_type::GrantType;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::profile::Profile;
+use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use keybound_protocol::trust_anchor::TrustAnchor;
+use keybound_store::Store;
+use keybound_tls::{Clock, GuardedFetch};
+use url::Url;
+
+use crate::limits::Limits;
+
+/// What may change while the server runs: [`AuthorizationServer::reload`](crate::AuthorizationServer::reload) takes a new
+/// one and every request that begins afterwards sees it whole.
+#[derive(Clone)]
+pub struct Settings {
+    /// The issuer identifier; may have a path, and then every endpoint lies below it.
+    pub issuer: Issuer,
+    /// The origin of the mutual-TLS listener as clients reach it, such as `https://localhost:8444`: the base of
+    /// `mtls_endpoint_aliases` and of the admin API. Its path, if any, is ignored.
+    pub mutual_tls_origin: Url,
+    /// The security profile of the server; a client may be stricter.
+    pub profile: Profile,
+    /// What tokens look like.
+    pub tokens: TokenSettings,
+    /// The certification authorities that certificates of `tls_client_auth` clients may come from, revocation lists
+    /// included. None means that nobody is trusted.
+    pub trust_anchors: Vec<TrustAnchor>,
+    /// The clients of configuration files. They shadow stored clients of the same id and are read-only to the admin API.
+    pub clients: Vec<Client>,
+    /// The scopes that metadata advertises.
+    pub scopes: Vec<ScopeSettings>,
+    /// The resources that tokens can be asked for, beside the default one and the admin API.
+    pub resources: Vec<ResourceSettings>,
+    /// How `jwks_uri` is fetched: trusted roots, allowed addresses, time and size.
+    pub fetch: GuardedFetch,
+    /// Every limit.
+    pub limits: Limits,
+}
+
+/// What access tokens look like.
+#[derive(Clone, Debug)]
+pub struct TokenSettings {
+    /// `aud` when a request names no `resource`. Without one such a request is refused (`invalid_target`), for a token
+    /// must never be for whoever takes it (RFC 9068 §3).
+    pub default_resource: Option<ResourceUri>,
+    /// The algorithm that signs; a key of it is made at first start.
+    pub signing_algorithm: SignatureAlgorithm,
+    /// How long an access token lives.
+    pub access_token_lifetime: Duration,
+}
+
+/// A scope that metadata advertises.
+#[derive(Clone, Debug)]
+pub struct ScopeSettings {
+    /// The scope value.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+}
+
+/// A protected resource.
+#[derive(Clone, Debug)]
+pub struct ResourceSettings {
+    /// Its resource indicator, which becomes `aud`.
+    pub uri: ResourceUri,
+    /// The format of tokens for it, where the client does not register one.
+    pub access_token_format: Option<AccessTokenFormat>,
+}
+
+/// What the server stands on; fixed while it runs.
+#[derive(Clone)]
+pub struct Environment {
+    /// Where state is kept.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The grant types that this server serves.
+pub const GRANT_TYPES: [GrantType; 1] = [GrantType::ClientCredentials];
+
+impl Settings {
+    /// What this server knows when it judges the metadata of a client that `origin` made: for reading the clients of
+    /// configuration files before they are put into [`clients`](Self::clients).
+    pub fn registration_policy(&self, origin: ClientOrigin) -> RegistrationPolicy {
+        let resources = self.resources.iter().map(|resource| resource.uri.clone());
+        RegistrationPolicy {
+            origin,
+            profile: self.profile,
+            client_secrets_enabled: false,
+            grant_types: GRANT_TYPES.into(),
+            trust_anchors: self.trust_anchors.iter().map(|anchor| anchor.name().clone()).collect(),
+            scopes: self.scope_words(),
+            resources: resources.chain(self.tokens.default_resource.clone()).collect(),
+        }
+    }
+
+    fn scope_words(&self) -> Option<BTreeSet<String>> {
+        (!self.scopes.is_empty()).then(|| self.scopes.iter().map(|scope| scope.name.clone()).collect())
+    }
+}
