@@ -2,7 +2,7 @@
 //!
 //! [`ClientMetadata::parse`] is the one way in for files, the admin API and registration alike, judged by a [`RegistrationPolicy`];
 //! [`ClientMetadata::to_json`] is the way out. Read [`authentication`] first: it says what each method needs. The order of the
-//! checks is in [`parse`](self::parse), what can be wrong in [`error`].
+//! checks is in `client_metadata/parse.rs`, what can be wrong in [`error`].
 //!
 //! Deliberately absent: the client's secret (only its hash exists, in the store) and keys fetched from `jwks_uri`.
 
