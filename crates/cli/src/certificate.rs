@@ -1,0 +1,65 @@
+//! `keybound certificate`: certificates as RFC 8705 sees them.
+
+pub(crate) mod check;
+pub(crate) mod create;
+pub(crate) mod inspect;
+pub(crate) mod matching;
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::Context;
+use keybound_protocol::peer_certificate::PeerCertificate;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::exit_code::{CommandError, ExitCode};
+
+/// Reads a chain, leaf first, from PEM or one certificate from DER; `-` is standard input.
+///
+/// The result says "possession proven" because whoever runs the command on a file asks what would happen if the holder of
+/// its key connected.
+///
+/// # Errors
+/// Not found, or not a certificate (exit 1).
+pub(crate) fn read_chain(path: &Path) -> Result<PeerCertificate, CommandError> {
+    let bytes = read(path)?;
+    let mut chain = if bytes.first() == Some(&0x30) {
+        vec![bytes]
+    } else {
+        CertificateDer::pem_slice_iter(&bytes)
+            .map(|certificate| certificate.map(|der| der.to_vec()))
+            .collect::<Result<Vec<_>, _>>()
+            .with_context(|| format!("{} is not valid PEM", path.display()))?
+    };
+    if chain.is_empty() {
+        return Err(
+            CommandError::message(ExitCode::Unexpected, format!("{} holds no certificate", path.display()))
+                .with_fix("a certificate in PEM begins with -----BEGIN CERTIFICATE-----"),
+        );
+    }
+    let leaf = chain.remove(0);
+    Ok(PeerCertificate::assert_possession_proven(leaf, chain))
+}
+
+/// Reads a file, or standard input for `-`.
+///
+/// # Errors
+/// Not found (exit 3), or unreadable.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+    let mut bytes = Vec::new();
+    let result = if path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
+    } else {
+        std::fs::read(path).map(|content| bytes = content)
+    };
+    result.map_err(|error| {
+        let code = if error.kind() == std::io::ErrorKind::NotFound {
+            ExitCode::NotFound
+        } else {
+            ExitCode::Unexpected
+        };
+        CommandError::message(code, format!("{}: {error}", path.display()))
+    })?;
+    Ok(bytes)
+}

@@ -1,0 +1,118 @@
+//! `clients = ["clients.d/*.json"]`: static clients, one JSON object of RFC 7591 metadata with `client_id` per file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keybound_protocol::client::{Client, ClientId, ClientOrigin};
+use keybound_protocol::client_metadata::{ClientMetadata, RegistrationPolicy};
+use serde_json::Value;
+
+use crate::configuration::diagnostic::{Diagnostic, Located, Location, SourceText};
+
+/// Reads every client that the patterns name. What is wrong with one is a finding in its own file.
+pub(crate) fn load(patterns: &[Located<PathBuf>], policy: &RegistrationPolicy) -> (Vec<Client>, Vec<Diagnostic>) {
+    let (mut clients, mut findings) = (Vec::<Client>::new(), Vec::new());
+    for pattern in patterns {
+        let matches = match glob::glob(&pattern.value.to_string_lossy()) {
+            Ok(matches) => matches,
+            Err(error) => {
+                findings.push(Diagnostic::error(
+                    "C040",
+                    &pattern.location,
+                    format!("not a pattern: {error}"),
+                ));
+                continue;
+            }
+        };
+        for path in matches {
+            let path = match path {
+                Ok(path) => path,
+                Err(error) => {
+                    findings.push(Diagnostic::error("C041", &pattern.location, error.to_string()));
+                    continue;
+                }
+            };
+            match read(&path, policy, &pattern.location) {
+                Ok(client) if clients.iter().any(|other| other.client_id() == client.client_id()) => {
+                    let message = format!("{}: a second client is called `{}`", path.display(), client.client_id());
+                    findings.push(Diagnostic::error("C042", &pattern.location, message));
+                }
+                Ok(client) => clients.push(client),
+                Err(finding) => findings.push(*finding),
+            }
+        }
+    }
+    (clients, findings)
+}
+
+fn read(path: &Path, policy: &RegistrationPolicy, named_at: &Location) -> Result<Client, Box<Diagnostic>> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Box::new(Diagnostic::error(
+            "C041",
+            named_at,
+            format!("{} cannot be read: {error}", path.display()),
+        ))
+    })?;
+    let source = Arc::new(SourceText {
+        name: path.display().to_string(),
+        text,
+    });
+    let text = &source.text;
+    let at = |offset: usize, length: usize| Location {
+        source: Arc::clone(&source),
+        span: offset..offset + length,
+    };
+    let object: Value = serde_json::from_str(text).map_err(|error| {
+        let offset = offset(text, error.line(), error.column());
+        Box::new(Diagnostic::error(
+            "C043",
+            &at(offset, usize::from(offset < text.len())),
+            format!("not JSON: {error}"),
+        ))
+    })?;
+    let start = at(text.find('{').unwrap_or_default(), 1);
+    let client_id = object.get("client_id").and_then(Value::as_str).ok_or_else(|| {
+        Box::new(
+            Diagnostic::error("C044", &start, "`client_id` is missing")
+                .with_help("a client file is one JSON object with \"client_id\" and RFC 7591 metadata"),
+        )
+    })?;
+    let client_id = ClientId::parse(client_id).map_err(|error| {
+        Box::new(Diagnostic::error(
+            "C044",
+            &member(&source, "client_id").unwrap_or(start.clone()),
+            error.to_string(),
+        ))
+    })?;
+    let metadata = ClientMetadata::parse(text.as_bytes(), policy).map_err(|error| {
+        // The sentence names the member it is about in backquotes.
+        let sentence = error.to_string();
+        let place = sentence
+            .split('`')
+            .nth(1)
+            .and_then(|name| member(&source, name))
+            .unwrap_or(start);
+        Box::new(Diagnostic::error("C045", &place, sentence))
+    })?;
+    Ok(Client::new(client_id, metadata, ClientOrigin::ConfigurationFile, 0))
+}
+
+/// The place of a member's name at the outermost level, or at least of its first mention.
+fn member(source: &Arc<SourceText>, name: &str) -> Option<Location> {
+    let quoted = format!("\"{name}\"");
+    let start = source.text.find(&quoted)?;
+    Some(Location {
+        source: Arc::clone(source),
+        span: start..start + quoted.len(),
+    })
+}
+
+/// The byte at serde_json's line and column, both from 1.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1))
+        .map(str::len)
+        .sum();
+    (start + column.saturating_sub(1)).min(text.len())
+}

@@ -1,0 +1,64 @@
+//! `keybound config check`: every mistake of a configuration file at once.
+
+use std::path::Path;
+
+use crate::arguments::ConfigCheck;
+use crate::configuration::diagnostic::{Diagnostic, Severity};
+use crate::configuration::{self, count, gateway, server};
+use crate::exit_code::{CommandError, CommandResult, ExitCode};
+use crate::terminal::Terminal;
+use crate::{gateway_daemon, serve};
+
+/// Checks the file and what it names; opens no socket and no database.
+pub(crate) fn run(arguments: &ConfigCheck, terminal: &Terminal) -> CommandResult {
+    let path = &arguments.config;
+    let findings = findings(path)?;
+    let invalid = findings.iter().any(|finding| finding.severity == Severity::Error);
+    for finding in &findings {
+        terminal.line(finding.render(terminal.coloured()));
+        terminal.line("");
+    }
+    match findings.len() {
+        0 => terminal.line(format!("{}: no errors", path.display())),
+        _ => terminal.line(count(&findings)),
+    }
+    let json: Vec<_> = findings.iter().map(Diagnostic::to_json).collect();
+    terminal.json(&serde_json::json!({ "file": path.display().to_string(), "valid": !invalid, "findings": json }));
+    Ok(if invalid {
+        ExitCode::InvalidConfiguration
+    } else {
+        ExitCode::Ok
+    })
+}
+
+fn findings(path: &Path) -> Result<Vec<Diagnostic>, CommandError> {
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    let environment = configuration::environment();
+    if is_gateway(path, &text) {
+        let reading = gateway::load(path, &environment).map_err(|error| unreadable(path, &error))?;
+        return Ok(gateway_daemon::check(reading));
+    }
+    let reading = server::load(path, &environment).map_err(|error| unreadable(path, &error))?;
+    Ok(serve::check(reading))
+}
+
+/// A gateway's file is the one with routes; an empty or broken one is told by its name.
+fn is_gateway(path: &Path, text: &str) -> bool {
+    let says = |word: &str| text.lines().any(|line| line.trim_start().starts_with(word));
+    if says("[[routes]]") || says("[[issuers]]") {
+        return true;
+    }
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().contains("gateway"))
+        && !says("issuer")
+}
+
+/// The file that a command needs cannot be read.
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
+    let code = match error.kind() {
+        std::io::ErrorKind::NotFound => ExitCode::NotFound,
+        _ => ExitCode::InvalidConfiguration,
+    };
+    CommandError::message(code, format!("{}: {error}", path.display()))
+        .with_fix("`keybound init` writes a commented configuration, `keybound quickstart` a running demonstration")
+}

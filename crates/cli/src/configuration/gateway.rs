@@ -1,0 +1,297 @@
+//! `gateway.toml`: what the gateway is told.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use keybound_gateway::settings::UpstreamSettings;
+use keybound_tls::{Identity, Limits};
+use url::Url;
+
+use super::diagnostic::{Diagnostic, Located, Location};
+use super::document::{Document, Section};
+use super::value::{existing_files, https_url, identity, limits, socket_address, word};
+use super::{Base, Reading, read};
+
+/// A `gateway.toml`, interpreted. Paths can be opened as they are.
+#[derive(Debug, Clone)]
+pub(crate) struct GatewayFile {
+    /// The file itself, for findings about all of it.
+    pub location: Location,
+    /// Where callers connect.
+    pub listen: SocketAddr,
+    /// Plain HTTP: health, metrics, refusals.
+    pub operations: SocketAddr,
+    /// The gateway's own certificate.
+    pub tls: Identity,
+    /// Authorities of issuers and upstreams; none means the system's.
+    pub outgoing_ca: Vec<PathBuf>,
+    /// The expected `aud`.
+    pub resource: String,
+    /// Whose tokens are accepted.
+    pub issuers: Vec<IssuerEntry>,
+    /// What is served, by path.
+    pub routes: Vec<RouteEntry>,
+    /// `limits.*`; a body has no limit here, it streams.
+    pub limits: Limits,
+}
+
+/// `[[issuers]]`.
+#[derive(Debug, Clone)]
+pub(crate) struct IssuerEntry {
+    /// Compared as a string with `iss`.
+    pub issuer: Located<String>,
+    /// How its tokens are checked.
+    pub validation: Validation,
+    /// Where its keys are; discovered from its metadata if absent.
+    pub jwks_uri: Option<Url>,
+    /// JOSE names; empty means the default list.
+    pub algorithms: Vec<&'static str>,
+    /// `typ` values; empty means the default list.
+    pub token_types: Vec<String>,
+    /// Further accepted `aud` values.
+    pub audience: Vec<String>,
+}
+
+/// How an issuer's tokens are checked.
+#[derive(Debug, Clone)]
+pub(crate) enum Validation {
+    /// As JWTs, with the issuer's keys.
+    Local,
+    /// By asking the issuer (RFC 7662).
+    Introspection {
+        /// Discovered from the metadata if absent.
+        endpoint: Option<Url>,
+        /// The gateway as a client of the issuer.
+        client_id: String,
+        /// That client's certificate.
+        identity: Identity,
+    },
+}
+
+/// `[[routes]]`.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteEntry {
+    /// Whole segments; the longest match wins.
+    pub path: Located<String>,
+    /// Empty means every method.
+    pub methods: Vec<String>,
+    /// Where requests go.
+    pub upstream: UpstreamSettings,
+    /// Every one of them must be granted.
+    pub scopes: Vec<String>,
+    /// Whether tokens must be certificate-bound.
+    pub binding: Binding,
+    /// Whether the `Authorization` header reaches the upstream.
+    pub forward_authorization: bool,
+    /// Issuers accepted here; empty means all.
+    pub issuers: Vec<Located<String>>,
+    /// Whether an answer may outlive the token that started it.
+    pub until_close: bool,
+}
+
+/// The rule about `cnf` on a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// Only certificate-bound tokens.
+    Required,
+    /// Unbound tokens pass; bound ones are checked.
+    Optional,
+    /// Unbound tokens only make sense here; bound ones are checked all the same.
+    None,
+}
+
+/// Reads a `gateway.toml`.
+///
+/// # Errors
+/// If the file cannot be read at all; what is wrong inside it is in the [`Reading`].
+pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> std::io::Result<Reading<GatewayFile>> {
+    read(path, environment, interpret)
+}
+
+const ALGORITHMS: &[(&str, &str)] = &[
+    ("ES256", "ES256"),
+    ("ES384", "ES384"),
+    ("EdDSA", "EdDSA"),
+    ("PS256", "PS256"),
+    ("RS256", "RS256"),
+];
+
+fn interpret(document: &Document, base: &Base) -> Option<GatewayFile> {
+    let root = document.root();
+    let listen = root.required_parsed("listen", socket_address);
+    let operations = root.parsed("operations", socket_address);
+    let operations_written = root.contains("operations");
+    let tls_section = root.section("tls");
+    let tls = identity(&tls_section, base);
+    tls_section.finish();
+    let outgoing = root.section("outgoing");
+    let outgoing_ca = existing_files(&outgoing, base, "ca");
+    outgoing.finish();
+    let resource = root.required("resource");
+    let issuers: Vec<IssuerEntry> = root
+        .sections("issuers")
+        .into_iter()
+        .filter_map(|section| issuer(section, base))
+        .collect();
+    if !root.contains("issuers") {
+        let message = "no `[[issuers]]`: no token could ever be accepted";
+        document.report(Diagnostic::error("C014", root.location(), message));
+    }
+    let routes: Vec<RouteEntry> = root.sections("routes").into_iter().filter_map(route).collect();
+    check_routes(document, &issuers, &routes);
+    let limits = limits(
+        root.section("limits"),
+        Limits {
+            body_bytes_max: None,
+            ..Limits::default()
+        },
+    );
+    let location = root.location().clone();
+    root.finish();
+    Some(GatewayFile {
+        location,
+        listen: listen?.value,
+        operations: match operations {
+            Some(located) => located.value,
+            None if operations_written => return None,
+            None => SocketAddr::from(([127, 0, 0, 1], 9445)),
+        },
+        tls: tls?,
+        outgoing_ca,
+        resource: resource?.value,
+        issuers,
+        routes,
+        limits,
+    })
+}
+
+fn issuer(section: Section<'_>, base: &Base) -> Option<IssuerEntry> {
+    let issuer = section.required_parsed("issuer", |text| https_url(text).map(|_| text.to_owned()));
+    let introspects = section
+        .parsed("validation", word(&[("local", false), ("introspection", true)]))
+        .is_some_and(|located| located.value);
+    let jwks_uri = section.parsed("jwks_uri", https_url).map(|located| located.value);
+    let endpoint = section
+        .parsed("introspection_endpoint", https_url)
+        .map(|located| located.value);
+    let algorithms = section
+        .parsed_strings("algorithms", word(ALGORITHMS))
+        .into_iter()
+        .map(|located| located.value)
+        .collect();
+    let token_types = section
+        .strings("token_types")
+        .into_iter()
+        .map(|located| located.value)
+        .collect();
+    let audience = section
+        .strings("audience")
+        .into_iter()
+        .map(|located| located.value)
+        .collect();
+    if let Some(revocations) = section.string("revocations") {
+        let message = "following revocations is not available in this version";
+        section.report(Diagnostic::error("C011", &revocations.location, message));
+    }
+    let validation = if introspects {
+        let client_id = section.required("client_id");
+        let identity = identity(&section, base);
+        section.finish();
+        Validation::Introspection {
+            endpoint,
+            client_id: client_id?.value,
+            identity: identity?,
+        }
+    } else {
+        for key in ["client_id", "certificate", "key"] {
+            if let Some(unused) = section.string(key) {
+                let message = format!("`{key}` is used only with validation = \"introspection\"");
+                section.report(Diagnostic::warning("C015", &unused.location, message));
+            }
+        }
+        section.finish();
+        Validation::Local
+    };
+    Some(IssuerEntry {
+        issuer: issuer?,
+        validation,
+        jwks_uri,
+        algorithms,
+        token_types,
+        audience,
+    })
+}
+
+fn route(section: Section<'_>) -> Option<RouteEntry> {
+    let path = section.required_parsed("path", |text| match text {
+        _ if !text.starts_with('/') => Err("must begin with /"),
+        _ if text.contains(['?', '#', '%', '\\', ';']) || text.contains("//") => {
+            Err("must be a plain path of whole segments")
+        }
+        _ if text.split('/').any(|segment| segment == "." || segment == "..") => Err("must have no dot segments"),
+        _ => Ok(text.to_owned()),
+    });
+    let methods = section.parsed_strings("methods", |text| {
+        let token = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        if token {
+            Ok(text.to_owned())
+        } else {
+            Err("a method is written in capitals, as in \"GET\"")
+        }
+    });
+    let upstream = section.required_parsed("upstream", str::parse::<UpstreamSettings>);
+    let scopes = section
+        .strings("scopes")
+        .into_iter()
+        .map(|located| located.value)
+        .collect();
+    let binding = section
+        .parsed(
+            "binding",
+            word(&[
+                ("required", Binding::Required),
+                ("optional", Binding::Optional),
+                ("none", Binding::None),
+            ]),
+        )
+        .map_or(Binding::Required, |located| located.value);
+    let forward_authorization = section
+        .parsed("authorization", word(&[("forward", true), ("strip", false)]))
+        .is_none_or(|located| located.value);
+    let issuers = section.strings("issuers");
+    let until_close = section
+        .parsed("long_running", word(&[("until-close", true), ("until-expiry", false)]))
+        .is_some_and(|it| it.value);
+    section.finish();
+    Some(RouteEntry {
+        path: path?,
+        methods: methods.into_iter().map(|located| located.value).collect(),
+        upstream: upstream?.value,
+        scopes,
+        binding,
+        forward_authorization,
+        issuers,
+        until_close,
+    })
+}
+
+fn check_routes(document: &Document, issuers: &[IssuerEntry], routes: &[RouteEntry]) {
+    for (index, route) in routes.iter().enumerate() {
+        let overlaps = |other: &&RouteEntry| {
+            other.path.value == route.path.value
+                && (other.methods.is_empty()
+                    || route.methods.is_empty()
+                    || other.methods.iter().any(|method| route.methods.contains(method)))
+        };
+        if routes.iter().take(index).any(|other| overlaps(&other)) {
+            let message = format!("a second route for `{}` and the same methods", route.path.value);
+            document.report(Diagnostic::error("C016", &route.path.location, message));
+        }
+        for named in &route.issuers {
+            if !issuers.iter().any(|issuer| issuer.issuer.value == named.value) {
+                let message = format!("`{}` is not among `[[issuers]]`", named.value);
+                document.report(Diagnostic::error("C017", &named.location, message));
+            }
+        }
+    }
+}

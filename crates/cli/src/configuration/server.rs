@@ -1,0 +1,441 @@
+//! `keybound.toml`: what the authorization server is told.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use keybound_tls::{Identity, Limits};
+use url::Url;
+
+use super::diagnostic::{Diagnostic, Located, Location};
+use super::document::{Document, Section};
+use super::value::{
+    bounded_duration, existing_file, existing_files, https_origin, https_url, identity, limits, network,
+    socket_address, word,
+};
+use super::{Base, Reading, read};
+
+/// A `keybound.toml`, interpreted. Paths can be opened as they are.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerFile {
+    /// The file itself, for findings about all of it.
+    pub location: Location,
+    /// `issuer`, exactly as written: it is compared as a string (RFC 8414 §3.3).
+    pub issuer: String,
+    /// `clients`: glob patterns, resolved.
+    pub clients: Vec<Located<PathBuf>>,
+    /// `listen.*`.
+    pub listen: Listen,
+    /// `mutual_tls_origin`.
+    pub mutual_tls_origin: Url,
+    /// `tls.certificate`, `tls.key`.
+    pub tls: Identity,
+    /// `[[tls.names]]`.
+    pub tls_names: Vec<NamedCertificate>,
+    /// `store.*`.
+    pub store: StoreFiles,
+    /// `tokens.*`.
+    pub tokens: Tokens,
+    /// `outgoing.ca`.
+    pub outgoing_ca: Vec<PathBuf>,
+    /// `outgoing.allow_addresses`.
+    pub outgoing_allow_addresses: Vec<IpNet>,
+    /// `[[trust_anchors]]`.
+    pub trust_anchors: Vec<TrustAnchorFiles>,
+    /// `[[scopes]]`.
+    pub scopes: Vec<ScopeEntry>,
+    /// `[[resources]]`.
+    pub resources: Vec<ResourceEntry>,
+    /// `[[forwarded_certificate]]`.
+    pub forwarded_certificates: Vec<ForwardedCertificateEntry>,
+    /// `limits.*`, of both TLS listeners.
+    pub limits: Limits,
+}
+
+/// Addresses to listen on.
+#[derive(Debug, Clone)]
+pub(crate) struct Listen {
+    /// For everybody; never asks for a certificate.
+    pub public: SocketAddr,
+    /// Asks for a certificate, optionally.
+    pub mutual_tls: SocketAddr,
+    /// Plain HTTP: health and metrics.
+    pub operations: SocketAddr,
+}
+
+/// A further server name with a certificate of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedCertificate {
+    /// Compared with SNI.
+    pub name: String,
+    /// Served for it.
+    pub identity: Identity,
+}
+
+/// Where state is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreFiles {
+    /// The SQLite database file.
+    pub database: PathBuf,
+    /// The file with the key that encrypts signing keys.
+    pub key_file: PathBuf,
+}
+
+/// What tokens look like.
+#[derive(Debug, Clone)]
+pub(crate) struct Tokens {
+    /// `aud` when a request names no `resource`.
+    pub default_resource: Option<String>,
+    /// JOSE name of the signature algorithm.
+    pub signing_algorithm: &'static str,
+    /// How long an access token lives.
+    pub access_token_lifetime: Duration,
+}
+
+/// A certification authority that clients' certificates may come from.
+#[derive(Debug, Clone)]
+pub(crate) struct TrustAnchorFiles {
+    /// What clients call it in `keybound_trust_anchors`.
+    pub name: Located<String>,
+    /// PEM, one or more certificates.
+    pub file: Located<PathBuf>,
+    /// PEM or DER revocation lists.
+    pub crl: Vec<PathBuf>,
+    /// Whether a certificate without a revocation list of its issuer is accepted; unset, refused where `crl` lists any.
+    pub crl_missing: Option<CrlMissing>,
+    /// Whether extendedKeyUsage clientAuth must be present.
+    pub require_client_auth_eku: bool,
+}
+
+/// What happens where no CRL of an issuer is at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CrlMissing {
+    /// The certificate is not accepted.
+    Refuse,
+    /// The certificate counts as not revoked.
+    Accept,
+}
+
+/// `[[scopes]]`.
+#[derive(Debug, Clone)]
+pub(crate) struct ScopeEntry {
+    /// The scope token.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+}
+
+/// `[[resources]]`.
+#[derive(Debug, Clone)]
+pub(crate) struct ResourceEntry {
+    /// RFC 8707 resource indicator.
+    pub uri: String,
+    /// `jwt` or `opaque`.
+    pub opaque: Option<bool>,
+}
+
+/// `[[forwarded_certificate]]`: a proxy that ends TLS and says which certificate it saw.
+#[derive(Debug, Clone)]
+pub(crate) struct ForwardedCertificateEntry {
+    /// `public` or `mutual_tls`.
+    pub listener: ListenerName,
+    /// Addresses of the proxy.
+    pub from: Vec<IpNet>,
+    /// dNSName in the proxy's own certificate.
+    pub proxy_san_dns: Option<String>,
+}
+
+/// The listeners by their configuration names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListenerName {
+    /// `listen.public`.
+    Public,
+    /// `listen.mutual_tls`.
+    MutualTls,
+}
+
+/// Reads a `keybound.toml`.
+///
+/// # Errors
+/// If the file cannot be read at all; what is wrong inside it is in the [`Reading`].
+pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> std::io::Result<Reading<ServerFile>> {
+    read(path, environment, interpret)
+}
+
+const ALGORITHMS: &[(&str, &str)] = &[
+    ("ES256", "ES256"),
+    ("ES384", "ES384"),
+    ("EdDSA", "EdDSA"),
+    ("PS256", "PS256"),
+    ("RS256", "RS256"),
+];
+
+fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
+    let root = document.root();
+    let issuer = root.required_parsed("issuer", |text| https_url(text).map(|_| text.to_owned()));
+    let _: Option<Located<()>> = root.parsed("profile", |text| match text {
+        "default" => Ok(()),
+        "fapi2" | "fapi2-message-signing" => Err(format!("profile \"{text}\" is not available in this version")),
+        _ => Err("must be \"default\"".to_owned()),
+    });
+    let clients = root
+        .strings("clients")
+        .into_iter()
+        .map(|pattern| Located {
+            value: base.resolve(&pattern.value),
+            location: pattern.location,
+        })
+        .collect();
+    let listen = listen(root.section("listen"));
+    let mutual_tls_origin = root.parsed("mutual_tls_origin", https_origin);
+    let tls_section = root.section("tls");
+    let tls = identity(&tls_section, base);
+    let tls_names = tls_section
+        .sections("names")
+        .into_iter()
+        .filter_map(|section| named_certificate(section, base))
+        .collect();
+    tls_section.finish();
+    let store = store(root.section("store"), base);
+    let tokens = tokens(root.section("tokens"));
+    unavailable(root.section("openid"), "OpenID Connect", &[]);
+    unavailable(
+        root.section("registration"),
+        "dynamic client registration",
+        &["initial_access_token_file"],
+    );
+    unavailable(root.section("client_secrets"), "client secrets", &[]);
+    let outgoing = root.section("outgoing");
+    let outgoing_ca = existing_files(&outgoing, base, "ca");
+    let outgoing_allow_addresses = outgoing
+        .parsed_strings("allow_addresses", network)
+        .into_iter()
+        .map(|located| located.value)
+        .collect();
+    outgoing.finish();
+    let trust_anchors = trust_anchors(document, root.sections("trust_anchors"), base);
+    let scopes = root.sections("scopes").into_iter().filter_map(scope).collect();
+    let resources = root.sections("resources").into_iter().filter_map(resource).collect();
+    let forwarded_certificates = root
+        .sections("forwarded_certificate")
+        .into_iter()
+        .filter_map(forwarded_certificate)
+        .collect();
+    let limits = limits(root.section("limits"), Limits::default());
+    let default_origin = listen
+        .as_ref()
+        .map(|listen| format!("https://localhost:{}", listen.mutual_tls.port()));
+    let location = root.location().clone();
+    root.finish();
+    Some(ServerFile {
+        location,
+        issuer: issuer?.value,
+        clients,
+        mutual_tls_origin: match mutual_tls_origin {
+            Some(origin) => origin.value,
+            None => Url::parse(&default_origin?).ok()?,
+        },
+        listen: listen?,
+        tls: tls?,
+        tls_names,
+        store: store?,
+        tokens,
+        outgoing_ca,
+        outgoing_allow_addresses,
+        trust_anchors,
+        scopes,
+        resources,
+        forwarded_certificates,
+        limits,
+    })
+}
+
+fn listen(section: Section<'_>) -> Option<Listen> {
+    let address = |key, default_port| match section.contains(key) {
+        true => section.parsed(key, socket_address).map(|located| located.value),
+        false => {
+            let _ = section.string(key);
+            Some(SocketAddr::from(([127, 0, 0, 1], default_port)))
+        }
+    };
+    let (public, mutual_tls) = (address("public", 8443), address("mutual_tls", 8444));
+    let operations = address("operations", 8445);
+    let listen = Listen {
+        public: public?,
+        mutual_tls: mutual_tls?,
+        operations: operations?,
+    };
+    if listen.operations == listen.public || listen.operations == listen.mutual_tls {
+        section.report(Diagnostic::error(
+            "C010",
+            section.location(),
+            "`listen.operations` needs an address of its own",
+        ));
+    }
+    section.finish();
+    Some(listen)
+}
+
+fn named_certificate(section: Section<'_>, base: &Base) -> Option<NamedCertificate> {
+    let name = section.required("name");
+    let identity = identity(&section, base);
+    section.finish();
+    Some(NamedCertificate {
+        name: name?.value,
+        identity: identity?,
+    })
+}
+
+fn store(section: Section<'_>, base: &Base) -> Option<StoreFiles> {
+    let database = section.parsed("url", |text| match text.strip_prefix("sqlite:") {
+        Some("") => Err("names no file: \"sqlite:keybound.db\"".to_owned()),
+        Some(file) => Ok(base.resolve(file)),
+        None if text.starts_with("postgres") => {
+            Err("PostgreSQL is not available in this version; use \"sqlite:…\"".to_owned())
+        }
+        None => Err("must be \"sqlite:FILE\"".to_owned()),
+    });
+    let key_file = section
+        .string("key_file")
+        .map_or_else(|| base.resolve("secrets/keys.kek"), |file| base.resolve(&file.value));
+    let written = section.contains("url");
+    section.finish();
+    Some(StoreFiles {
+        database: match database {
+            Some(located) => located.value,
+            None if written => return None,
+            None => base.resolve("keybound.db"),
+        },
+        key_file,
+    })
+}
+
+fn tokens(section: Section<'_>) -> Tokens {
+    let day = Duration::from_secs(86_400);
+    let tokens = Tokens {
+        default_resource: section
+            .parsed("default_resource", |text| {
+                let url = Url::parse(text).map_err(|error| error.to_string())?;
+                if url.fragment().is_some() {
+                    Err("must have no fragment".to_owned())
+                } else {
+                    Ok(text.to_owned())
+                }
+            })
+            .map(|located| located.value),
+        signing_algorithm: section
+            .parsed("signing_algorithm", word(ALGORITHMS))
+            .map_or("ES256", |located| located.value),
+        access_token_lifetime: bounded_duration(
+            &section,
+            "access_token_lifetime",
+            Duration::from_secs(300),
+            Duration::from_secs(10)..=day,
+        ),
+    };
+    section.finish();
+    tokens
+}
+
+/// A part of the contract that this version does not have: switching it on is an error, not a silence.
+fn unavailable(section: Section<'_>, what: &str, other_keys: &[&'static str]) {
+    let enabled = section.boolean("enabled", false);
+    for key in other_keys {
+        let _ = section.string(key);
+    }
+    if enabled.value {
+        section.report(Diagnostic::error(
+            "C011",
+            &enabled.location,
+            format!("{what} is not available in this version"),
+        ));
+    }
+    section.finish();
+}
+
+fn trust_anchors(document: &Document, sections: Vec<Section<'_>>, base: &Base) -> Vec<TrustAnchorFiles> {
+    let mut anchors: Vec<TrustAnchorFiles> = Vec::new();
+    for section in sections {
+        let name = section.required("name");
+        let file = existing_file(&section, base, "file");
+        let crl = existing_files(&section, base, "crl");
+        let crl_missing = section
+            .parsed(
+                "crl_missing",
+                word(&[("refuse", CrlMissing::Refuse), ("accept", CrlMissing::Accept)]),
+            )
+            .map(|located| located.value);
+        let require_client_auth_eku = section.boolean("require_client_auth_eku", false).value;
+        section.finish();
+        let (Some(name), Some(file)) = (name, file) else {
+            continue;
+        };
+        if anchors.iter().any(|other| other.name.value == name.value) {
+            document.report(Diagnostic::error(
+                "C013",
+                &name.location,
+                format!("a second trust anchor is called `{}`", name.value),
+            ));
+            continue;
+        }
+        anchors.push(TrustAnchorFiles {
+            name,
+            file,
+            crl,
+            crl_missing,
+            require_client_auth_eku,
+        });
+    }
+    anchors
+}
+
+fn scope(section: Section<'_>) -> Option<ScopeEntry> {
+    let name = section.required("name");
+    let description = section.string("description").map(|located| located.value);
+    section.finish();
+    Some(ScopeEntry {
+        name: name?.value,
+        description,
+    })
+}
+
+fn resource(section: Section<'_>) -> Option<ResourceEntry> {
+    let uri = section.required("uri");
+    let opaque = section
+        .parsed("access_token_format", word(&[("jwt", false), ("opaque", true)]))
+        .map(|located| located.value);
+    section.finish();
+    Some(ResourceEntry {
+        uri: uri?.value,
+        opaque,
+    })
+}
+
+fn forwarded_certificate(section: Section<'_>) -> Option<ForwardedCertificateEntry> {
+    let listener = section.required_parsed(
+        "listener",
+        word(&[
+            ("public", ListenerName::Public),
+            ("mutual_tls", ListenerName::MutualTls),
+        ]),
+    );
+    let format = section.required_parsed("format", word(&[("client-cert", ())]));
+    let from: Vec<IpNet> = section
+        .parsed_strings("from", network)
+        .into_iter()
+        .map(|located| located.value)
+        .collect();
+    let proxy_san_dns = section.string("proxy_san_dns").map(|located| located.value);
+    if from.is_empty() && proxy_san_dns.is_none() {
+        let message = "a forwarded certificate needs `from`, `proxy_san_dns` or both: nobody is believed by default";
+        section.report(Diagnostic::error("C012", section.location(), message));
+    }
+    section.finish();
+    format?;
+    Some(ForwardedCertificateEntry {
+        listener: listener?.value,
+        from,
+        proxy_san_dns,
+    })
+}

@@ -1,0 +1,180 @@
+//! Readers for the values that both files have: addresses, URLs, file pairs, limits.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use keybound_tls::{Identity, Limits, PemError};
+use url::Url;
+
+use super::Base;
+use super::diagnostic::{Diagnostic, Located, Location};
+use super::document::Section;
+
+/// Reads `certificate` and `key` of a section: PEM files that exist and belong together.
+pub(crate) fn identity(section: &Section<'_>, base: &Base) -> Option<Identity> {
+    let certificate = existing_file(section, base, "certificate");
+    let key = existing_file(section, base, "key");
+    let (certificate, key) = (certificate?, key?);
+    match Identity::from_pem_files(&certificate.value, &key.value) {
+        Ok(identity) => Some(identity),
+        Err(error) => {
+            section.report(Diagnostic::error(
+                "C021",
+                place_of(&error, &certificate, &key),
+                error.to_string(),
+            ));
+            None
+        }
+    }
+}
+
+/// Which of the two values an error is about: the one whose file it names.
+fn place_of<'l>(error: &PemError, certificate: &'l Located<PathBuf>, key: &'l Located<PathBuf>) -> &'l Location {
+    let about_the_key = matches!(error, PemError::KeyMismatch { .. })
+        || error.to_string().starts_with(&key.value.display().to_string());
+    if about_the_key {
+        &key.location
+    } else {
+        &certificate.location
+    }
+}
+
+/// A required path to a file that exists.
+pub(crate) fn existing_file(section: &Section<'_>, base: &Base, key: &'static str) -> Option<Located<PathBuf>> {
+    let text = section.required(key)?;
+    checked_file(section, base, &text)
+}
+
+/// An array of paths to files that exist.
+pub(crate) fn existing_files(section: &Section<'_>, base: &Base, key: &'static str) -> Vec<PathBuf> {
+    section
+        .strings(key)
+        .iter()
+        .filter_map(|text| checked_file(section, base, text))
+        .map(|located| located.value)
+        .collect()
+}
+
+fn checked_file(section: &Section<'_>, base: &Base, text: &Located<String>) -> Option<Located<PathBuf>> {
+    let path = base.resolve(&text.value);
+    match std::fs::File::open(&path) {
+        Ok(_) => Some(Located {
+            value: path,
+            location: text.location.clone(),
+        }),
+        Err(error) => {
+            let message = format!("{} cannot be opened: {error}", path.display());
+            section.report(Diagnostic::error("C020", &text.location, message));
+            None
+        }
+    }
+}
+
+/// `127.0.0.1:8443` or `[::1]:8443`.
+pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    SocketAddr::from_str(text)
+        .map_err(|_| "an address is an IP address and a port, as in \"127.0.0.1:8443\"".to_owned())
+}
+
+/// `10.0.0.0/8`, or one address.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    IpNet::from_str(text)
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "a network is written as in \"10.0.0.0/8\"".to_owned())
+}
+
+/// An `https` URL without query or fragment, as issuers and origins are (RFC 8414 §2).
+pub(crate) fn https_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match () {
+        () if url.scheme() != "https" => Err("must be an https URL".to_owned()),
+        () if url.query().is_some() || url.fragment().is_some() => Err("must have no query and no fragment".to_owned()),
+        () if !url.username().is_empty() || url.password().is_some() => {
+            Err("must carry no user name or password".to_owned())
+        }
+        () => Ok(url),
+    }
+}
+
+/// An `https` URL that is only scheme, host and port.
+pub(crate) fn https_origin(text: &str) -> Result<Url, String> {
+    let url = https_url(text)?;
+    if url.path() == "/" {
+        Ok(url)
+    } else {
+        Err("must be an origin: scheme, host and port, no path".to_owned())
+    }
+}
+
+/// One of a closed set of words.
+pub(crate) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        words
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, value)| *value)
+            .ok_or_else(|| {
+                let all: Vec<_> = words.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+                format!("must be one of {}", all.join(", "))
+            })
+    }
+}
+
+/// A duration that must lie within bounds, or `default`.
+pub(crate) fn bounded_duration(
+    section: &Section<'_>,
+    key: &'static str,
+    default: Duration,
+    bounds: std::ops::RangeInclusive<Duration>,
+) -> Duration {
+    let Some(duration) = section.duration(key) else {
+        return default;
+    };
+    if bounds.contains(&duration.value) {
+        return duration.value;
+    }
+    let message = format!("`{key}` must lie between {:?} and {:?}", bounds.start(), bounds.end());
+    section.report(Diagnostic::error("C006", &duration.location, message));
+    default
+}
+
+/// Reads `[limits]`, which both daemons have. Absent keys keep `defaults`.
+pub(crate) fn limits(section: Section<'_>, defaults: Limits) -> Limits {
+    let count = |key, default: usize| {
+        section
+            .integer(key, 1..=1_000_000)
+            .and_then(|located| usize::try_from(located.value).ok())
+            .unwrap_or(default)
+    };
+    let duration = |key, default| {
+        bounded_duration(
+            &section,
+            key,
+            default,
+            Duration::from_millis(100)..=Duration::from_secs(86_400),
+        )
+    };
+    let limits = Limits {
+        connections_max: count("connections", defaults.connections_max),
+        connections_per_prefix_max: count("connections_per_address_prefix", defaults.connections_per_prefix_max),
+        handshakes_max: count("handshakes_in_progress", defaults.handshakes_max),
+        handshake_timeout: duration("handshake", defaults.handshake_timeout),
+        head_timeout: duration("request_head", defaults.head_timeout),
+        head_bytes_max: count("request_head_bytes", defaults.head_bytes_max),
+        body_bytes_max: match defaults.body_bytes_max {
+            Some(bytes) => section
+                .integer("request_body_bytes", 1..=1 << 30)
+                .map_or(Some(bytes), |located| u64::try_from(located.value).ok()),
+            None => None,
+        },
+        body_timeout: duration("request_body", defaults.body_timeout),
+        idle_timeout: duration("idle", defaults.idle_timeout),
+        drain_timeout: duration("drain", defaults.drain_timeout),
+        ..defaults
+    };
+    section.finish();
+    limits
+}

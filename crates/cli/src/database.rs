@@ -1,0 +1,40 @@
+//! Opens the store that a configuration names; one that cannot be used is a plain sentence with a fix and the right exit code.
+
+use std::os::unix::fs::DirBuilderExt;
+
+use keybound_protocol::time::Timestamp;
+use keybound_store::{OpenError, SqliteSettings, SqliteStore, Store};
+
+use crate::configuration::server::StoreFiles;
+use crate::exit_code::{CommandError, ExitCode};
+
+/// Opens the database, made if missing, and with it the key file.
+///
+/// # Errors
+/// Unavailable (7), or invalid configuration (65) for a URL that is not understood.
+pub(crate) fn open(files: &StoreFiles, now: Timestamp) -> Result<Store, CommandError> {
+    if let Some(secrets) = files
+        .key_file
+        .parent()
+        .filter(|secrets| !secrets.as_os_str().is_empty() && !secrets.exists())
+    {
+        // A directory for secrets is its owner's from the start.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(secrets);
+        made.map_err(|error| {
+            CommandError::message(
+                ExitCode::Unavailable,
+                format!("cannot make {}: {error}", secrets.display()),
+            )
+        })?;
+    }
+    SqliteStore::open(&SqliteSettings::new(&files.database, &files.key_file), now).map_err(cannot_open)
+}
+
+fn cannot_open(error: OpenError) -> CommandError {
+    let code = match &error {
+        OpenError::UnsupportedUrl { .. } => ExitCode::InvalidConfiguration,
+        _ => ExitCode::Unavailable,
+    };
+    let fix = error.fix();
+    CommandError::new(code, error).with_fix(fix)
+}

@@ -1,0 +1,266 @@
+//! `keybound gateway`: reads `gateway.toml`, opens the listeners, serves, reloads, drains.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keybound_client::{
+    AuthorizationServer, Client, ClientAuthentication, ClientSettings, Discovery, GuardedFetch, GuardedFetchSettings,
+    HttpClientSettings,
+};
+use keybound_gateway::settings::{Authorization, GatewaySettings, LongRunning, RouteSettings};
+use keybound_gateway::{Environment, Gateway};
+use keybound_protocol::client::ClientId;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::scope::Scope;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use keybound_resource_server::{
+    Binding, IssuerSettings, KeySource, ResourceServer, RoutePolicy, Validation as TokenValidation,
+};
+use keybound_tls::{
+    ClientCertificatePolicy, Clock, HostPolicies, HostPolicy, Listener, ListenerSettings, Roots, Runtimes, Transport,
+};
+
+use crate::arguments::ConfigFile;
+use crate::config_check::unreadable;
+use crate::configuration::diagnostic::Diagnostic;
+use crate::configuration::gateway::{self, GatewayFile, IssuerEntry, RouteEntry, Validation};
+use crate::configuration::{Reading, environment};
+use crate::daemon::{Running, bind_failed};
+use crate::exit_code::{CommandError, CommandResult, ExitCode};
+use crate::random;
+use crate::signals;
+use crate::terminal::Terminal;
+
+/// Runs the gateway until it is told to stop.
+pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) -> CommandResult {
+    let path = &arguments.config;
+    let file = gateway::load(path, &environment())
+        .map_err(|error| unreadable(path, &error))?
+        .into_result()?;
+    let runtimes = Runtimes::start(0)?;
+    let daemon = GatewayDaemon::open(path, file, clock, &runtimes)?;
+    daemon.start();
+    daemon.running.announce(terminal);
+    runtimes.block_on(signals::until_stop(async || daemon.reload()));
+    daemon.stop(&runtimes);
+    Ok(ExitCode::Ok)
+}
+
+/// What is wrong with a gateway's configuration beyond what the file itself shows.
+pub(crate) fn check(reading: Reading<GatewayFile>) -> Vec<Diagnostic> {
+    let mut findings = reading.findings;
+    if let Some(file) = reading.value
+        && let Err(error) = assemble(&file)
+    {
+        findings.push(Diagnostic::error("C030", &file.location, format!("{:#}", error.cause)));
+    }
+    findings
+}
+
+/// A gateway with its listeners.
+pub(crate) struct GatewayDaemon {
+    path: PathBuf,
+    gateway: Gateway,
+    resource: String,
+    running: Running,
+}
+
+impl GatewayDaemon {
+    /// Prepares the gateway and opens its listeners; nothing is answered yet.
+    ///
+    /// # Errors
+    /// If the configuration makes no gateway, or a port is taken.
+    pub(crate) fn open(
+        path: &Path,
+        file: GatewayFile,
+        clock: &Clock,
+        runtimes: &Runtimes,
+    ) -> Result<Self, CommandError> {
+        let (settings, resource_server) = assemble(&file)?;
+        let environment = Environment {
+            clock: clock.clone(),
+            random: Arc::new(random::fill),
+        };
+        let gateway = Gateway::new(&settings, resource_server, environment)
+            .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
+        let mut resource = ListenerSettings::new("gateway", file.listen, Transport::Tls(hosts(&file)));
+        resource.limits = file.limits.clone();
+        let operations = ListenerSettings::new("gateway operations", file.operations, Transport::Plain);
+        let running = Running::default();
+        let resource = Listener::bind(resource, runtimes).map_err(bind_failed)?;
+        let operations = Listener::bind(operations, runtimes).map_err(bind_failed)?;
+        running.hold(resource, gateway.resource_service());
+        let service = gateway.operations_service();
+        running.hold(operations, service);
+        Ok(Self {
+            path: path.to_path_buf(),
+            gateway,
+            resource: file.resource,
+            running,
+        })
+    }
+
+    /// Begins to answer.
+    pub(crate) fn start(&self) {
+        self.running.start();
+    }
+
+    /// The protected resource's identifier.
+    pub(crate) fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// Reads the configuration again. A file with an error leaves everything as it is.
+    pub(crate) fn reload(&self) {
+        match self.try_reload() {
+            Ok(()) => tracing::info!(file = %self.path.display(), "configuration reloaded"),
+            Err(error) => {
+                tracing::error!(file = %self.path.display(), error = %format!("{:#}", error.cause), "not reloaded; the old configuration goes on")
+            }
+        }
+    }
+
+    fn try_reload(&self) -> Result<(), CommandError> {
+        let file = gateway::load(&self.path, &environment())?.into_result()?;
+        let (settings, resource_server) = assemble(&file)?;
+        self.gateway
+            .reload(&settings, resource_server)
+            .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
+        self.running.reload_hosts("gateway", &hosts(&file))
+    }
+
+    /// Says not ready, lets what runs end, and stops.
+    pub(crate) fn stop(&self, runtimes: &Runtimes) {
+        self.gateway.set_ready(false);
+        runtimes.block_on(self.running.drain());
+        self.gateway.flush_log();
+    }
+}
+
+fn hosts(file: &GatewayFile) -> HostPolicies {
+    HostPolicies::one(HostPolicy::new(
+        "gateway",
+        ClientCertificatePolicy::Optional,
+        file.tls.clone(),
+    ))
+}
+
+fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, ResourceServer), CommandError> {
+    let invalid = |error: anyhow::Error| CommandError::new(ExitCode::InvalidConfiguration, error);
+    let roots = match file.outgoing_ca.as_slice() {
+        [] => Roots::system(),
+        files => Roots::from_pem_files(files),
+    };
+    let roots = roots.map_err(|error| invalid(error.into()))?;
+    let issuers = file
+        .issuers
+        .iter()
+        .map(|entry| issuer(entry, &roots))
+        .collect::<anyhow::Result<Vec<_>>>()
+        .map_err(invalid)?;
+    let resource_server = ResourceServer::new(issuers).map_err(|error| invalid(error.into()))?;
+    let audience = ResourceUri::parse(&file.resource).map_err(|error| invalid(error.into()))?;
+    let routes = file
+        .routes
+        .iter()
+        .map(|entry| route(entry, &audience))
+        .collect::<anyhow::Result<_>>()
+        .map_err(invalid)?;
+    Ok((
+        GatewaySettings {
+            routes,
+            limits: keybound_gateway::limits::Limits::default(),
+        },
+        resource_server,
+    ))
+}
+
+fn issuer(entry: &IssuerEntry, roots: &Roots) -> anyhow::Result<IssuerSettings> {
+    let issuer = Issuer::parse(&entry.issuer.value)?;
+    let mut fetch = GuardedFetchSettings::new(roots.clone());
+    // The operator names the issuer, so where it lies is no stranger's choice.
+    fetch.allow_addresses = vec![ipnet::Ipv4Net::default().into(), ipnet::Ipv6Net::default().into()];
+    let discovery = Discovery::new(GuardedFetch::new(fetch));
+    let validation = match &entry.validation {
+        Validation::Local => TokenValidation::Local(match &entry.jwks_uri {
+            Some(url) => KeySource::JwksUri {
+                url: url.clone(),
+                discovery,
+            },
+            None => KeySource::Discovered(discovery),
+        }),
+        Validation::Introspection {
+            endpoint,
+            client_id,
+            identity,
+        } => {
+            let server = match endpoint {
+                None => AuthorizationServer::discovered(issuer.clone(), discovery),
+                Some(endpoint) => AuthorizationServer::given(
+                    keybound_protocol::server_metadata::ServerMetadata::new(issuer.clone()).with_endpoint(
+                        keybound_protocol::endpoint::Endpoint::Introspection,
+                        endpoint.clone(),
+                        None,
+                    ),
+                ),
+            };
+            let mut http = HttpClientSettings::new(roots.clone());
+            http.identity = Some(identity.clone());
+            TokenValidation::Introspection(Arc::new(Client::new(ClientSettings {
+                server,
+                client_id: ClientId::parse(client_id)?,
+                authentication: ClientAuthentication::Certificate,
+                identity: keybound_client::Identity::new(http),
+            })))
+        }
+    };
+    let mut settings = IssuerSettings::new(issuer, validation);
+    if !entry.algorithms.is_empty() {
+        settings.algorithms = entry
+            .algorithms
+            .iter()
+            .copied()
+            .map(SignatureAlgorithm::from_name)
+            .collect::<Option<_>>()
+            .unwrap_or_default();
+    }
+    if !entry.token_types.is_empty() {
+        settings.token_types.clone_from(&entry.token_types);
+    }
+    settings.audiences.clone_from(&entry.audience);
+    Ok(settings)
+}
+
+fn route(entry: &RouteEntry, audience: &ResourceUri) -> anyhow::Result<RouteSettings> {
+    let issuers = entry
+        .issuers
+        .iter()
+        .map(|issuer| Issuer::parse(&issuer.value))
+        .collect::<Result<Vec<_>, _>>()?;
+    let policy = RoutePolicy::new(audience.clone())
+        .with_scopes(Scope::parse(&entry.scopes.join(" "))?)
+        .with_binding(match entry.binding {
+            gateway::Binding::Required => Binding::Required,
+            gateway::Binding::Optional => Binding::Optional,
+            gateway::Binding::None => Binding::None,
+        })
+        .with_issuers(issuers);
+    let mut settings = RouteSettings::new(&entry.path.value, entry.upstream.clone(), policy);
+    settings.methods = entry
+        .methods
+        .iter()
+        .map(|method| method.parse())
+        .collect::<Result<_, _>>()?;
+    settings.authorization = if entry.forward_authorization {
+        Authorization::Forward
+    } else {
+        Authorization::Strip
+    };
+    settings.long_running = if entry.until_close {
+        LongRunning::UntilClose
+    } else {
+        LongRunning::UntilExpiry
+    };
+    Ok(settings)
+}

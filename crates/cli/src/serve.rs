@@ -1,0 +1,381 @@
+//! `keybound serve`: reads `keybound.toml`, opens the store and the listeners, serves, reloads, drains.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use keybound_authorization_server::settings::{Environment, ResourceSettings, ScopeSettings, Settings, TokenSettings};
+use keybound_authorization_server::{AuthorizationServer, Limits, MUTUAL_TLS, PUBLIC};
+use keybound_protocol::access_token::AccessTokenFormat;
+use keybound_protocol::certificate_file;
+use keybound_protocol::client::ClientOrigin;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::profile::Profile;
+use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use keybound_protocol::trust_anchor::{self, TrustAnchor, TrustAnchorName, TrustAnchorSettings, TrustAnchors};
+use keybound_tls::{
+    ClientCertificatePolicy, Clock, ForwardedCertificateSettings, GuardedFetch, GuardedFetchSettings, Host,
+    HostPolicies, HostPolicy, Identity, Listener, ListenerSettings, ProxyCertificate, Roots, Runtimes, Transport,
+};
+use url::Url;
+
+use crate::arguments::ConfigFile;
+use crate::client_files;
+use crate::config_check::unreadable;
+use crate::configuration::diagnostic::{Diagnostic, Severity};
+use crate::configuration::server::{self, CrlMissing, ListenerName, ScopeEntry, ServerFile, TrustAnchorFiles};
+use crate::configuration::{InvalidConfiguration, Reading, environment};
+use crate::daemon::{Running, bind_failed};
+use crate::database;
+use crate::exit_code::{CommandError, CommandResult, ExitCode};
+use crate::signals;
+use crate::terminal::Terminal;
+
+/// Runs the authorization server until it is told to stop.
+pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) -> CommandResult {
+    let path = &arguments.config;
+    let file = server::load(path, &environment())
+        .map_err(|error| unreadable(path, &error))?
+        .into_result()?;
+    let runtimes = Runtimes::start(0)?;
+    let daemon = ServerDaemon::open(path, file, clock, &runtimes)?;
+    daemon.start();
+    daemon.running.announce(terminal);
+    runtimes.block_on(signals::until_stop(async || daemon.reload().await));
+    daemon.stop(&runtimes);
+    Ok(ExitCode::Ok)
+}
+
+/// What is wrong with a server's configuration beyond what the file itself shows: anchors, clients, resources.
+pub(crate) fn check(reading: Reading<ServerFile>) -> Vec<Diagnostic> {
+    let mut findings = reading.findings;
+    if let Some(file) = reading.value {
+        match assemble(&file) {
+            Ok((_, warnings)) => findings.extend(warnings),
+            Err(InvalidConfiguration { findings: more }) => findings.extend(more),
+        }
+    }
+    findings
+}
+
+/// An authorization server with its listeners.
+pub(crate) struct ServerDaemon {
+    path: PathBuf,
+    server: AuthorizationServer,
+    issuer: String,
+    mutual_tls_origin: Url,
+    running: Running,
+}
+
+impl ServerDaemon {
+    /// Opens the store and the listeners; nothing is answered yet.
+    ///
+    /// # Errors
+    /// If the configuration makes no server, the store does not open, or a port is taken.
+    pub(crate) fn open(
+        path: &Path,
+        file: ServerFile,
+        clock: &Clock,
+        runtimes: &Runtimes,
+    ) -> Result<Self, CommandError> {
+        let (settings, warnings) = assemble(&file)?;
+        warn(&warnings);
+        // Sockets first: a second server on the same ports must not touch the first one's database.
+        let listeners = bind(&file, &settings, clock, runtimes)?;
+        let store = database::open(&file.store, clock.now())?;
+        let environment = Environment {
+            store,
+            clock: clock.clone(),
+        };
+        let server = runtimes
+            .block_on(AuthorizationServer::start(settings, environment))
+            .map_err(|error| CommandError::new(ExitCode::Unavailable, error))?;
+        let running = Running::default();
+        for listener in listeners {
+            match listener {
+                Opened::Tls(listener) => running.hold(listener, server.service()),
+                Opened::Operations(listener) => running.hold(listener, server.operations_service()),
+            }
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            server,
+            issuer: file.issuer,
+            mutual_tls_origin: file.mutual_tls_origin,
+            running,
+        })
+    }
+
+    /// Begins to answer.
+    pub(crate) fn start(&self) {
+        self.running.start();
+        self.server.set_ready(true);
+    }
+
+    /// The issuer identifier.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Where clients with a certificate connect.
+    pub(crate) fn mutual_tls_origin(&self) -> &str {
+        self.mutual_tls_origin.as_str().trim_end_matches('/')
+    }
+
+    /// Reads the configuration again, with everything it names. A file with an error leaves everything as it is.
+    pub(crate) async fn reload(&self) {
+        let file = self.path.display();
+        match self.try_reload().await {
+            Ok(()) => tracing::info!(%file, "configuration reloaded"),
+            Err(error) => {
+                let findings = error.cause.downcast_ref::<InvalidConfiguration>();
+                for finding in findings.into_iter().flat_map(|invalid| &invalid.findings) {
+                    tracing::error!(%file, finding = %finding.to_json(), "configuration");
+                }
+                tracing::error!(%file, error = %format!("{:#}", error.cause), "not reloaded; the old configuration goes on");
+            }
+        }
+    }
+
+    async fn try_reload(&self) -> Result<(), CommandError> {
+        let file = server::load(&self.path, &environment())?.into_result()?;
+        let (settings, warnings) = assemble(&file)?;
+        warn(&warnings);
+        let hosts = Hosts::of(&file);
+        self.server
+            .reload(settings)
+            .await
+            .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
+        self.running.reload_hosts(PUBLIC, &hosts.public)?;
+        match &hosts.mutual_tls {
+            Some(mutual_tls) => self.running.reload_hosts(MUTUAL_TLS, mutual_tls),
+            None => Ok(()),
+        }
+    }
+
+    /// Says not ready, lets what runs end, writes what waits, and stops.
+    pub(crate) fn stop(&self, runtimes: &Runtimes) {
+        self.server.set_ready(false);
+        runtimes.block_on(self.running.drain());
+        if let Err(error) = runtimes.block_on(self.server.stop()) {
+            tracing::error!(%error, "the last refusals and issued tokens could not be recorded");
+        }
+    }
+}
+
+/// Who is served where, and asked for a certificate or not.
+struct Hosts {
+    public: HostPolicies,
+    /// `None` where both sides share a port and are told apart by SNI.
+    mutual_tls: Option<HostPolicies>,
+}
+
+impl Hosts {
+    fn of(file: &ServerFile) -> Self {
+        let host = |name: &str, identity: &Identity| Host {
+            names: vec![name.to_owned()],
+            identity: identity.clone(),
+        };
+        let named = file.tls_names.iter().map(|it| host(&it.name, &it.identity));
+        let policy = |name: &str, client_certificate, hosts| HostPolicy {
+            name: name.into(),
+            client_certificate,
+            hosts,
+        };
+        let own = Host {
+            names: Vec::new(),
+            identity: file.tls.clone(),
+        };
+        if file.listen.public != file.listen.mutual_tls {
+            let hosts: Vec<Host> = std::iter::once(own).chain(named).collect();
+            return Self {
+                public: HostPolicies::one(policy(PUBLIC, ClientCertificatePolicy::Never, hosts.clone())),
+                mutual_tls: Some(HostPolicies::one(policy(
+                    MUTUAL_TLS,
+                    ClientCertificatePolicy::Optional,
+                    hosts,
+                ))),
+            };
+        }
+        let alias = file.mutual_tls_origin.host_str().unwrap_or_default();
+        let (mutual_tls, others): (Vec<Host>, Vec<Host>) =
+            named.partition(|host| host.names.iter().any(|name| name == alias));
+        let public = std::iter::once(own).chain(others).collect();
+        Self {
+            public: HostPolicies::several(
+                policy(PUBLIC, ClientCertificatePolicy::Never, public),
+                vec![policy(MUTUAL_TLS, ClientCertificatePolicy::Optional, mutual_tls)],
+            ),
+            mutual_tls: None,
+        }
+    }
+}
+
+enum Opened {
+    Tls(Listener),
+    Operations(Listener),
+}
+
+fn bind(
+    file: &ServerFile,
+    settings: &Settings,
+    clock: &Clock,
+    runtimes: &Runtimes,
+) -> Result<Vec<Opened>, CommandError> {
+    let hosts = Hosts::of(file);
+    let mut opened = Vec::new();
+    let mut tls = |name: &'static str, address, hosts, listener| {
+        let mut listener_settings = ListenerSettings::new(name, address, Transport::Tls(hosts));
+        listener_settings.limits = file.limits.clone();
+        listener_settings.forwarded_certificate =
+            forwarded_certificate(file, listener, settings, clock).map(Into::into);
+        Listener::bind(listener_settings, runtimes)
+            .map(|listener| opened.push(Opened::Tls(listener)))
+            .map_err(bind_failed)
+    };
+    tls(PUBLIC, file.listen.public, hosts.public, ListenerName::Public)?;
+    if let Some(mutual_tls) = hosts.mutual_tls {
+        tls(MUTUAL_TLS, file.listen.mutual_tls, mutual_tls, ListenerName::MutualTls)?;
+    }
+    let operations = ListenerSettings::new("operations", file.listen.operations, Transport::Plain);
+    opened.push(Opened::Operations(
+        Listener::bind(operations, runtimes).map_err(bind_failed)?,
+    ));
+    Ok(opened)
+}
+
+fn forwarded_certificate(
+    file: &ServerFile,
+    listener: ListenerName,
+    settings: &Settings,
+    clock: &Clock,
+) -> Option<ForwardedCertificateSettings> {
+    let entry = file
+        .forwarded_certificates
+        .iter()
+        .find(|entry| entry.listener == listener)?;
+    let anchors = Arc::new(TrustAnchors::new(0, settings.trust_anchors.clone()));
+    let proxy = entry
+        .proxy_san_dns
+        .as_ref()
+        .map(|san_dns| ProxyCertificate::new(san_dns, move || Arc::clone(&anchors), clock.clone()));
+    Some(ForwardedCertificateSettings {
+        from: entry.from.clone(),
+        proxy,
+    })
+}
+
+fn warn(findings: &[Diagnostic]) {
+    for finding in findings {
+        tracing::warn!(finding = %finding.to_json(), "configuration");
+    }
+}
+
+/// Values for the server, and warnings.
+fn assemble(file: &ServerFile) -> Result<(Settings, Vec<Diagnostic>), InvalidConfiguration> {
+    let mut findings = Vec::new();
+    let place = &file.location;
+    let mut take = |result: Result<(), String>| {
+        if let Err(sentence) = result {
+            findings.push(Diagnostic::error("C030", place, sentence));
+        }
+    };
+    let issuer = Issuer::parse(&file.issuer)
+        .map_err(|error| take(Err(format!("`issuer`: {error}"))))
+        .ok();
+    let default_resource = file.tokens.default_resource.as_ref().and_then(|uri| {
+        ResourceUri::parse(uri)
+            .map_err(|error| take(Err(format!("`tokens.default_resource`: {error}"))))
+            .ok()
+    });
+    let resources = file.resources.iter().filter_map(|entry| {
+        let uri = ResourceUri::parse(&entry.uri)
+            .map_err(|error| take(Err(format!("`resources.uri` {}: {error}", entry.uri))));
+        let access_token_format = entry.opaque.map(|opaque| {
+            if opaque {
+                AccessTokenFormat::Opaque
+            } else {
+                AccessTokenFormat::Jwt
+            }
+        });
+        Some(ResourceSettings {
+            uri: uri.ok()?,
+            access_token_format,
+        })
+    });
+    let resources: Vec<ResourceSettings> = resources.collect();
+    let roots = match file.outgoing_ca.as_slice() {
+        [] => Roots::system(),
+        files => Roots::from_pem_files(files),
+    };
+    let roots = roots.map_err(|error| take(Err(format!("`outgoing.ca`: {error}")))).ok();
+    let algorithm = SignatureAlgorithm::from_name(file.tokens.signing_algorithm);
+    let mut trust_anchors = Vec::new();
+    for entry in &file.trust_anchors {
+        match load_anchor(entry) {
+            Ok(anchors) => trust_anchors.extend(anchors),
+            Err(error) => findings.push(Diagnostic::error("C031", &entry.file.location, format!("{error:#}"))),
+        }
+    }
+    let invalid = |findings| Err(InvalidConfiguration { findings });
+    let (Some(issuer), Some(roots), Some(signing_algorithm)) = (issuer, roots, algorithm) else {
+        return invalid(findings);
+    };
+    let mut fetch = GuardedFetchSettings::new(roots);
+    fetch.allow_addresses.clone_from(&file.outgoing_allow_addresses);
+    let mut settings = Settings {
+        issuer,
+        mutual_tls_origin: file.mutual_tls_origin.clone(),
+        profile: Profile::Default,
+        tokens: TokenSettings {
+            default_resource,
+            signing_algorithm,
+            access_token_lifetime: file.tokens.access_token_lifetime,
+        },
+        trust_anchors,
+        clients: Vec::new(),
+        scopes: file.scopes.iter().map(scope).collect(),
+        resources,
+        fetch: GuardedFetch::new(fetch),
+        limits: Limits::default(),
+    };
+    let (clients, more) = client_files::load(
+        &file.clients,
+        &settings.registration_policy(ClientOrigin::ConfigurationFile),
+    );
+    settings.clients = clients;
+    findings.extend(more);
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return invalid(findings);
+    }
+    Ok((settings, findings))
+}
+
+fn scope(entry: &ScopeEntry) -> ScopeSettings {
+    ScopeSettings {
+        name: entry.name.clone(),
+        description: entry.description.clone(),
+    }
+}
+
+fn load_anchor(entry: &TrustAnchorFiles) -> anyhow::Result<Vec<TrustAnchor>> {
+    let mut crls = Vec::new();
+    for path in &entry.crl {
+        let lists = certificate_file::revocation_lists(&std::fs::read(path)?);
+        crls.extend(lists.with_context(|| path.display().to_string())?);
+    }
+    let file = &entry.file.value;
+    let settings = TrustAnchorSettings {
+        name: entry.name.value.parse::<TrustAnchorName>()?,
+        certificates: certificate_file::certificates(&std::fs::read(file)?)
+            .with_context(|| file.display().to_string())?,
+        crls,
+        crl_missing: entry.crl_missing.map(|crl_missing| match crl_missing {
+            CrlMissing::Refuse => trust_anchor::CrlMissing::Refuse,
+            CrlMissing::Accept => trust_anchor::CrlMissing::Accept,
+        }),
+        require_client_auth_eku: entry.require_client_auth_eku,
+    };
+    TrustAnchor::load(&settings).with_context(|| file.display().to_string())
+}

@@ -1,0 +1,289 @@
+//! A client at work: the client library with this program's clock, trace and errors.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use keybound_client::{
+    AccessToken, AuthorizationServer, Client, ClientAuthentication, ClientError, ClientSettings, Clock, Discovery,
+    DiscoveryError, GuardedFetch, GuardedFetchSettings, HttpClientSettings, Identity, IncomingBody, OutgoingBody,
+    TokenRequest, Trace, TracedRequest, TracedResponse,
+};
+use keybound_protocol::client::ClientId;
+use keybound_protocol::endpoint::Endpoint;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::scope::Scope;
+use keybound_protocol::server_metadata::ServerMetadata;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::acting::ClientProfile;
+use crate::exit_code::{CommandError, ExitCode};
+use crate::terminal::{DIM, STRONG, styled, without_control_characters};
+
+/// What a token is asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// Scope words; empty asks for none.
+    pub scope: Vec<String>,
+    /// Resource indicators (RFC 8707).
+    pub resource: Vec<String>,
+}
+
+impl Wanted {
+    fn request(&self) -> Result<TokenRequest, CommandError> {
+        let usage = |error: &dyn std::fmt::Display| CommandError::message(ExitCode::Usage, error);
+        let scope = Scope::parse(&self.scope.join(" ")).map_err(|error| usage(&error))?;
+        self.resource
+            .iter()
+            .try_fold(TokenRequest::new().with_scope(&scope), |request, resource| {
+                let resource = ResourceUri::parse(resource).map_err(|error| usage(&error))?;
+                Ok(request.with_resource(resource))
+            })
+    }
+}
+
+/// One client of one authorization server, whose metadata is known.
+pub(crate) struct Session {
+    client: Client,
+    metadata: Arc<ServerMetadata>,
+    settings: HttpClientSettings,
+    clock: Clock,
+}
+
+impl Session {
+    /// Discovers the server. With `trace`, every request and response is shown on standard error.
+    ///
+    /// # Errors
+    /// If the issuer is no issuer, or its metadata cannot be had.
+    pub(crate) async fn start(profile: ClientProfile, trace: bool) -> Result<Self, CommandError> {
+        let clock = Clock::system();
+        let issuer = Issuer::parse(&profile.issuer).map_err(|error| CommandError::new(ExitCode::Usage, error))?;
+        let client_id =
+            ClientId::parse(&profile.client_id).map_err(|error| CommandError::new(ExitCode::Usage, error))?;
+        let mut fetch = GuardedFetchSettings::new(profile.roots.clone());
+        // The user names the issuer, nobody else does: there is no inside of a network to be protected from.
+        fetch.allow_addresses = vec![ipnet::Ipv4Net::default().into(), ipnet::Ipv6Net::default().into()];
+        let mut discovery = Discovery::new(GuardedFetch::new(fetch));
+        if trace {
+            discovery = discovery.with_trace(Arc::new(Shown));
+        }
+        let server = AuthorizationServer::discovered(issuer, discovery);
+        let metadata = server
+            .metadata(clock.now())
+            .await
+            .map_err(|error| failed_discovery(&error))?;
+        let mut settings = HttpClientSettings::new(profile.roots);
+        settings.identity = profile.identity;
+        let mut client = Client::new(ClientSettings {
+            server,
+            client_id,
+            authentication: ClientAuthentication::Certificate,
+            identity: Identity::new(settings.clone()),
+        });
+        if trace {
+            client = client.with_trace(Arc::new(Shown));
+        }
+        Ok(Self {
+            client,
+            metadata,
+            settings,
+            clock,
+        })
+    }
+
+    /// The same client without a certificate: what a thief has who stole the token alone.
+    pub(crate) fn without_certificate(&self) -> Identity {
+        Identity::new(HttpClientSettings {
+            identity: None,
+            ..self.settings.clone()
+        })
+    }
+
+    /// Where this client asks for tokens: the mutual-TLS alias, if there is one (RFC 8705 §5).
+    ///
+    /// # Errors
+    /// If the server has no token endpoint.
+    pub(crate) fn token_endpoint(&self) -> Result<Url, CommandError> {
+        self.metadata
+            .alias_or(Endpoint::Token)
+            .cloned()
+            .ok_or_else(|| CommandError::message(ExitCode::Network, "the server's metadata has no token_endpoint"))
+    }
+
+    /// `path` at the origin where clients with a certificate connect.
+    ///
+    /// # Errors
+    /// As [`token_endpoint`](Self::token_endpoint).
+    pub(crate) fn mutual_tls_url(&self, path: &str) -> Result<Url, CommandError> {
+        let mut url = self.token_endpoint()?;
+        url.set_path(path);
+        Ok(url)
+    }
+
+    /// A token.
+    ///
+    /// # Errors
+    /// Refusals are exit 5, everything on the way there is 6.
+    pub(crate) async fn access_token(&self, wanted: &Wanted) -> Result<AccessToken, CommandError> {
+        let request = wanted.request()?;
+        self.client
+            .token(&request, self.clock.now())
+            .await
+            .map_err(|error| failed(&error))
+    }
+
+    /// The token response, as RFC 6749 §5.1 names its members.
+    ///
+    /// # Errors
+    /// As [`access_token`](Self::access_token).
+    pub(crate) async fn token_response(&self, wanted: &Wanted) -> Result<Value, CommandError> {
+        let token = self.access_token(wanted).await?;
+        let mut response = json!({ "access_token": token.expose_text(), "token_type": "Bearer" });
+        if let Some(expires_at) = token.expires_at() {
+            response["expires_in"] = expires_at.duration_since(self.clock.now()).as_secs().into();
+        }
+        if let Some(scope) = token.scope() {
+            response["scope"] = scope.as_str().into();
+        }
+        Ok(response)
+    }
+
+    /// How the server answers when this client asks for a token.
+    ///
+    /// # Errors
+    /// Only if there is no answer.
+    pub(crate) async fn token_request_status(&self, wanted: &Wanted) -> Result<StatusCode, CommandError> {
+        let request = wanted.request()?;
+        match self.client.token(&request, self.clock.now()).await {
+            Ok(_) => Ok(StatusCode::OK),
+            Err(ClientError::Refused(refusal)) => Ok(refusal.status),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Calls a protected resource with a token of this client.
+    ///
+    /// # Errors
+    /// If there is no token or no answer; a refusal by the resource is an answer.
+    pub(crate) async fn call(
+        &self,
+        wanted: &Wanted,
+        request: Request<Bytes>,
+    ) -> Result<Response<IncomingBody>, CommandError> {
+        let wanted = wanted.request()?;
+        self.client
+            .call(request, &wanted, self.clock.now())
+            .await
+            .map_err(|error| failed(&error))
+    }
+
+    /// Calls a protected resource with a token from elsewhere, over this client's certificate.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub(crate) async fn send_with_token(
+        &self,
+        token: &str,
+        request: Request<Bytes>,
+    ) -> Result<Response<IncomingBody>, CommandError> {
+        send_with_token(&self.client.identity(), token, request).await
+    }
+}
+
+/// Calls a protected resource with somebody's token over the connections of `identity`: what a thief would do.
+///
+/// # Errors
+/// If there is no answer.
+pub(crate) async fn send_with_token(
+    identity: &Identity,
+    token: &str,
+    request: Request<Bytes>,
+) -> Result<Response<IncomingBody>, CommandError> {
+    let (mut parts, body) = request.into_parts();
+    let value = http::HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| CommandError::message(ExitCode::Usage, "the token has a character that no token has"))?;
+    parts.headers.insert(http::header::AUTHORIZATION, value);
+    let body = if body.is_empty() {
+        OutgoingBody::Empty
+    } else {
+        OutgoingBody::Full(body)
+    };
+    identity
+        .send(Request::from_parts(parts, body))
+        .await
+        .map_err(|error| CommandError::new(ExitCode::Network, error))
+}
+
+fn failed_discovery(error: &DiscoveryError) -> CommandError {
+    with_fix(CommandError::message(ExitCode::Network, chain(error)), error.fix())
+}
+
+fn failed(error: &ClientError) -> CommandError {
+    let code = match error {
+        _ if error.is_refusal() && !error.is_transient() => ExitCode::Refused,
+        _ if error.is_transient() => ExitCode::Unavailable,
+        ClientError::NoCertificate => ExitCode::Usage,
+        _ => ExitCode::Network,
+    };
+    // Not to reach a server at all is a matter of the network, whether or not it is worth another try.
+    let code = if matches!(error, ClientError::Request { .. } | ClientError::Discovery(_)) && !error.is_refusal() {
+        ExitCode::Network
+    } else {
+        code
+    };
+    with_fix(CommandError::message(code, chain(error)), error.fix())
+}
+
+fn with_fix(error: CommandError, fix: Option<String>) -> CommandError {
+    match fix {
+        Some(fix) => error.with_fix(fix),
+        None => error,
+    }
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// `--trace`: on standard error, so that the result can still be piped.
+struct Shown;
+
+impl Trace for Shown {
+    fn request(&self, request: &TracedRequest<'_>) {
+        let mut text = format!("{} {} {}\n", styled(STRONG, ">"), request.method, request.url);
+        if let Some(thumbprint) = request.certificate {
+            text.push_str(&styled(DIM, format!("> (certificate x5t#S256 {thumbprint})\n")));
+        }
+        append(&mut text, '>', &request.headers, &request.body);
+        anstream::eprint!("{text}");
+    }
+
+    fn response(&self, response: &TracedResponse<'_>) {
+        let mut text = format!("{} {}\n", styled(STRONG, "<"), response.status);
+        append(&mut text, '<', &response.headers, &response.body);
+        anstream::eprint!("{text}");
+    }
+}
+
+fn append(text: &mut String, direction: char, headers: &[(String, String)], body: &str) {
+    for (name, value) in headers {
+        text.push_str(&format!("{direction} {name}: {}\n", without_control_characters(value)));
+    }
+    for line in without_control_characters(body).lines() {
+        text.push_str(&format!("{direction}   {line}\n"));
+    }
+    text.push_str(&format!("{direction}\n"));
+}

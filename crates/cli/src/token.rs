@@ -1,0 +1,171 @@
+//! `keybound token`: get a bound token, look inside one.
+
+use std::io::Read;
+
+use keybound_protocol::confirmation::{BindingError, Confirmation};
+use keybound_protocol::jws::UnverifiedJws;
+use keybound_protocol::peer_certificate::PresentedCertificate;
+use keybound_protocol::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::acting::ClientProfile;
+use crate::arguments::{Token, TokenGet, TokenInspect};
+use crate::certificate;
+use crate::exit_code::{CommandError, CommandResult, ExitCode};
+use crate::explanation::validity;
+use crate::session::{Session, Wanted};
+use crate::terminal::{BAD, DIM, GOOD, STRONG, Terminal, styled, without_control_characters};
+
+/// Runs one of the subcommands.
+pub(crate) async fn run(command: &Token, terminal: &Terminal, now: Timestamp) -> CommandResult {
+    match command {
+        Token::Get(arguments) => get(arguments, terminal).await,
+        Token::Inspect(arguments) => inspect(arguments, terminal, now),
+    }
+}
+
+/// Prints the token alone, so that it can be used in a pipe; with `--output json` the whole token response.
+async fn get(arguments: &TokenGet, terminal: &Terminal) -> CommandResult {
+    let session = Session::start(
+        ClientProfile::from_arguments(&arguments.client)?,
+        arguments.client.trace,
+    )
+    .await?;
+    let wanted = Wanted {
+        scope: arguments.wanted.scope.clone(),
+        resource: arguments.wanted.resource.clone(),
+    };
+    let response = session.token_response(&wanted).await?;
+    if terminal.is_json() {
+        terminal.json(&response);
+    } else {
+        terminal.raw(response.get("access_token").and_then(Value::as_str).unwrap_or_default());
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// Decodes; nothing is verified but the binding, and the output says so.
+fn inspect(arguments: &TokenInspect, terminal: &Terminal, now: Timestamp) -> CommandResult {
+    let text = match arguments.token.as_str() {
+        "-" => {
+            let mut text = String::new();
+            std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
+            text
+        }
+        token => token.to_owned(),
+    };
+    let token = text.trim();
+    let parts = decoded(token)?;
+    let presented = match &arguments.certificate {
+        None => None,
+        Some(file) => Some(PresentedCertificate::from_peer(certificate::read_chain(file)?)),
+    };
+    let binding = Binding::of(&parts.claims, presented.as_ref());
+    terminal.line(styled(STRONG, "Header"));
+    terminal.line(pretty(&parts.header));
+    terminal.line(styled(STRONG, "Claims"));
+    terminal.line(pretty(&parts.claims));
+    terminal.line("");
+    if let Some(exp) = parts.claims.get("exp").and_then(Value::as_i64) {
+        terminal.line(format!("validity    {}", validity(Timestamp::from_unix_secs(exp), now)));
+    }
+    terminal.line(format!("binding     {}", binding.shown()));
+    terminal.line(styled(
+        DIM,
+        "The signature was not checked: a resource does that, with the issuer's keys.",
+    ));
+    terminal.json(&json!({
+        "header": parts.header, "claims": parts.claims, "binding": binding.to_json(), "signature": "not checked",
+    }));
+    Ok(match binding {
+        Binding::Mismatch { .. } => ExitCode::Refused,
+        _ => ExitCode::Ok,
+    })
+}
+
+struct Decoded {
+    header: Value,
+    claims: Value,
+}
+
+fn decoded(token: &str) -> Result<Decoded, CommandError> {
+    let opaque = |reason: String| {
+        CommandError::message(ExitCode::Unexpected, format!("this is no JWT: {reason}"))
+            .with_fix("an opaque token means nothing outside its issuer; introspection tells what it stands for")
+    };
+    let jws = UnverifiedJws::parse(token).map_err(|error| opaque(error.to_string()))?;
+    let claims = serde_json::from_slice(jws.unverified_payload()).map_err(|error| opaque(error.to_string()))?;
+    let header = token.split('.').next().unwrap_or_default();
+    let header = keybound_protocol::base64url::decode(header).map_err(|error| opaque(error.to_string()))?;
+    let header = serde_json::from_slice(&header).map_err(|error| opaque(error.to_string()))?;
+    Ok(Decoded { header, claims })
+}
+
+/// What the token's `cnf` says about a certificate.
+enum Binding {
+    Unbound,
+    NotUnderstood { why: String },
+    NotCompared { expected: String },
+    Match { expected: String },
+    Mismatch { expected: String, presented: String },
+}
+
+impl Binding {
+    fn of(claims: &Value, presented: Option<&PresentedCertificate>) -> Self {
+        let Some(cnf) = claims.get("cnf") else {
+            return Self::Unbound;
+        };
+        let confirmation: Confirmation = match serde_json::from_value(cnf.clone()) {
+            Ok(confirmation) => confirmation,
+            Err(error) => return Self::NotUnderstood { why: error.to_string() },
+        };
+        let expected = confirmation.thumbprint().to_string();
+        match presented.map(|presented| confirmation.verify(presented)) {
+            None => Self::NotCompared { expected },
+            Some(Ok(_)) => Self::Match { expected },
+            Some(Err(BindingError::Mismatch { presented, .. })) => Self::Mismatch {
+                expected,
+                presented: presented.to_string(),
+            },
+            Some(Err(error)) => Self::Mismatch {
+                expected,
+                presented: error.to_string(),
+            },
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Unbound => format!("{} no cnf: whoever has this token can use it", styled(BAD, "✘")),
+            Self::NotUnderstood { why } => format!(
+                "{} a cnf that is no certificate binding: {}",
+                styled(BAD, "✘"),
+                without_control_characters(why)
+            ),
+            Self::NotCompared { expected } => format!("x5t#S256 {expected}   (--certificate FILE compares)"),
+            Self::Match { expected } => format!("{} x5t#S256 {expected} is this certificate", styled(GOOD, "✔")),
+            Self::Mismatch { expected, presented } => {
+                format!(
+                    "{} bound to x5t#S256 {expected}\n              certificate   {presented}",
+                    styled(BAD, "✘")
+                )
+            }
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Unbound => json!({ "bound": false }),
+            Self::NotUnderstood { why } => json!({ "bound": false, "not_understood": why }),
+            Self::NotCompared { expected } => json!({ "bound": true, "x5t#S256": expected }),
+            Self::Match { expected } => json!({ "bound": true, "x5t#S256": expected, "matches": true }),
+            Self::Mismatch { expected, presented } => {
+                json!({ "bound": true, "x5t#S256": expected, "matches": false, "presented": presented })
+            }
+        }
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    without_control_characters(&serde_json::to_string_pretty(value).unwrap_or_default())
+}
