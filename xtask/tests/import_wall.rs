@@ -34,6 +34,29 @@ fn no_dependency_goes_through_a_wall() {
     assert!(breaches.is_empty(), "\n{}", breaches.join("\n"));
 }
 
+// covers MTLS-7.5-1, MTLS-7.5-2
+#[test]
+fn certification_paths_are_built_by_webpki() {
+    let metadata = metadata();
+    let protocol = metadata
+        .packages
+        .iter()
+        .find(|package| package.name == "keybound-protocol")
+        .expect("it exists");
+    assert!(
+        protocol
+            .dependencies
+            .iter()
+            .any(|dependency| dependency.name == "rustls-webpki" && dependency.kind.is_none())
+    );
+    let source = xtask::workspace::root().join("crates/protocol/src/certificate_chain.rs");
+    let source = std::fs::read_to_string(source).expect("the one place that validates paths");
+    assert!(
+        source.contains("webpki"),
+        "whoever replaces it answers RFC 8705 §7.5 first"
+    );
+}
+
 #[test]
 fn every_crate_of_the_table_exists() {
     let metadata = metadata();

@@ -26,14 +26,18 @@ pub struct Mark {
 /// A mark may be followed by so many lines of comments and attributes before its function.
 const LINES_TO_FUNCTION_MAX: usize = 20;
 
-/// The marks of every crate, sorted by file and line.
+/// The marks of every crate and of the chores' own tests, sorted by file and line.
 ///
 /// # Errors
 /// If a source file cannot be read.
 pub fn in_workspace() -> anyhow::Result<Vec<Mark>> {
     let root = workspace::root();
     let mut marks = Vec::new();
-    for path in workspace::files_below(&root.join("crates"), ".rs") {
+    let crates = workspace::files_below(&root.join("crates"), ".rs");
+    for path in crates
+        .into_iter()
+        .chain(workspace::files_below(&root.join("xtask/tests"), ".rs"))
+    {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let file = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().into_owned();
         marks.extend(in_file(&file, &text));
@@ -115,7 +119,12 @@ impl Mark {
 
     /// The package, the test target (`None` for the source itself), and the module path of the file.
     fn place(&self) -> Option<(String, Option<&str>, String)> {
-        let (crate_dir, path) = self.file.strip_prefix("crates/")?.split_once('/')?;
+        let (package, path) = match self.file.strip_prefix("crates/") {
+            Some(path) => path
+                .split_once('/')
+                .map(|(directory, path)| (format!("keybound-{directory}"), path))?,
+            None => ("xtask".to_owned(), self.file.strip_prefix("xtask/")?),
+        };
         let (target, path) = match path.strip_prefix("tests/") {
             Some(path) => {
                 let (target, path) = path.split_once('/').unwrap_or((path.trim_end_matches(".rs"), ""));
@@ -129,7 +138,7 @@ impl Mark {
         } else {
             modules.replace('/', "::")
         };
-        Some((format!("keybound-{crate_dir}"), target, modules))
+        Some((package, target, modules))
     }
 }
 
@@ -189,6 +198,20 @@ mod tests {
         assert!(!mark.names(&result("it", "rfc8705::s3::refuses")));
         assert!(!mark.names(&result("lib", "rfc8705::s2::refuses")));
         assert!(!mark.names(&result("it", "rfc8705::s2::also_refuses")));
+    }
+
+    #[test]
+    fn finds_the_result_of_a_test_file_that_is_its_own_program() {
+        let mark = mark("xtask/tests/import_wall.rs");
+        let result = TestResult {
+            package: "xtask".to_owned(),
+            ..result("import_wall", "refuses")
+        };
+        assert!(mark.names(&result));
+        assert!(!mark.names(&TestResult {
+            target: "conformance".to_owned(),
+            ..result
+        }));
     }
 
     #[test]
