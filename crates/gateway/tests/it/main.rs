@@ -1,0 +1,14 @@
+//! Requirement tests of the gateway, on real sockets: a listener with TLS before it, an upstream behind it.
+#![expect(clippy::unwrap_used, reason = "a failing test panics")]
+
+mod admission;
+mod ambiguity;
+mod answers;
+mod expiry;
+mod forgery;
+mod harness;
+mod http2;
+mod operations;
+mod paths;
+mod streaming;
+mod upgrade;
