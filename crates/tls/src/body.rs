@@ -256,14 +256,17 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(self.poll_incoming(context));
-        if let (Some(Ok(frame)), Some((remaining, bytes_max))) = (&frame, self.allowance)
-            && let Some(chunk) = frame.data_ref()
+        let mut frame = ready!(self.poll_incoming(context));
+        if let (Some(Ok(chunk)), Some((remaining, bytes_max))) = (&frame, self.allowance)
+            && let Some(chunk) = chunk.data_ref()
         {
-            let Some(remaining) = remaining.checked_sub(chunk.len() as u64) else {
-                return Poll::Ready(Some(Err(BodyError::Refused(LayerRefusal::BodyTooLong { bytes_max }))));
-            };
-            self.allowance = Some((remaining, bytes_max));
+            match remaining.checked_sub(chunk.len() as u64) {
+                Some(remaining) => self.allowance = Some((remaining, bytes_max)),
+                None => frame = Some(Err(BodyError::Refused(LayerRefusal::BodyTooLong { bytes_max }))),
+            }
+        }
+        if let (Some(Err(BodyError::Refused(_))), Some(connection)) = (&frame, &self.connection) {
+            connection.deadline.refuse_body();
         }
         Poll::Ready(frame)
     }

@@ -102,6 +102,8 @@ pub(crate) struct Deadline {
     bodies_with_peer: AtomicU32,
     body_taken_at: AtomicU32,
     verdict: AtomicU8,
+    /// The body of the current request was refused after its head was not.
+    body_refused: AtomicBool,
     upgrade_asked: AtomicBool,
     upgrade_answer: AtomicU8,
     read_waker: Mutex<Option<Waker>>,
@@ -138,6 +140,7 @@ impl Deadline {
             bodies_with_peer: AtomicU32::new(0),
             body_taken_at: AtomicU32::new(tick),
             verdict: AtomicU8::new(Verdict::None as u8),
+            body_refused: AtomicBool::new(false),
             upgrade_asked: AtomicBool::new(false),
             upgrade_answer: AtomicU8::new(0),
             read_waker: Mutex::default(),
@@ -205,6 +208,14 @@ impl Deadline {
 
     pub(crate) fn take_answered(&self) -> u32 {
         self.answered.swap(0, Relaxed)
+    }
+
+    pub(crate) fn refuse_body(&self) {
+        self.body_refused.store(true, Relaxed);
+    }
+
+    pub(crate) fn body_refused(&self) -> bool {
+        self.body_refused.load(Relaxed)
     }
 
     /// A response body is the peer's to take (again).
@@ -318,8 +329,12 @@ impl Deadline {
             }
             _ if !self.reading.load(Relaxed) => Verdict::None,
             phase if phase == Phase::Between as u8 => {
-                let idle = self.requests.load(Relaxed) == 0 && passed(&self.active_at, limits.idle);
-                if idle { Verdict::Idle } else { Verdict::None }
+                // Told first, cut later: an HTTP/2 peer that never answers would keep the connection otherwise.
+                match self.requests.load(Relaxed) {
+                    0 if passed(&self.active_at, limits.idle.saturating_add(limits.linger)) => Verdict::Cut,
+                    0 if passed(&self.active_at, limits.idle) => Verdict::Idle,
+                    _ => Verdict::None,
+                }
             }
             phase if phase == Phase::HalfClosed as u8 && passed(&self.phase_since, limits.linger) => Verdict::Idle,
             phase if phase == Phase::Head as u8 && passed(&self.phase_since, limits.head) => Verdict::HeadTimeout,

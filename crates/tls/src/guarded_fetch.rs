@@ -186,7 +186,7 @@ impl GuardedFetch {
     }
 
     async fn fetch_once(&self, url: &Url) -> Result<Fetched, FetchError> {
-        let address = self.checked_address(url).await?;
+        let addresses = self.checked_addresses(url).await?;
         let mut request = Request::get(url.as_str())
             .body(OutgoingBody::Empty)
             .map_err(|_| FetchError::Url)?;
@@ -196,7 +196,7 @@ impl GuardedFetch {
         let response = self
             .inner
             .client
-            .send_to_address(address, request)
+            .send_to(&addresses, request)
             .await
             .map_err(FetchError::Request)?;
         if response.status() != StatusCode::OK {
@@ -222,9 +222,9 @@ impl GuardedFetch {
         })
     }
 
-    /// An address of the URL's host, if *every* address it has is allowed: one that points at several places, some of them
-    /// inside, is not worth guessing about.
-    async fn checked_address(&self, url: &Url) -> Result<SocketAddr, FetchError> {
+    /// The addresses of the URL's host, if *every* one is allowed: a name that points at several places, some of them inside, is
+    /// not worth guessing about.
+    async fn checked_addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, FetchError> {
         let port = url.port_or_known_default().ok_or(FetchError::NoHost)?;
         let addresses: Vec<SocketAddr> = match url.host().ok_or(FetchError::NoHost)? {
             Host::Ipv4(address) => vec![SocketAddr::new(address.into(), port)],
@@ -248,7 +248,7 @@ impl GuardedFetch {
                 });
             }
         }
-        addresses.first().copied().ok_or(FetchError::NoHost)
+        Ok(addresses)
     }
 }
 

@@ -220,16 +220,17 @@ impl HttpClient {
         start_http(stream, &origin.host).await
     }
 
-    /// One request on a connection of its own to an address that the caller checked. The name is used for TLS and `Host` alone.
-    pub(crate) async fn send_to_address(
+    /// One request on a connection of its own to one of the addresses that the caller checked. The name is used for TLS and `Host`
+    /// alone.
+    pub(crate) async fn send_to(
         &self,
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         mut request: Request<OutgoingBody>,
     ) -> Result<Response<IncomingBody>, RequestError> {
         let origin = self.origin(request.uri())?;
         request.headers_mut().insert(HOST, host_value(&origin)?);
         to_origin_form(&mut request);
-        let stream = TcpStream::connect(address)
+        let stream = TcpStream::connect(addresses)
             .await
             .map_err(|source| RequestError::Connect {
                 host: origin.host.to_string(),

@@ -33,7 +33,8 @@ pub struct Limits {
     pub body_bytes_per_second_min: u64,
     /// How long a body may be slower than [`body_bytes_per_second_min`](Self::body_bytes_per_second_min).
     pub body_rate_grace: Duration,
-    /// Silence between requests, inside an unlimited body, or of a reader that takes no byte of its response.
+    /// Silence between requests, inside an unlimited body, or of a reader that takes so little of its response that the system
+    /// accepts no more of it.
     pub idle_timeout: Duration,
     /// From the start of a drain until connections still open are cut.
     pub drain_timeout: Duration,

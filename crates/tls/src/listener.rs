@@ -9,7 +9,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -84,7 +84,26 @@ pub(crate) struct Shared {
     /// As it was configured, for reloads.
     settings: ListenerSettings,
     draining: AtomicBool,
-    stopped: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
+    /// Sockets that still accept.
+    sockets_open: AtomicUsize,
+}
+
+/// How far a listener's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Serving,
+    Draining,
+    Cutting,
+}
+
+/// A socket that accepts until this is dropped.
+struct OpenSocket(Arc<Shared>);
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        self.0.sockets_open.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Listener {
@@ -123,7 +142,8 @@ impl Listener {
             hosts: table,
             settings,
             draining: AtomicBool::new(false),
-            stopped: watch::Sender::new(false),
+            stage: watch::Sender::new(Stage::Serving),
+            sockets_open: AtomicUsize::new(sockets.len()),
         };
         Ok(Listener {
             sockets,
@@ -146,13 +166,13 @@ impl Listener {
             let lane = Arc::new(Lane::default());
             lanes.push(Arc::clone(&lane));
             runtime.spawn(sweep(Arc::clone(&self.shared), Arc::clone(&lane)));
-            let (shared, service) = (Arc::clone(&self.shared), Arc::clone(&service));
+            let (open, service) = (OpenSocket(Arc::clone(&self.shared)), Arc::clone(&service));
             runtime.spawn(async move {
                 // Registering a socket needs its runtime, which is this one.
                 match tokio::net::TcpListener::from_std(socket) {
-                    Ok(socket) => accept::accept(socket, shared, lane, service).await,
+                    Ok(socket) => accept::accept(socket, &open.0, lane, service).await,
                     Err(error) => tracing::error!(
-                        listener = &*shared.name,
+                        listener = &*open.0.name,
                         error = &error as &dyn std::error::Error,
                         "the listening socket cannot be used"
                     ),
@@ -214,16 +234,13 @@ impl ListenerHandle {
     /// [`drain`](Self::drain) with a limit of its own.
     pub async fn drain_within(&self, limit: Duration) {
         self.shared.draining.store(true, Relaxed);
-        self.shared.stopped.send_replace(true);
+        self.shared.stage.send_replace(Stage::Draining);
         self.lanes.iter().for_each(|lane| lane.wake_all());
         let deadline = Instant::now() + limit;
-        let mut cut_at = Some(deadline);
-        while self.shared.counters.connections_open.load(Relaxed) > 0 {
-            if cut_at.is_some_and(|cut_at| Instant::now() >= cut_at) {
-                cut_at = None;
-            }
-            if cut_at.is_none() {
-                // Again and again: a handshake may have finished since.
+        while !self.shared.is_over() {
+            if Instant::now() >= deadline {
+                // Handshakes first, and the rest again and again: one of them may just have finished.
+                self.shared.stage.send_replace(Stage::Cutting);
                 self.lanes.iter().for_each(|lane| lane.cut_all());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -234,6 +251,11 @@ impl ListenerHandle {
 impl Shared {
     fn host_table(&self) -> Option<Arc<HostTable>> {
         self.hosts.as_ref().map(ArcSwap::load_full)
+    }
+
+    /// Whether nothing is left to be served.
+    fn is_over(&self) -> bool {
+        self.sockets_open.load(Relaxed) == 0 && self.counters.connections_open.load(Relaxed) == 0
     }
 
     fn is_draining(&self) -> bool {
@@ -272,7 +294,7 @@ async fn sweep(shared: Arc<Shared>, lane: Arc<Lane>) {
     loop {
         interval.tick().await;
         lane.sweep(&limits);
-        if shared.is_draining() && shared.counters.connections_open.load(Relaxed) == 0 {
+        if shared.is_draining() && shared.is_over() {
             return;
         }
     }

@@ -104,6 +104,8 @@ impl Http1Screen {
 
     /// Screens what is held, after `bytes` more were read into it.
     fn screen_held(&mut self, bytes: usize, connection: &Connection) {
+        // Only called when all that passed before was read.
+        self.passed.clear();
         let phases = self.framing.phases();
         let screened = self.framing.screen(&self.held);
         let release = self.accept(screened, connection).min(self.held.len());

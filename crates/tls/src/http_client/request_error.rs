@@ -166,7 +166,10 @@ fn certificate_alert(alert: AlertDescription) -> Option<&'static str> {
 
 fn certificate_cause(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => "its issuer is not among the configured roots".to_owned(),
+        // The second: a root has the issuer's name and another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "its issuer is not among the configured roots".to_owned()
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("it is for another name ({error})")
         }

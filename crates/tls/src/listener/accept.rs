@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use super::{
-    Shared, Tenure,
+    Shared, Stage, Tenure,
     admission::Admission,
     exchange::{RequestProgress, answer},
     host_table::HostTable,
@@ -36,15 +36,15 @@ use crate::{
 };
 
 /// Accepts on one socket until the listener stops.
-pub(super) async fn accept<S: Service>(socket: TcpListener, shared: Arc<Shared>, lane: Arc<Lane>, service: Arc<S>) {
-    let mut stopped = shared.stopped.subscribe();
+pub(super) async fn accept<S: Service>(socket: TcpListener, shared: &Arc<Shared>, lane: Arc<Lane>, service: Arc<S>) {
+    let mut stage = shared.stage.subscribe();
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            _ = stopped.wait_for(|stopped| *stopped) => break,
+            _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
         };
         match accepted {
-            Ok((stream, remote_addr)) => admit(stream, remote_addr, &shared, &lane, &service),
+            Ok((stream, remote_addr)) => admit(stream, remote_addr, shared, &lane, &service),
             // Out of file descriptors, or the peer was quicker to leave: in both cases the next accept decides. The pause keeps
             // the first from spinning.
             Err(error) => {
@@ -59,7 +59,7 @@ pub(super) async fn accept<S: Service>(socket: TcpListener, shared: Arc<Shared>,
     }
     // Whoever connected before the socket closes is served, or told to go away in HTTP; closing would reset them.
     while let Ok(Ok((stream, remote_addr))) = timeout(Duration::ZERO, socket.accept()).await {
-        admit(stream, remote_addr, &shared, &lane, &service);
+        admit(stream, remote_addr, shared, &lane, &service);
     }
 }
 
@@ -148,13 +148,18 @@ impl<S: Service> Incoming<S> {
             Err(refusal) => return self.shared.refuse_connection(refusal, self.remote_addr),
         };
         let limit = self.shared.limits.handshake_timeout;
-        let handshake = timeout(limit, handshake(stream, &table)).await.unwrap_or_else(|_| {
+        let mut stage = self.shared.stage.subscribe();
+        let handshake = tokio::select! {
+            handshake = timeout(limit, handshake(stream, &table)) => handshake,
+            _ = stage.wait_for(|stage| *stage == Stage::Cutting) => return,
+        };
+        drop(permit);
+        let handshake = handshake.unwrap_or_else(|_| {
             Err(HandshakeError {
                 failure: HandshakeFailure::Timeout,
                 cause: format!("not finished within {limit:?}"),
             })
         });
-        drop(permit);
         match handshake {
             Ok((stream, policy)) => {
                 self.shared.counters.handshakes_completed.fetch_add(1, Relaxed);

@@ -57,17 +57,15 @@ pub(super) async fn answer<S: Service>(
             (true, response)
         }
     };
-    if !connection.is_http2() && ends_connection(connection, refused, response.status()) {
+    if !connection.is_http2()
+        && (connection.deadline.body_refused() || (refused && response.status() == StatusCode::PAYLOAD_TOO_LARGE))
+    {
+        // The rest of a body that nobody reads is still coming. (A refused head was replaced by one that says so itself.)
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.map(|body| TrackedBody::new(body, progress))
-}
-
-/// Whether nothing can follow: the framing is lost, or a body that nobody reads is still coming.
-fn ends_connection(connection: &Connection, refused: bool, status: StatusCode) -> bool {
-    connection.refusal().is_some() || (refused && status == StatusCode::PAYLOAD_TOO_LARGE)
 }
 
 fn check(connection: &Connection, request: &mut Request<Incoming>) -> Result<(), LayerRefusal> {

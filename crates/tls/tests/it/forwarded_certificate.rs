@@ -1,0 +1,229 @@
+//! Certificates that a proxy forwards (RFC 9440), and everybody else's claims to one.
+
+use std::sync::{Arc, Mutex};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use keybound_protocol::{
+    confirmation::CertificateThumbprint,
+    time::Timestamp,
+    trust_anchor::{TrustAnchor, TrustAnchorSettings, TrustAnchors},
+};
+use keybound_tls::{Clock, ForwardedCertificateSettings, ProxyCertificate, Transport};
+
+use crate::{
+    pki::{self, Client, KeyKind},
+    support::{RawClient, Server, exchange, mutual_policy, quick, settings, status},
+};
+
+/// Not before and not after are 1975 and 4096 in rcgen's certificates.
+fn now() -> Timestamp {
+    Timestamp::from_unix_secs(1_800_000_000)
+}
+
+fn server(from: &[&str], proxy: Option<ProxyCertificate>) -> Server {
+    let from = from.iter().map(|range| range.parse().unwrap()).collect();
+    let mut settings = settings(Transport::Tls(mutual_policy()), quick());
+    settings.forwarded_certificate = Some(Arc::new(ForwardedCertificateSettings { from, proxy }));
+    Server::start(settings)
+}
+
+fn anchors(certificate: &[u8]) -> TrustAnchors {
+    let settings = TrustAnchorSettings {
+        name: "proxies".parse().unwrap(),
+        certificates: vec![certificate.to_vec()],
+        crls: Vec::new(),
+        crl_missing: None,
+        require_client_auth_eku: false,
+    };
+    TrustAnchors::new(1, TrustAnchor::load(&settings).unwrap())
+}
+
+fn byte_sequence(der: &[u8]) -> String {
+    format!(":{}:", STANDARD.encode(der))
+}
+
+/// What a service sees of a request with these fields on a connection of `client`.
+async fn presented(server: &Server, client: Option<&Client>, fields: &[(&str, &str)]) -> String {
+    let mut stream = RawClient::any_version(client)
+        .connect(server, "localhost")
+        .await
+        .unwrap();
+    let fields: String = fields
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let head = format!("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n");
+    let answer = exchange(&mut stream, head.as_bytes()).await.unwrap();
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert!(
+        answer.contains(" fields=0 "),
+        "the fields must not reach a service: {answer}"
+    );
+    let (_, rest) = answer.split_once("presented=").unwrap();
+    rest.split_once(" fields=").unwrap().0.to_owned()
+}
+
+fn peer(client: &Client) -> String {
+    format!("peer {}", CertificateThumbprint::of_certificate(client.leaf()))
+}
+
+// covers R9440-4, R9440-5, R9440-6, TRAP-29, MTLS-3-10, MTLS-4-5, T11
+#[tokio::test]
+async fn without_configuration_the_fields_are_removed_and_mean_nothing() {
+    let server = Server::mutual();
+    let (own, victim) = (Client::self_signed(KeyKind::P256), Client::self_signed(KeyKind::P256));
+    let value = byte_sequence(victim.leaf());
+    for name in ["Client-Cert", "client-cert", "CLIENT-CERT"] {
+        let fields = [(name, value.as_str()), ("Client-Cert-Chain", value.as_str())];
+        assert_eq!(presented(&server, Some(&own), &fields).await, peer(&own));
+        assert_eq!(presented(&server, None, &fields).await, "none");
+        let twice = [(name, value.as_str()), (name, value.as_str())];
+        assert_eq!(presented(&server, None, &twice).await, "none");
+    }
+}
+
+// covers R9440-1, R9440-3, MTLS-6.5-1, MTLS-6.5-2
+#[tokio::test]
+async fn a_proxy_on_the_list_forwards_its_clients_certificate() {
+    let server = server(&["10.0.0.0/8", "127.0.0.1/32"], None);
+    let victim = Client::self_signed(KeyKind::P256);
+    let thumbprint = CertificateThumbprint::of_certificate(victim.leaf());
+    let value = byte_sequence(victim.leaf());
+    let forwarded = format!("forwarded {thumbprint} via 127.0.0.1");
+    assert_eq!(presented(&server, None, &[("Client-Cert", &value)]).await, forwarded);
+    let chain = byte_sequence(pki::CA.der());
+    let fields = [
+        ("Client-Cert", value.as_str()),
+        ("Client-Cert-Chain", &chain),
+        ("Client-Cert-Chain", &chain),
+    ];
+    assert_eq!(presented(&server, None, &fields).await, forwarded);
+    let chain = [chain.as_str(); 7].join(", ");
+    let fields = [("Client-Cert", value.as_str()), ("Client-Cert-Chain", &chain)];
+    assert_eq!(presented(&server, None, &fields).await, "too long 7");
+    // Without the field the client had no certificate, and the proxy's own is not the client's.
+    assert_eq!(presented(&server, None, &[]).await, "none");
+    assert_eq!(presented(&server, Some(&victim), &[]).await, "none");
+}
+
+// covers R9440-2, R9440-3, TRAP-29
+#[tokio::test]
+async fn a_proxy_that_says_it_badly_is_refused() {
+    let server = server(&["127.0.0.1/32"], None);
+    let one = byte_sequence(Client::self_signed(KeyKind::P256).leaf());
+    let other = byte_sequence(pki::CA.der());
+    let unpadded = one.replace('=', "");
+    for fields in [
+        vec![("Client-Cert", one.as_str()), ("Client-Cert", &other)],
+        vec![("Client-Cert", &one), ("Client-Cert", &one)],
+        vec![("Client-Cert", &format!("{one}, {other}"))],
+        vec![("Client-Cert", &format!("{one};a=b"))],
+        vec![("Client-Cert", one.trim_matches(':'))],
+        vec![("Client-Cert", ":!!!!:")],
+        vec![("Client-Cert", "::")],
+        vec![("Client-Cert", "")],
+        vec![("Client-Cert", &one.replacen('M', "-", 1))],
+        vec![("Client-Cert-Chain", &other)],
+        vec![("Client-Cert", &one), ("Client-Cert-Chain", "nonsense")],
+        vec![("Client-Cert", &one), ("Client-Cert-Chain", &format!("({other})"))],
+    ] {
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, *value)).collect();
+        let said = presented(&server, None, &fields).await;
+        assert!(said.starts_with("refused "), "{fields:?}: {said}");
+    }
+    if unpadded != one {
+        assert!(
+            presented(&server, None, &[("Client-Cert", &unpadded)])
+                .await
+                .starts_with("refused ")
+        );
+    }
+}
+
+// covers R9440-5, T11
+#[tokio::test]
+async fn an_address_off_the_list_forwards_nothing() {
+    let server = server(&["10.0.0.0/8", "::1/128"], None);
+    let own = Client::self_signed(KeyKind::P256);
+    let value = byte_sequence(pki::CA.der());
+    assert_eq!(
+        presented(&server, Some(&own), &[("Client-Cert", &value)]).await,
+        peer(&own)
+    );
+    assert_eq!(presented(&server, None, &[("Client-Cert", &value)]).await, "none");
+}
+
+// covers MTLS-6.5-2, TRAP-30, T11
+#[tokio::test]
+async fn a_proxy_with_a_certificate_of_its_own_must_show_it() {
+    let authority = pki::authority("Proxy CA");
+    let anchors = Arc::new(anchors(authority.der()));
+    let trust = Arc::new(Mutex::new(Arc::clone(&anchors)));
+    let source = Arc::clone(&trust);
+    let certificate = ProxyCertificate::new(
+        "lb.internal",
+        move || Arc::clone(&source.lock().unwrap()),
+        Clock::fixed(now()),
+    );
+    let server = server(&["127.0.0.1/32"], Some(certificate.clone()));
+    let victim = Client::self_signed(KeyKind::P256);
+    let value = byte_sequence(victim.leaf());
+    let fields = [("Client-Cert", value.as_str())];
+    let forwarded = format!(
+        "forwarded {} via lb.internal (127.0.0.1)",
+        CertificateThumbprint::of_certificate(victim.leaf())
+    );
+    let proxy = Client::issued(&authority, "lb.internal");
+    assert_eq!(presented(&server, Some(&proxy), &fields).await, forwarded);
+    let refused =
+        "refused a certificate was forwarded by a peer that did not authenticate as the configured proxy lb.internal";
+    for impostor in [
+        None,
+        Some(Client::issued(&authority, "other.internal")),
+        Some(Client::issued(&authority, "lb.internal.evil")),
+        Some(Client::issued(&pki::authority("Proxy CA"), "lb.internal")),
+        Some(Client::self_signed(KeyKind::P256)),
+        Some(Client::v1(KeyKind::P256)),
+    ] {
+        assert_eq!(presented(&server, impostor.as_ref(), &fields).await, refused);
+        // Without the field it is a client like any other.
+        let own = impostor.as_ref().map_or("none".to_owned(), peer);
+        assert_eq!(presented(&server, impostor.as_ref(), &[]).await, own);
+    }
+    // Where any address will do, who is not the proxy is just anybody.
+    let anywhere = self::server(&[], Some(certificate));
+    assert_eq!(presented(&anywhere, Some(&proxy), &fields).await, forwarded);
+    assert_eq!(
+        presented(
+            &anywhere,
+            Some(&victim),
+            &[("Client-Cert", &byte_sequence(proxy.leaf()))]
+        )
+        .await,
+        peer(&victim)
+    );
+
+    // Trust that is withdrawn is withdrawn from open connections, too.
+    let mut stream = RawClient::any_version(Some(&proxy))
+        .connect(&server, "localhost")
+        .await
+        .unwrap();
+    let head = format!("GET / HTTP/1.1\r\nhost: localhost\r\nclient-cert: {value}\r\n\r\n");
+    for (trusted, expected) in [(true, &*forwarded), (false, refused), (true, &*forwarded)] {
+        let epoch = trust.lock().unwrap().epoch() + 1;
+        let now_trusted = if trusted {
+            anchors.iter().cloned().collect()
+        } else {
+            Vec::new()
+        };
+        *trust.lock().unwrap() = Arc::new(TrustAnchors::new(epoch, now_trusted));
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes())
+            .await
+            .unwrap();
+        let answer = crate::support::read_until(&mut stream, "body=").await;
+        assert!(
+            answer.contains(&format!("presented={expected} ")),
+            "{trusted}: {answer}"
+        );
+    }
+}
