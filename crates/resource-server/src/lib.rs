@@ -31,7 +31,7 @@ pub use keybound_client as client;
 
 pub use accepted_token::{AcceptedAccessToken, BearerAccessToken, BoundAccessToken};
 pub use cached_token::{CACHE_BYTES_MAX, LastToken};
-pub use deny_list::{Denial, DenialKeys, DeniedSubject, DenyList, DenyListFull};
+pub use deny_list::{DENIALS_MAX, Denial, DenialKeys, DeniedSubject, DenyList, DenyListFull};
 pub use fetch_schedule::{REFETCH_INTERVAL, REFRESH_AFTER, STALE_MAX};
 pub use introspector::{ACTIVE_MAX, INACTIVE_MAX, QUESTIONS_MAX, UNAVAILABLE_PAUSE};
 pub use layer::{AccessTokenLayer, AccessTokenService, response_to};

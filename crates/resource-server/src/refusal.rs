@@ -136,23 +136,25 @@ pub struct Refused {
     reason: AccessTokenRefusal,
     policy: RoutePolicy,
     claims: Option<Arc<AccessTokenClaims>>,
-    /// Whether its issuer was asked about it, or would have been.
+    /// Whether its issuer was asked about it, or was to be.
     introspected: bool,
 }
 
 impl Refused {
     pub(crate) fn new(reason: impl Into<AccessTokenRefusal>, policy: &RoutePolicy) -> Box<Refused> {
-        let reason = reason.into();
-        let introspected = matches!(
-            reason,
-            AccessTokenRefusal::Inactive | AccessTokenRefusal::Introspection { .. }
-        );
         Box::new(Refused {
-            reason,
+            reason: reason.into(),
             policy: policy.clone(),
             claims: None,
-            introspected,
+            introspected: false,
         })
+    }
+
+    /// A refusal of a token that an issuer was asked about, or could not be.
+    pub(crate) fn of_introspected(reason: AccessTokenRefusal, policy: &RoutePolicy) -> Box<Refused> {
+        let mut refused = Refused::new(reason, policy);
+        refused.introspected = true;
+        refused
     }
 
     /// A refusal of a token that its issuer vouches for.
@@ -169,6 +171,11 @@ impl Refused {
     /// Why.
     pub fn reason(&self) -> &AccessTokenRefusal {
         &self.reason
+    }
+
+    /// The reason alone.
+    pub fn into_reason(self) -> AccessTokenRefusal {
+        self.reason
     }
 
     /// What the issuer vouches for, if it got that far.

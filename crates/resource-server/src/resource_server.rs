@@ -444,7 +444,7 @@ impl Pending {
                 Err(unusable) => refusal = introspector.refusal(unusable),
             }
         }
-        self.refuse(refusal)
+        Err(Refused::of_introspected(refusal, &self.policy))
     }
 
     fn decide(&self, vouched: Arc<CachedToken>) -> Verdict {

@@ -33,14 +33,6 @@ impl Seen {
     pub(crate) fn thumbprint(&self) -> Option<CertificateThumbprint> {
         self.presented.end_entity().map(|end_entity| *end_entity.thumbprint())
     }
-
-    pub(crate) fn bearer_token(&self) -> Option<&str> {
-        self.headers
-            .get("authorization")?
-            .to_str()
-            .ok()?
-            .strip_prefix("Bearer ")
-    }
 }
 
 type Answer = dyn Fn(&Seen) -> Response<ResponseBody> + Send + Sync;

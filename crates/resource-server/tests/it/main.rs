@@ -1,0 +1,21 @@
+//! The resource server: each rule against the nearest request that must be refused, on values and on real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a failing test panics")]
+
+mod bearer;
+mod binding;
+mod deny_list;
+mod interleavings;
+mod introspection;
+mod issuer_keys;
+mod layer;
+mod local_validation;
+mod party;
+#[path = "../../../client/tests/it/pki.rs"]
+mod pki;
+#[path = "../../../client/tests/it/site.rs"]
+mod site;
+mod stolen_token;
+mod support;
+#[path = "../../../client/tests/it/token_issuer.rs"]
+mod token_issuer;
