@@ -12,9 +12,10 @@ pub struct PrivateKeyDer(Zeroizing<Vec<u8>>);
 /// What a key may still do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SigningKeyState {
-    /// Signs, and is published. The newest active key of an algorithm signs.
+    /// Signs, and is published.
     Active,
-    /// No longer signs; still published, until the last token it signed has expired.
+    /// Has a successor: signs at most until that is known to those who verify, and is published until the last token it signed
+    /// has expired.
     Retiring,
     /// Neither; its private key is gone and tokens it signed are denied.
     Revoked,

@@ -3,7 +3,7 @@
 //! The victim is this test binary, executed again; it says on its standard output what was acknowledged, after it was.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -212,28 +212,25 @@ fn what_was_acknowledged_survives_a_kill_and_nothing_is_used_twice() {
             .unwrap();
         let mut reader = BufReader::new(victim.stdout.take().unwrap());
         let mut output = Vec::new();
-        // Killed at another moment each time, counted from its first acknowledgement.
-        while !output.ends_with(b"0\n") {
+        // Killed after another number of acknowledgements each time, in the middle of whatever it does then.
+        for _ in 0..20 + round * 13 % 150 {
             assert!(
                 reader.read_until(b'\n', &mut output).unwrap() > 0,
                 "{}",
                 String::from_utf8_lossy(&output)
             );
         }
-        let killer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(u64::from(round * 7 % 60)));
-            victim.kill().unwrap();
-            victim.wait().unwrap();
-        });
-        while reader.read_until(b'\n', &mut output).unwrap() > 0 {}
-        killer.join().unwrap();
+        victim.kill().unwrap();
+        reader.read_to_end(&mut output).unwrap();
+        victim.wait().unwrap();
         history.read(&output);
         history.check(&directory.open());
         assert_eq!(integrity(&directory), "ok");
     }
+    let (clients, consumed) = (history.clients.len(), history.consumed.len());
     assert!(
-        history.clients.len() > 500 && history.consumed.len() > 500,
-        "the victims hardly lived"
+        clients > 300 && consumed > 100,
+        "{clients} clients, {consumed} assertions: the victims hardly lived"
     );
 }
 

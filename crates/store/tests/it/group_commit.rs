@@ -1,8 +1,8 @@
 //! Many verbs share one transaction, and one that fails spoils no other.
 
-use keybound_store::{CreateClient, SqliteLimits};
+use keybound_store::{ClientRemoval, CreateClient, SqliteLimits};
 
-use crate::{Directory, block_on, entry, new_client};
+use crate::{Directory, NOW, block_on, client, entry, new_client};
 
 /// How many transactions `verbs` verbs took that were under way together.
 fn commits(limits: SqliteLimits, verbs: usize) -> u64 {
@@ -72,45 +72,54 @@ fn one_verb_at_a_time_is_one_commit_each_and_none_for_what_changes_nothing() {
 fn a_verb_that_fails_is_rolled_back_alone_and_its_batch_is_committed() {
     let directory = Directory::new();
     let store = directory.open();
-    // Another program damages one row, so that one verb fails in the middle, after it has changed a counter.
+    let name = |number: u64| {
+        if number % 3 == 0 {
+            format!("bad-{number}")
+        } else {
+            format!("good-{number}")
+        }
+    };
+    let create = |number| store.clients.create_client(new_client(&name(number)), entry());
+    let created: Vec<_> = (0..30).map(create).collect();
+    block_on(async {
+        for answer in created {
+            answer.await.unwrap();
+        }
+    });
+    // Deleting fails for some of them in its last step, when all the others are done: the row, a version, an audit record.
     let other = directory.connect();
     other
         .execute_batch(
-            "CREATE TRIGGER fails BEFORE INSERT ON clients WHEN NEW.client_id LIKE 'bad-%'
+            "CREATE TRIGGER fails BEFORE INSERT ON revocations WHEN NEW.name LIKE 'bad-%'
              BEGIN SELECT raise(ABORT, 'no'); END",
         )
         .unwrap();
-    let before = store.clients.clients_version().unwrap();
+    let before = (store.clients.clients_version().unwrap(), store.upkeep.write_counts());
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let answers: Vec<_> = (0..30)
-        .map(|number| {
-            let name = if number % 3 == 0 {
-                format!("bad-{number}")
-            } else {
-                format!("good-{number}")
-            };
-            store.clients.create_client(new_client(&name), entry())
-        })
-        .collect();
+    let delete = |number| {
+        let removal = ClientRemoval {
+            client_id: client(&name(number)),
+            if_version: None,
+            tokens_until: NOW,
+        };
+        store.clients.delete_client(removal, entry())
+    };
+    let answers: Vec<_> = (0..30).map(delete).collect();
     other.execute_batch("COMMIT").unwrap();
     block_on(async {
-        for (number, answer) in answers.into_iter().enumerate() {
+        for (number, answer) in (0..).zip(answers) {
             assert_eq!(answer.await.is_err(), number % 3 == 0, "verb {number}");
         }
-        let listed = store.clients.list_clients(None, 100).await.unwrap().clients;
-        assert_eq!(listed.len(), 20);
-        assert!(
-            listed
-                .iter()
-                .all(|client| client.client_id.as_str().starts_with("good-"))
-        );
+        let left = store.clients.list_clients(None, 100).await.unwrap().clients;
+        assert_eq!(left.len(), 10);
+        assert!(left.iter().all(|client| client.client_id.as_str().starts_with("bad-")));
         // Nothing is left of the failed ones: no version, no audit record, no hole in the chain.
-        assert_eq!(store.clients.clients_version().unwrap(), before + 20);
+        assert_eq!(store.clients.clients_version().unwrap(), before.0 + 20);
         let report = store.audit.verify_chain().await.unwrap();
         assert!(report.is_intact(), "{report:?}");
-        assert_eq!(report.records, 1 + 20);
+        assert_eq!(report.records, 1 + 30 + 20);
     });
     let counts = store.upkeep.write_counts();
     assert_eq!(counts.failures, 10);
-    assert!(counts.commits < 30);
+    assert!(counts.commits - before.1.commits < 10, "they were not in one batch");
 }

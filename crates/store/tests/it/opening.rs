@@ -225,9 +225,17 @@ fn open_unprivileged(directory: &Directory) -> String {
     let executable = std::env::current_exe().unwrap();
     let is_root = fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0);
     let mut command = if is_root {
-        // The binary itself lies where only root may look.
+        // The binary itself lies where only root may look. Copied by another process: if this one had it open for writing while
+        // another test forks, nobody could execute it ("text file busy").
         let copy = directory.path().join("it");
-        fs::copy(executable, &copy).unwrap();
+        assert!(
+            Command::new("cp")
+                .arg(executable)
+                .arg(&copy)
+                .status()
+                .unwrap()
+                .success()
+        );
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
         let mut command = Command::new("setpriv");
         command
