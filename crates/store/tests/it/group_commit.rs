@@ -73,7 +73,7 @@ fn a_verb_that_fails_is_rolled_back_alone_and_its_batch_is_committed() {
     let directory = Directory::new();
     let store = directory.open();
     let name = |number: u64| {
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             format!("bad-{number}")
         } else {
             format!("good-{number}")
@@ -107,8 +107,8 @@ fn a_verb_that_fails_is_rolled_back_alone_and_its_batch_is_committed() {
     let answers: Vec<_> = (0..30).map(delete).collect();
     other.execute_batch("COMMIT").unwrap();
     block_on(async {
-        for (number, answer) in (0..).zip(answers) {
-            assert_eq!(answer.await.is_err(), number % 3 == 0, "verb {number}");
+        for (number, answer) in (0_u64..).zip(answers) {
+            assert_eq!(answer.await.is_err(), number.is_multiple_of(3), "verb {number}");
         }
         let left = store.clients.list_clients(None, 100).await.unwrap().clients;
         assert_eq!(left.len(), 10);
