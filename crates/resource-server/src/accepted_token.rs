@@ -5,6 +5,8 @@ use std::sync::Arc;
 use keybound_protocol::access_token::AccessTokenClaims;
 use keybound_protocol::confirmation::{BindingProof, CertificateThumbprint};
 
+use crate::cached_token::CachedToken;
+
 /// An access token that was accepted for one request.
 ///
 /// [`AccessTokenLayer`](crate::AccessTokenLayer) puts it into the request's extensions. There is no other way to have one than
@@ -20,31 +22,35 @@ pub enum AcceptedAccessToken {
 /// A certificate-bound access token whose binding was verified for this request (RFC 8705 §3).
 #[derive(Clone, Debug)]
 pub struct BoundAccessToken {
-    claims: Arc<AccessTokenClaims>,
+    token: Arc<CachedToken>,
     proof: BindingProof,
 }
 
 /// An access token that was accepted without a binding, by the policy of the route.
 #[derive(Clone, Debug)]
 pub struct BearerAccessToken {
-    claims: Arc<AccessTokenClaims>,
+    token: Arc<CachedToken>,
 }
 
 impl AcceptedAccessToken {
-    pub(crate) fn bound(claims: Arc<AccessTokenClaims>, proof: BindingProof) -> AcceptedAccessToken {
-        AcceptedAccessToken::Bound(BoundAccessToken { claims, proof })
+    pub(crate) fn bound(token: Arc<CachedToken>, proof: BindingProof) -> AcceptedAccessToken {
+        AcceptedAccessToken::Bound(BoundAccessToken { token, proof })
     }
 
-    pub(crate) fn bearer(claims: Arc<AccessTokenClaims>) -> AcceptedAccessToken {
-        AcceptedAccessToken::Bearer(BearerAccessToken { claims })
+    pub(crate) fn bearer(token: Arc<CachedToken>) -> AcceptedAccessToken {
+        AcceptedAccessToken::Bearer(BearerAccessToken { token })
+    }
+
+    pub(crate) fn token(&self) -> &Arc<CachedToken> {
+        match self {
+            AcceptedAccessToken::Bound(bound) => &bound.token,
+            AcceptedAccessToken::Bearer(bearer) => &bearer.token,
+        }
     }
 
     /// What the issuer vouches for.
     pub fn claims(&self) -> &Arc<AccessTokenClaims> {
-        match self {
-            AcceptedAccessToken::Bound(token) => &token.claims,
-            AcceptedAccessToken::Bearer(token) => &token.claims,
-        }
+        &self.token().claims
     }
 
     /// The bound token, for a step that demands one.
@@ -59,7 +65,7 @@ impl AcceptedAccessToken {
 impl BoundAccessToken {
     /// What the issuer vouches for.
     pub fn claims(&self) -> &Arc<AccessTokenClaims> {
-        &self.claims
+        &self.token.claims
     }
 
     /// The certificate that the token is bound to, which is the one of this request.
@@ -71,6 +77,6 @@ impl BoundAccessToken {
 impl BearerAccessToken {
     /// What the issuer vouches for.
     pub fn claims(&self) -> &Arc<AccessTokenClaims> {
-        &self.claims
+        &self.token.claims
     }
 }

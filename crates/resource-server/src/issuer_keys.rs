@@ -92,6 +92,24 @@ impl IssuerKeys {
         }
     }
 
+    /// Begins with the keys that `before` holds, if they come from the same place.
+    pub(crate) fn inherit(&self, before: &IssuerKeys) {
+        let same_place = match (&self.source, &before.source) {
+            (KeySource::JwksUri { url, .. }, KeySource::JwksUri { url: earlier, .. }) => url == earlier,
+            (KeySource::Discovered(_), KeySource::Discovered(_)) => true,
+            _ => false,
+        };
+        if same_place {
+            let earlier = before.fetching();
+            let mut fetching = self.fetching();
+            fetching.schedule = earlier.schedule;
+            fetching.last_error = earlier.last_error.clone();
+            self.current.store(before.current.load_full());
+            self.obtained_at
+                .store(before.obtained_at.load(Ordering::Acquire), Ordering::Release);
+        }
+    }
+
     /// The keys that signatures are verified with now. `None`: there are none, or they are too old to be believed.
     ///
     /// Starts a refresh in the background if they have not been looked at for a while.

@@ -20,7 +20,7 @@ use crate::settings::{IssuerSettings, Validation};
 pub(crate) struct IssuerState {
     pub(crate) settings: IssuerSettings,
     pub(crate) authority: Authority,
-    pub(crate) deny_list: DenyList,
+    pub(crate) deny_list: Arc<DenyList>,
 }
 
 /// Who vouches for the issuer's tokens.
@@ -38,10 +38,15 @@ pub(crate) enum LocalVerdict {
 }
 
 impl IssuerState {
-    pub(crate) fn new(position: usize, settings: IssuerSettings) -> IssuerState {
+    /// An issuer as `settings` say, which goes on with what `before` knows, if it was configured before.
+    pub(crate) fn new(position: usize, settings: IssuerSettings, before: Option<&IssuerState>) -> IssuerState {
         let authority = match &settings.validation {
             Validation::Local(source) => {
-                Authority::Keys(Arc::new(IssuerKeys::new(settings.issuer.clone(), source.clone())))
+                let keys = IssuerKeys::new(settings.issuer.clone(), source.clone());
+                if let Some(Authority::Keys(before)) = before.map(|before| &before.authority) {
+                    keys.inherit(before);
+                }
+                Authority::Keys(Arc::new(keys))
             }
             Validation::Introspection(client) => Authority::Introspector(Arc::new(Introspector::new(
                 position,
@@ -49,10 +54,11 @@ impl IssuerState {
                 Arc::clone(client),
             ))),
         };
+        let deny_list = before.map(|before| Arc::clone(&before.deny_list)).unwrap_or_default();
         IssuerState {
             settings,
             authority,
-            deny_list: DenyList::default(),
+            deny_list,
         }
     }
 

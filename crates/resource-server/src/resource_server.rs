@@ -21,7 +21,7 @@ use keybound_protocol::time::Timestamp;
 
 use crate::accepted_token::AcceptedAccessToken;
 use crate::cached_token::{CACHE_BYTES_MAX, CachedToken, LastToken, TokenCache, TokenHash, hash_of};
-use crate::deny_list::DenyList;
+use crate::deny_list::{DeniedSubject, DenyList};
 use crate::introspector::{Introspector, Unusable};
 use crate::issuer_keys::Fetch;
 use crate::issuer_state::{Authority, IssuerState, LocalVerdict};
@@ -87,18 +87,16 @@ impl ResourceServer {
     /// # Errors
     /// [`SettingsError`]; nothing is fetched yet, so an issuer that is down is none.
     pub fn new(issuers: Vec<IssuerSettings>) -> Result<ResourceServer, SettingsError> {
-        require_consistent(&issuers)?;
-        let issuers = issuers
-            .into_iter()
-            .enumerate()
-            .map(|(position, settings)| IssuerState::new(position, settings))
-            .collect();
-        Ok(ResourceServer {
-            state: Arc::new(State {
-                issuers,
-                tokens: TokenCache::new(CACHE_BYTES_MAX),
-            }),
-        })
+        State::new(issuers, None).map(ResourceServer::from)
+    }
+
+    /// Makes a resource server of other settings that goes on where this one is: with what was revoked, and with the keys of issuers
+    /// whose keys still come from the same place. Tokens are verified again, for the settings may have become stricter.
+    ///
+    /// # Errors
+    /// [`SettingsError`]; this one is as it was.
+    pub fn reconfigured(&self, issuers: Vec<IssuerSettings>) -> Result<ResourceServer, SettingsError> {
+        State::new(issuers, Some(&self.state)).map(ResourceServer::from)
     }
 
     /// Decides whether a request may pass (RFC 6750, RFC 8705 §3, RFC 9068 §4).
@@ -198,8 +196,22 @@ impl ResourceServer {
     }
 
     /// What `issuer` revoked, as far as it is known here: whoever follows its revocations writes it there.
-    pub fn deny_list(&self, issuer: &Issuer) -> Option<&DenyList> {
+    pub fn deny_list(&self, issuer: &Issuer) -> Option<&Arc<DenyList>> {
         self.state.issuer(issuer).map(|issuer| &issuer.deny_list)
+    }
+
+    /// Whether a token that was accepted earlier has been revoked since: for what a request started and what outlives it.
+    ///
+    /// Cheap as long as nothing is revoked. Expiry is not asked about: it is in the claims.
+    pub fn denial_of(&self, accepted: &AcceptedAccessToken) -> Option<DeniedSubject> {
+        let token = accepted.token();
+        // By name: the token may have been accepted under other settings, in which issuers stood elsewhere.
+        let issuer = self
+            .state
+            .issuers
+            .iter()
+            .find(|own| own.settings.issuer.as_str() == token.claims.issuer)?;
+        issuer.denied(token)
     }
 
     /// Puts other keys in place for an issuer whose keys are [given](crate::KeySource::Static). Tokens signed with a key that is
@@ -258,7 +270,26 @@ enum Vouching {
     Introspect(Vec<Arc<Introspector>>),
 }
 
+impl From<State> for ResourceServer {
+    fn from(state: State) -> ResourceServer {
+        ResourceServer { state: Arc::new(state) }
+    }
+}
+
 impl State {
+    fn new(issuers: Vec<IssuerSettings>, before: Option<&State>) -> Result<State, SettingsError> {
+        require_consistent(&issuers)?;
+        let state_of = |(position, settings): (usize, IssuerSettings)| {
+            let before = before.and_then(|before| before.issuer(&settings.issuer));
+            IssuerState::new(position, settings, before)
+        };
+        let issuers = issuers.into_iter().enumerate().map(state_of).collect();
+        Ok(State {
+            issuers,
+            tokens: TokenCache::new(CACHE_BYTES_MAX),
+        })
+    }
+
     fn issuer(&self, issuer: &Issuer) -> Option<&IssuerState> {
         self.issuers.iter().find(|own| own.settings.issuer == *issuer)
     }
@@ -343,10 +374,10 @@ impl State {
         let claims = &token.claims;
         self.require_usable(token, policy, now)
             .and_then(|()| match (policy.binding(), &claims.confirmation) {
-                (Binding::None, _) | (Binding::Optional, None) => Ok(AcceptedAccessToken::bearer(Arc::clone(claims))),
+                (Binding::None, _) | (Binding::Optional, None) => Ok(AcceptedAccessToken::bearer(Arc::clone(token))),
                 (Binding::Required, None) => Err(AccessTokenRefusal::Unbound),
                 (Binding::Required | Binding::Optional, Some(confirmation)) => Ok(AcceptedAccessToken::bound(
-                    Arc::clone(claims),
+                    Arc::clone(token),
                     confirmation.verify(presented)?,
                 )),
             })

@@ -208,3 +208,67 @@ fn tokens_of_a_replaced_key_are_refused_from_the_next_request_on() {
     assert!(check(&resource_server, &token, &party.presented(), &route()).is_ok());
     assert!(!resource_server.replace_keys(&issuer("https://other.example"), new.keys()));
 }
+
+#[test]
+fn what_is_running_can_ask_whether_its_token_was_revoked_meanwhile() {
+    let token_issuer = TokenIssuer::new(ISSUER);
+    let party = Party::new("demo");
+    let token = token_issuer.bound_token(&party.thumbprint(), AUDIENCE, NOW);
+    for subject in [
+        DeniedSubject::Token("token-1".to_owned()),
+        DeniedSubject::SigningKey(token_issuer.signer.key_id().to_owned()),
+    ] {
+        let resource_server = resource_server(&token_issuer);
+        let accepted = check(&resource_server, &token, &party.presented(), &route()).unwrap();
+        assert_eq!(resource_server.denial_of(&accepted), None);
+        let deny_list = resource_server.deny_list(&issuer(ISSUER)).unwrap();
+        deny_list.apply([denial(subject.clone())], NOW).unwrap();
+        assert_eq!(resource_server.denial_of(&accepted), Some(subject));
+    }
+}
+
+#[test]
+fn other_settings_forget_no_revocation_and_verify_every_token_again() {
+    let (token_issuer, other) = (TokenIssuer::new(ISSUER), TokenIssuer::new("https://other.example"));
+    let party = Party::new("demo");
+    let before = resource_server(&token_issuer);
+    let (good, revoked) = (token_issuer.bound_token(&party.thumbprint(), AUDIENCE, NOW), {
+        let mut claims = token_issuer.claims(AUDIENCE, NOW);
+        claims["jti"] = json!("token-2");
+        claims["cnf"] = json!({"x5t#S256": party.thumbprint()});
+        token_issuer.sign(&token_issuer.header(), &claims)
+    });
+    let accepted = check(&before, &revoked, &party.presented(), &route()).unwrap();
+    let subject = DeniedSubject::Token("token-2".to_owned());
+    before
+        .deny_list(&issuer(ISSUER))
+        .unwrap()
+        .apply([denial(subject.clone())], NOW)
+        .unwrap();
+
+    // The issuer stands elsewhere in the list now.
+    let after = before
+        .reconfigured(vec![settings(&other), settings(&token_issuer)])
+        .unwrap();
+    assert!(check(&after, &good, &party.presented(), &route()).is_ok());
+    let refused = refused_as_invalid_token(check(&after, &revoked, &party.presented(), &route()));
+    assert!(matches!(refused.reason(), AccessTokenRefusal::Denied { .. }));
+    assert_eq!(after.denial_of(&accepted), Some(subject));
+    // What is revoked later holds for both, as long as both serve.
+    let later_subject = DeniedSubject::Token("token-1".to_owned());
+    before
+        .deny_list(&issuer(ISSUER))
+        .unwrap()
+        .apply([denial(later_subject)], NOW)
+        .unwrap();
+    assert!(check(&after, &good, &party.presented(), &route()).is_err());
+
+    // Stricter settings hold for tokens that were verified before.
+    let fresh = resource_server(&token_issuer);
+    assert!(check(&fresh, &good, &party.presented(), &route()).is_ok());
+    let mut strict = settings(&token_issuer);
+    strict.algorithms = vec![keybound_protocol::signature_algorithm::SignatureAlgorithm::Ps256];
+    let strict = fresh.reconfigured(vec![strict]).unwrap();
+    refused_as_invalid_token(check(&strict, &good, &party.presented(), &route()));
+    assert!(fresh.reconfigured(Vec::new()).is_err());
+}

@@ -43,8 +43,7 @@ impl Publishing {
                 }
             }
         });
-        let source = Validation::Local(KeySource::Discovered(discovery()));
-        let resource_server = ResourceServer::new(vec![IssuerSettings::new(issuer(&site.issuer()), source)]).unwrap();
+        let resource_server = ResourceServer::new(vec![discovered(&site)]).unwrap();
         Publishing {
             site,
             published,
@@ -80,6 +79,13 @@ impl Publishing {
     fn fetches(&self) -> usize {
         self.site.seen_at("/jwks").len()
     }
+}
+
+fn discovered(site: &Site) -> IssuerSettings {
+    IssuerSettings::new(
+        issuer(&site.issuer()),
+        Validation::Local(KeySource::Discovered(discovery())),
+    )
 }
 
 fn after(duration: Duration) -> Timestamp {
@@ -342,4 +348,38 @@ async fn a_request_that_is_given_up_does_not_stop_the_fetch_that_others_wait_for
     drop(first);
     assert!(second.finish().await.is_ok());
     assert_eq!(publishing.fetches(), 1);
+}
+
+#[tokio::test]
+async fn other_settings_go_on_with_the_keys_from_the_same_place_and_with_no_others() {
+    let publishing = Publishing::new();
+    let token_issuer = publishing.token_issuer();
+    publishing.publish(&[&token_issuer]);
+    let token = publishing.token(&token_issuer, NOW);
+    assert!(publishing.check(&token, NOW).await.is_ok());
+    publishing.down.store(true, Ordering::SeqCst);
+
+    let same = publishing
+        .resource_server
+        .reconfigured(vec![discovered(&publishing.site)])
+        .unwrap();
+    let check = same.check(&with_token(&token), &publishing.party.presented(), &route(), NOW);
+    assert!(matches!(check, Check::Done(Ok(_))));
+    assert_eq!(publishing.fetches(), 1);
+
+    let url = publishing.site.url("/other-jwks");
+    let elsewhere = Validation::Local(KeySource::JwksUri {
+        url,
+        discovery: discovery(),
+    });
+    let elsewhere = IssuerSettings::new(issuer(&publishing.site.issuer()), elsewhere);
+    let other = publishing.resource_server.reconfigured(vec![elsewhere]).unwrap();
+    let check = other.check(&with_token(&token), &publishing.party.presented(), &route(), NOW);
+    let refused = check.finish().await.unwrap_err();
+    assert!(
+        matches!(refused.reason(), AccessTokenRefusal::KeysUnavailable { .. }),
+        "{:?}",
+        refused.reason()
+    );
+    assert_eq!(publishing.site.seen_at("/other-jwks").len(), 1);
 }
