@@ -9,6 +9,7 @@
 mod anchors;
 mod audit;
 mod authorization;
+mod certificates;
 mod clients;
 mod keys;
 mod preconditions;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
 use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::refusal::{Refusal, RefusalId};
 use keybound_protocol::resource::ResourceUriError;
 use keybound_protocol::time::Timestamp;
 use keybound_store::{Actor, AuditEntry, IssuedTokenRecorder, RecorderLimits, RefusalRecorder, Store, StoreError};
@@ -133,6 +134,14 @@ impl AuthorizationServer {
     /// Has figures of other parts of the process shown at `/metrics`.
     pub fn add_figures(&self, figures: impl IntoIterator<Item = Figure>) {
         self.server.metrics.add(figures);
+    }
+
+    /// The record of a refusal, also of one that was answered a moment ago.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn refusal(&self, id: &RefusalId) -> Result<Option<Refusal>, StoreError> {
+        self.server.refusals.recorder.find(id).await
     }
 
     /// Ends the server's own work, after the listeners have drained: what was recorded becomes durable.

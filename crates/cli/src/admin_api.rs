@@ -55,7 +55,7 @@ impl AdminApi {
         })
     }
 
-    /// Sends one request; `path` is relative to `/admin/v1/`.
+    /// Sends one request with an optional JSON body; `path` is relative to `/admin/v1/`.
     ///
     /// # Errors
     /// A problem document of the API as its sentence, with the exit code of its status.
@@ -66,18 +66,45 @@ impl AdminApi {
         body: Option<&Value>,
         if_match: Option<&str>,
     ) -> Result<Answer, CommandError> {
-        let url = format!("{}/{path}", self.base.as_str().trim_end_matches('/'));
-        let mut request = Request::builder().method(method).uri(url);
+        let mut request = self.request(method, path);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         if let Some(tag) = if_match {
             request = request.header(header::IF_MATCH, tag);
         }
-        let body = body.map_or_else(String::new, Value::to_string);
-        let request = request.body(Bytes::from(body)).map_err(anyhow::Error::from)?;
-        let response = self.session.call(&self.wanted, request).await?;
-        answer(response).await
+        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        self.exchange(request, body).await
+    }
+
+    /// Sends the same request until there is no next page; returns what the pages say of clients.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(crate) async fn clients(&self, method: Method, path: &str, body: Bytes) -> Result<Vec<Value>, CommandError> {
+        let mut clients = Vec::new();
+        let mut page_path = path.to_owned();
+        loop {
+            let request = self.request(method.clone(), &page_path);
+            let mut page = self.exchange(request, body.clone()).await?.body;
+            if let Some(Value::Array(some)) = page.get_mut("clients").map(Value::take) {
+                clients.extend(some);
+            }
+            match page.get("next").and_then(Value::as_str) {
+                Some(next) => page_path = format!("{path}?after={}", segment(next)),
+                None => return Ok(clients),
+            }
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        let url = format!("{}/{path}", self.base.as_str().trim_end_matches('/'));
+        Request::builder().method(method).uri(url)
+    }
+
+    async fn exchange(&self, request: http::request::Builder, body: Bytes) -> Result<Answer, CommandError> {
+        let request = request.body(body).map_err(anyhow::Error::from)?;
+        answer(self.session.call(&self.wanted, request).await?).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
 
@@ -44,7 +45,7 @@ async fn create(arguments: &ClientCreate, terminal: &Terminal) -> CommandResult 
 
 async fn list(arguments: &ClientList, terminal: &Terminal) -> CommandResult {
     let api = AdminApi::connect(&arguments.admin).await?;
-    let clients = all(&api).await?;
+    let clients = api.clients(Method::GET, "clients", Bytes::new()).await?;
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["CLIENT_ID", "METHOD", "SUBJECT OR KEYS", "BOUND TOKENS", "SCOPE"]);
@@ -147,25 +148,6 @@ async fn delete(arguments: &ClientShow, terminal: &Terminal) -> CommandResult {
     ));
     terminal.json(&serde_json::json!({ "client_id": arguments.client_id, "deleted": true }));
     Ok(ExitCode::Ok)
-}
-
-/// Every client, page by page.
-///
-/// # Errors
-/// Whatever the API answers.
-pub(crate) async fn all(api: &AdminApi) -> Result<Vec<Value>, CommandError> {
-    let mut clients = Vec::new();
-    let mut path = "clients".to_owned();
-    loop {
-        let mut page = api.send(Method::GET, &path, None, None).await?.body;
-        if let Some(Value::Array(some)) = page.get_mut("clients").map(Value::take) {
-            clients.extend(some);
-        }
-        match page.get("next").and_then(Value::as_str) {
-            Some(next) => path = format!("clients?after={}", segment(next)),
-            None => return Ok(clients),
-        }
-    }
 }
 
 fn path(client_id: &str) -> String {

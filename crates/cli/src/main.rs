@@ -73,7 +73,7 @@ fn run(command: &Command, terminal: &Terminal) -> CommandResult {
         Command::Certificate(Certificate::Check(arguments)) => certificate::check::run(arguments, terminal, now),
         Command::Certificate(Certificate::Create(arguments)) => certificate::create::run(arguments, terminal, now),
         Command::Certificate(Certificate::Match(arguments)) => {
-            block_on(certificate::matching::run(arguments, terminal, now))
+            block_on(certificate::matching::run(arguments, terminal))
         }
         Command::Client(command) => block_on(client::run(command, terminal)),
         Command::Explain(arguments) => block_on(explain::run(arguments, terminal, now)),

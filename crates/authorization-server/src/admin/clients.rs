@@ -35,6 +35,29 @@ pub(super) struct ListQuery {
 
 /// All clients, those of files included, in the order of their ids.
 pub(super) async fn list(Extension(request): Extension<AdminRequest>, Query(query): Query<ListQuery>) -> Handled {
+    let page = page(&request, &query).await?;
+    let clients = page.clients.iter().map(|client| shown(client)).collect();
+    Ok(page.answer(clients))
+}
+
+/// Some clients in the order of their ids, and where the next page starts.
+pub(super) struct Page {
+    pub(super) clients: Vec<Arc<Client>>,
+    has_more: bool,
+}
+
+impl Page {
+    /// What is said of each client, as the answer of a listing.
+    pub(super) fn answer(&self, clients: Vec<Value>) -> Answer {
+        match self.clients.last().filter(|_| self.has_more) {
+            Some(last) => Answer::ok(&json!({"clients": clients, "next": last.client_id().as_str()})),
+            None => Answer::ok(&json!({"clients": clients})),
+        }
+    }
+}
+
+/// The page that was asked for, clients of files included.
+pub(super) async fn page(request: &AdminRequest, query: &ListQuery) -> Result<Page, Problem> {
     let limit = page_limit(query.limit);
     let after = query.after.as_deref().map(client_id).transpose()?;
     let page = request.server.store.clients.list_clients(after.clone(), limit).await?;
@@ -52,15 +75,10 @@ pub(super) async fn list(Extension(request): Extension<AdminRequest>, Query(quer
     }
     let is_cut = clients.len() > usize::from(limit);
     clients.truncate(usize::from(limit));
-    let next = clients
-        .last()
-        .map(|client| client.client_id().as_str())
-        .filter(|_| is_cut || page.next.is_some());
-    let shown: Vec<Value> = clients.iter().map(|client| shown(client)).collect();
-    Ok(Answer::ok(&match next {
-        Some(next) => json!({"clients": shown, "next": next}),
-        None => json!({"clients": shown}),
-    }))
+    Ok(Page {
+        clients,
+        has_more: is_cut || page.next.is_some(),
+    })
 }
 
 /// One client.

@@ -3,14 +3,14 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::preconditions::entity_tag;
 use super::problem::Problem;
-use super::{anchors, audit, clients, keys, refusals};
+use super::{anchors, audit, certificates, clients, keys, refusals};
 
 /// The routes, below `/admin/v1`.
 pub(super) fn router() -> Router {
@@ -20,6 +20,7 @@ pub(super) fn router() -> Router {
             "/clients/{client_id}",
             get(clients::show).put(clients::replace).delete(clients::delete),
         )
+        .route("/certificates/match", post(certificates::matching))
         .route("/anchors", get(anchors::list).post(anchors::create))
         .route("/anchors/{name}", get(anchors::show).delete(anchors::delete))
         .route("/refusals", get(refusals::list))
