@@ -340,6 +340,6 @@ mod tests {
             REFUSAL_TEXT_CHARS_MAX
         );
         let error = crate::client_metadata::ClientMetadataError::Json(crate::json::JsonError::NotAnObject);
-        assert_eq!(Refusal::reason_of(&error), "client metadata is not a JSON object");
+        assert_eq!(Refusal::reason_of(&error), "client metadata: not a JSON object");
     }
 }

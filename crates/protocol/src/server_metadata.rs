@@ -22,7 +22,7 @@ pub enum ServerMetadataError {
     #[error("authorization server metadata of {0} octets is too large")]
     TooLarge(usize),
     /// Not a JSON object without duplicate members.
-    #[error("authorization server metadata is {0}")]
+    #[error("authorization server metadata: {0}")]
     Json(#[from] JsonError),
     /// A member has the wrong JSON type.
     #[error(transparent)]

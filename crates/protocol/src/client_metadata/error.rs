@@ -19,7 +19,7 @@ pub enum ClientMetadataError {
     #[error("client metadata of {0} octets is too large")]
     TooLarge(usize),
     /// Not a JSON object without duplicate members.
-    #[error("client metadata is {0}")]
+    #[error("client metadata: {0}")]
     Json(#[from] JsonError),
     /// A member has the wrong JSON type.
     #[error(transparent)]

@@ -1,6 +1,7 @@
 //! `private_key_jwt` (RFC 7523 §3): what a client's assertion says and what is refused.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keybound_protocol::access_token::CLOCK_LEEWAY;
@@ -9,7 +10,9 @@ use keybound_protocol::client_assertion::{
     ASSERTION_LIFETIME_MAX, AssertionAudience, CLIENT_ASSERTION_TYPE, ClientAssertionError, UnverifiedClientAssertion,
     VerifiedClientAssertion, client_assertion,
 };
+use keybound_protocol::client_authentication::{ClientAuthenticationError, PublicClient};
 use keybound_protocol::client_metadata::{ClientKeys, ClientMetadata, RegistrationPolicy};
+use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::Form;
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::issuer::Issuer;
@@ -18,6 +21,7 @@ use keybound_protocol::profile::Profile;
 use keybound_protocol::rule::Outcome;
 use keybound_protocol::signer::{SignatureAlgorithm, Signer};
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::token_request::TokenRequest;
 use serde_json::{Value, json};
 
 use crate::jwt::{ISSUER, NOW, key_set, sign, signer, stranger, with};
@@ -339,6 +343,42 @@ fn the_form_has_the_literal_type_and_one_assertion() {
     .unwrap_err();
     assert!(matches!(error, ClientAssertionError::Signature(JwsError::PartCount(2))));
     assert!(Form::parse(format!("{good}&client_assertion={assertion}").as_bytes()).is_err());
+}
+
+// covers R7523-3
+#[test]
+fn a_failed_assertion_is_invalid_client_and_the_jwt_grant_does_not_exist() {
+    let error = refused(
+        judge(&header(), &with(claims(), "aud", json!("https://other.example"))),
+        AUD,
+    );
+    assert_eq!(ClientAuthenticationError::from(error).code(), ErrorCode::InvalidClient);
+    assert_eq!(
+        ClientAuthenticationError::AssertionReplayed.code(),
+        ErrorCode::InvalidClient
+    );
+    let body = b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=a.b.c";
+    let error = TokenRequest::parse(&Form::parse(body).unwrap()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::UnsupportedGrantType);
+}
+
+// covers R6749-2
+#[test]
+fn a_client_identifier_alone_authenticates_nobody() {
+    for metadata in [
+        json!({"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "a.example"}),
+        json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://client.example/jwks"}),
+        json!({"token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks_uri": "https://client.example/jwks"}),
+    ] {
+        let error = PublicClient::identify(&Arc::new(client(&metadata))).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidClient);
+        assert!(matches!(error, ClientAuthenticationError::MethodNotUsed { .. }));
+    }
+    let public = Arc::new(client(&json!({"token_endpoint_auth_method": "none"})));
+    assert_eq!(
+        PublicClient::identify(&public).unwrap().client().client_id().as_str(),
+        "demo"
+    );
 }
 
 #[test]

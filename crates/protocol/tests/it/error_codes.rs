@@ -76,6 +76,21 @@ fn the_texts_stay_within_the_characters_of_rfc_6749() {
     assert_eq!(ErrorCode::InvalidClient.description(), "client authentication failed");
 }
 
+// covers R7591-5
+#[test]
+fn the_errors_of_registration_have_their_names_and_are_400() {
+    for (code, name) in [
+        (ErrorCode::InvalidRedirectUri, "invalid_redirect_uri"),
+        (ErrorCode::InvalidClientMetadata, "invalid_client_metadata"),
+        (ErrorCode::InvalidSoftwareStatement, "invalid_software_statement"),
+        (ErrorCode::UnapprovedSoftwareStatement, "unapproved_software_statement"),
+    ] {
+        assert_eq!(code.as_str(), name);
+        let status = code.status(Endpoint::Registration, AuthorizationScheme::Absent);
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
+}
+
 // covers R6750-4, MTLS-3-12, TRAP-23
 #[test]
 fn the_codes_of_rfc_6750_have_their_statuses() {
