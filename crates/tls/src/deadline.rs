@@ -299,13 +299,14 @@ impl Deadline {
         }
     }
 
-    /// Called by the sweep: decides whether the peer is late, and wakes the connection if so.
-    pub(crate) fn sweep(&self, limits: &DeadlineTicks) {
+    /// Called by the sweep: decides whether the peer is late. If so the connection is to be woken.
+    pub(crate) fn sweep(&self, limits: &DeadlineTicks) -> bool {
         let verdict = self.judge(limits);
-        if verdict != Verdict::None && self.verdict() != Verdict::Cut {
-            self.verdict.store(verdict as u8, Relaxed);
-            self.wake();
+        if verdict == Verdict::None || self.verdict() == Verdict::Cut {
+            return false;
         }
+        self.verdict.store(verdict as u8, Relaxed);
+        true
     }
 
     fn judge(&self, limits: &DeadlineTicks) -> Verdict {
@@ -359,5 +360,114 @@ fn store_waker(place: &Mutex<Option<Waker>>, context: &Context<'_>) {
     match &mut *place {
         Some(waker) => waker.clone_from(context.waker()),
         None => *place = Some(context.waker().clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One tick per second, so that ticks read like the limits.
+    fn limits(change: impl FnOnce(&mut Limits)) -> DeadlineTicks {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        DeadlineTicks::new(&limits)
+    }
+
+    /// The verdict after so many seconds without another octet, in `phase` and waiting for the peer.
+    fn verdict_after(seconds: u32, phase: Phase, bytes: usize, limits: &DeadlineTicks) -> Verdict {
+        let deadline = Deadline::default();
+        deadline.received(bytes, phase, true);
+        deadline.waits_to_read(&Context::from_waker(Waker::noop()));
+        deadline.now.store(seconds, Relaxed);
+        deadline.judge(limits)
+    }
+
+    #[test]
+    fn each_phase_has_its_limit_and_one_tick_more() {
+        let limited = limits(|_| {});
+        let unlimited = limits(|limits| limits.body_bytes_max = None);
+        for (phase, limits, last, verdict) in [
+            (Phase::Head, &limited, 10, Verdict::HeadTimeout),
+            (Phase::Body, &limited, 30, Verdict::BodyTimeout),
+            (Phase::Body, &unlimited, 60, Verdict::BodyTimeout),
+            (Phase::Between, &limited, 60, Verdict::Idle),
+            (Phase::Linger, &limited, 2, Verdict::Cut),
+            (Phase::HalfClosed, &limited, 2, Verdict::Idle),
+        ] {
+            // Enough octets that the rate is no matter.
+            assert_eq!(verdict_after(last, phase, 1 << 20, limits), Verdict::None, "{phase:?}");
+            assert_eq!(verdict_after(last + 1, phase, 1 << 20, limits), verdict, "{phase:?}");
+        }
+        assert_eq!(verdict_after(1_000_000, Phase::Tunnel, 0, &limited), Verdict::None);
+    }
+
+    #[test]
+    fn a_limited_body_keeps_its_rate_after_the_grace() {
+        let limits = limits(|_| {});
+        assert_eq!(verdict_after(5, Phase::Body, 0, &limits), Verdict::None, "in the grace");
+        assert_eq!(verdict_after(6, Phase::Body, 5 * 1024, &limits), Verdict::None);
+        assert_eq!(
+            verdict_after(6, Phase::Body, 5 * 1024 - 1, &limits),
+            Verdict::BodyTimeout
+        );
+        assert_eq!(
+            verdict_after(20, Phase::Body, 19 * 1024 - 1, &limits),
+            Verdict::BodyTimeout
+        );
+    }
+
+    #[test]
+    fn nobody_is_late_who_is_not_waited_for() {
+        let limits = limits(|_| {});
+        for phase in [Phase::Between, Phase::Head, Phase::Body] {
+            let deadline = Deadline::default();
+            deadline.received(1, phase, true);
+            deadline.now.store(1000, Relaxed);
+            assert_eq!(deadline.judge(&limits), Verdict::None, "{phase:?}");
+        }
+        // A request in progress is the service's affair.
+        let deadline = Deadline::default();
+        deadline.request_began();
+        deadline.waits_to_read(&Context::from_waker(Waker::noop()));
+        deadline.now.store(1000, Relaxed);
+        assert_eq!(deadline.judge(&limits), Verdict::None);
+        deadline.request_ended(true);
+        assert_eq!(
+            deadline.judge(&limits),
+            Verdict::None,
+            "the time between requests begins now"
+        );
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_cut() {
+        let limits = limits(|_| {});
+        let blocked = Deadline::default();
+        blocked.waits_to_write(&Context::from_waker(Waker::noop()));
+        let with_peer = Deadline::default();
+        with_peer.request_began();
+        with_peer.body_with_peer();
+        for deadline in [&blocked, &with_peer] {
+            deadline.now.store(60, Relaxed);
+            assert_eq!(deadline.judge(&limits), Verdict::None);
+            deadline.now.store(61, Relaxed);
+            assert_eq!(deadline.judge(&limits), Verdict::Cut);
+        }
+        blocked.wrote();
+        with_peer.body_taken();
+        for deadline in [&blocked, &with_peer] {
+            assert_eq!(deadline.judge(&limits), Verdict::None);
+        }
+    }
+
+    #[test]
+    fn a_cut_is_not_taken_back() {
+        let deadline = Deadline::default();
+        deadline.cut();
+        deadline.waits_to_read(&Context::from_waker(Waker::noop()));
+        deadline.now.store(1000, Relaxed);
+        deadline.sweep(&limits(|_| {}));
+        assert_eq!(deadline.verdict(), Verdict::Cut);
     }
 }

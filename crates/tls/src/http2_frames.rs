@@ -159,3 +159,83 @@ fn skip<'a>(input: &'a [u8], count: &mut usize) -> &'a [u8] {
     *count -= here;
     input.get(here..).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Http2Frames {
+        let mut frames = Http2Frames::new(&Limits::default());
+        assert_eq!(frames.follow(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Ok(()));
+        frames
+    }
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let mut octets = (payload as u32).to_be_bytes()[1..].to_vec();
+        octets.extend([kind, flags, 0, 0, 0, 1]);
+        octets.resize(HEADER_BYTES + payload, 0);
+        octets
+    }
+
+    /// Until a limit is exceeded.
+    fn count_until_flood(octets: &[u8]) -> usize {
+        let mut frames = frames();
+        (0..).take_while(|_| frames.follow(octets).is_ok()).count()
+    }
+
+    #[test]
+    fn a_header_block_lasts_until_its_last_octet_however_it_is_cut() {
+        let octets = [
+            frame(HEADERS, 0, 5),
+            frame(CONTINUATION, 0, 3),
+            frame(CONTINUATION, END_HEADERS, 2),
+        ]
+        .concat();
+        let mut frames = frames();
+        for (index, octet) in octets.iter().enumerate() {
+            assert_eq!(
+                frames.phase(),
+                if index == 0 { Phase::Between } else { Phase::Head },
+                "{index}"
+            );
+            assert_eq!(frames.follow(&[*octet]), Ok(()));
+        }
+        assert_eq!(frames.phase(), Phase::Between);
+        // An empty block ends with its header.
+        assert_eq!(frames.follow(&frame(HEADERS, END_HEADERS, 0)), Ok(()));
+        assert_eq!((frames.phase(), frames.blocks()), (Phase::Between, 2));
+    }
+
+    #[test]
+    fn floods_are_what_exceeds_the_limits() {
+        let limits = Limits::default();
+        assert_eq!(
+            count_until_flood(&frame(RST_STREAM, 0, 4)),
+            limits.http2_resets_max as usize
+        );
+        for (kind, flags, payload) in [
+            (PING, 0, 8),
+            (SETTINGS, 0, 6),
+            (PRIORITY, 0, 5),
+            (DATA, 0, 0),
+            (CONTINUATION, 0, 0),
+        ] {
+            let count = count_until_flood(&frame(kind, flags, payload));
+            assert_eq!(count, limits.http2_control_frames_max as usize, "{kind}");
+        }
+    }
+
+    #[test]
+    fn answers_forgive_resets_and_time_forgives_control_frames() {
+        let mut frames = frames();
+        for _ in 0..10 {
+            for _ in 0..150 {
+                assert_eq!(
+                    frames.follow(&[frame(RST_STREAM, 0, 4), frame(PING, 0, 8)].concat()),
+                    Ok(())
+                );
+            }
+            frames.forgive(150, true);
+        }
+    }
+}

@@ -261,3 +261,6 @@ enum Line {
     More,
     Last,
 }
+
+#[cfg(test)]
+mod tests;

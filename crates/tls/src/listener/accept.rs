@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keybound_protocol::peer_certificate::{PeerCertificate, PresentedCertificate};
 use rustls::ProtocolVersion;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -34,6 +35,9 @@ use crate::{
     deadline::{Deadline, Verdict},
     screened_stream::ScreenedStream,
 };
+
+/// hyper takes this many fields without being told.
+const HYPER_FIELDS_MAX: usize = 100;
 
 /// Accepts on one socket until the listener stops.
 pub(super) async fn accept<S: Service>(socket: TcpListener, shared: &Arc<Shared>, lane: Arc<Lane>, service: Arc<S>) {
@@ -126,6 +130,11 @@ impl<S: Service> Incoming<S> {
     async fn serve(self, stream: TcpStream) {
         // Answers are written whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
+        // Where nothing is said for long, in a tunnel or behind a slow service, the system finds out whether the peer still lives.
+        let keep_alive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(15));
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
         let Ok(local_addr) = stream.local_addr() else { return };
         let Some(table) = self.shared.host_table() else {
             let facts = ConnectionFacts {
@@ -150,7 +159,7 @@ impl<S: Service> Incoming<S> {
         let limit = self.shared.limits.handshake_timeout;
         let mut stage = self.shared.stage.subscribe();
         let handshake = tokio::select! {
-            handshake = timeout(limit, handshake(stream, &table)) => handshake,
+            handshake = timeout(limit, handshake(stream, &table, &self.lane)) => handshake,
             _ = stage.wait_for(|stage| *stage == Stage::Cutting) => return,
         };
         drop(permit);
@@ -258,20 +267,28 @@ impl<S: Service> Incoming<S> {
         });
         let result = if connection.is_http2() {
             let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            // What a peer may send before anybody reads it.
+            let stream_window = match limits.body_bytes_max {
+                Some(_) => 64 * 1024,
+                None => 512 * 1024,
+            };
             builder
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(limits.http2_streams_max)
+                .initial_stream_window_size(stream_window)
+                .initial_connection_window_size(2 * stream_window)
                 .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
                 .keep_alive_interval(limits.http2_keep_alive)
                 .keep_alive_timeout(limits.http2_keep_alive);
             let serving = pin!(builder.serve_connection(io, service));
             drive(serving, &connection, &shared, |serving| serving.graceful_shutdown()).await
         } else {
-            let serving = hyper::server::conn::http1::Builder::new()
-                // The screen has its own, lower limits; these only keep hyper's from being the first to be reached.
-                .max_headers(limits.head_fields_max + 1)
-                .serve_connection(io, service)
-                .with_upgrades();
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            // The screen refuses more fields than the limit. hyper's own limit costs an allocation per request once it is set.
+            if limits.head_fields_max > HYPER_FIELDS_MAX {
+                builder.max_headers(limits.head_fields_max);
+            }
+            let serving = builder.serve_connection(io, service).with_upgrades();
             drive(pin!(serving), &connection, &shared, |serving| {
                 serving.graceful_shutdown()
             })
@@ -310,7 +327,11 @@ where
 }
 
 /// A handshake by the policy that the client's server name chooses.
-async fn handshake(stream: TcpStream, table: &HostTable) -> Result<(TlsStream<TcpStream>, usize), HandshakeError> {
+async fn handshake(
+    stream: TcpStream,
+    table: &HostTable,
+    lane: &Lane,
+) -> Result<(TlsStream<TcpStream>, usize), HandshakeError> {
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream)
         .await
         .map_err(failure)?;
@@ -324,7 +345,7 @@ async fn handshake(stream: TcpStream, table: &HostTable) -> Result<(TlsStream<Tc
             cause: "no host".to_owned(),
         });
     };
-    let stream = start.into_stream(choice.config).await.map_err(failure)?;
+    let stream = lane.in_turn(start.into_stream(choice.config)).await.map_err(failure)?;
     Ok((stream, choice.policy))
 }
 

@@ -2,18 +2,25 @@
 
 use std::{
     collections::HashMap,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    task::Poll,
 };
+
+use tokio::sync::Semaphore;
 
 use crate::{Connection, deadline::DeadlineTicks};
 
 /// The connections of a listener that one runtime serves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lane {
     pub(super) tick: Arc<AtomicU32>,
+    /// Whose turn it is to compute for a handshake.
+    handshake_turn: Semaphore,
     next: AtomicU64,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
 }
@@ -25,7 +32,32 @@ pub(super) struct Registration {
     id: u64,
 }
 
+impl Default for Lane {
+    fn default() -> Self {
+        Lane {
+            tick: Arc::default(),
+            handshake_turn: Semaphore::new(1),
+            next: AtomicU64::new(0),
+            connections: Mutex::default(),
+        }
+    }
+}
+
 impl Lane {
+    /// Runs a future's first step, in which a handshake computes most of what it costs, when every other task that could run has
+    /// run since the last such step. However many handshakes are begun, established connections thus wait for one at a time.
+    pub(super) async fn in_turn<F: Future>(&self, handshake: F) -> F::Output {
+        let mut handshake = pin!(handshake);
+        let turn = self.handshake_turn.acquire().await;
+        tokio::task::yield_now().await;
+        let first = poll_fn(|context| Poll::Ready(handshake.as_mut().poll(context))).await;
+        drop(turn);
+        match first {
+            Poll::Ready(output) => output,
+            Poll::Pending => handshake.await,
+        }
+    }
+
     pub(super) fn register(self: &Arc<Self>, connection: &Arc<Connection>) -> Registration {
         let id = self.next.fetch_add(1, Relaxed);
         self.with(|connections| connections.insert(id, Arc::clone(connection)));
@@ -38,19 +70,22 @@ impl Lane {
     /// Lets one tick pass, and looks who is late.
     pub(super) fn sweep(&self, limits: &DeadlineTicks) {
         self.tick.fetch_add(1, Relaxed);
-        self.with(|connections| {
-            connections
-                .values()
-                .for_each(|connection| connection.deadline.sweep(limits))
-        });
+        let is_late = |connection: &&Arc<Connection>| connection.deadline.sweep(limits);
+        // Woken when the map is free again: what a waker does is not ours to know.
+        let late: Vec<_> = self.with(|connections| connections.values().filter(is_late).cloned().collect());
+        late.iter().for_each(|connection| connection.deadline.wake());
     }
 
     pub(super) fn wake_all(&self) {
-        self.with(|connections| connections.values().for_each(|connection| connection.deadline.wake()));
+        self.all().iter().for_each(|connection| connection.deadline.wake());
     }
 
     pub(super) fn cut_all(&self) {
-        self.with(|connections| connections.values().for_each(|connection| connection.deadline.cut()));
+        self.all().iter().for_each(|connection| connection.deadline.cut());
+    }
+
+    fn all(&self) -> Vec<Arc<Connection>> {
+        self.with(|connections| connections.values().cloned().collect())
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut HashMap<u64, Arc<Connection>>) -> T) -> T {
