@@ -1,6 +1,7 @@
 //! An accepted request on its way to the upstream, and the answer on its way back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{CONNECTION, EXPECT, UPGRADE};
 use http::request::Parts;
@@ -34,6 +35,7 @@ pub(crate) struct Forward<'a> {
     pub(crate) connection: &'a Arc<Connection>,
     pub(crate) parts: &'a Parts,
     pub(crate) now: Timestamp,
+    pub(crate) started: Instant,
     pub(crate) route: &'a Route,
     pub(crate) token: &'a AcceptedAccessToken,
     /// The canonical path with the query.
@@ -86,6 +88,7 @@ impl Forward<'_> {
             head: &|| make_request(&head, forwarded.as_ref()),
             body: forwarded.as_ref(),
             idempotent: is_idempotent(&self.parts.method),
+            started: self.started,
         };
         match exchange.run().await {
             Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -98,7 +101,12 @@ impl Forward<'_> {
             Err(error) => match forwarded.and_then(|body| body.take_broken()) {
                 // Not the upstream's fault: the caller's own body broke off.
                 Some(BodyError::Refused(refusal)) => Err(Refused::Layer(refusal)),
-                Some(BodyError::Broken(_)) => Err(Refused::CallerGone),
+                // The caller went away in the middle of it: nobody is left to answer, and nothing was refused.
+                Some(BodyError::Broken(_)) => Ok(respond_with(
+                    StatusCode::BAD_REQUEST,
+                    http::HeaderMap::new(),
+                    ResponseBody::Empty,
+                )),
                 None => Err(error.into()),
             },
         }
@@ -155,7 +163,8 @@ impl Forward<'_> {
                 lease,
                 request,
                 announced_trailers: (!self.connection.is_http2()).then_some(announced),
-                watch: self.watch(),
+                watch: || self.watch(),
+                now: self.started,
             },
         );
         respond_with(head.status, head.headers, body)
@@ -182,6 +191,7 @@ impl Forward<'_> {
             upstream: hyper::upgrade::on(&mut response),
             running: self.watch().map(Watch::start),
             open: self.shared.metrics.tunnels.clone(),
+            permit: answer.lease.into_permit(),
         };
         tokio::spawn(tunnel.run());
         let (mut head, _) = response.into_parts();

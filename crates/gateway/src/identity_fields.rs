@@ -24,16 +24,16 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// How many fields [`add_to`](CallerFields::add_to) may add.
 pub(crate) const FIELDS_MAX: usize = 10;
 
-/// The fields of one request, each cheap to clone.
-#[derive(Debug, Clone)]
+/// The fields of one request.
+#[derive(Debug)]
 pub(crate) struct CallerFields {
-    token: TokenFields,
-    origin: OriginFields,
+    token: Arc<TokenFields>,
+    origin: Arc<OriginFields>,
     client_cert: Option<HeaderValue>,
 }
 
 /// What the token said.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct TokenFields {
     issuer: HeaderValue,
     client_id: Option<HeaderValue>,
@@ -43,7 +43,7 @@ struct TokenFields {
 }
 
 /// Where the request came from and what for.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct OriginFields {
     host: HeaderValue,
     forwarded: HeaderValue,
@@ -54,8 +54,8 @@ struct OriginFields {
 /// What the last request on a connection needed: the next one nearly always needs the same.
 #[derive(Debug, Default)]
 struct Prepared {
-    token: Mutex<Option<(Arc<AccessTokenClaims>, TokenFields)>>,
-    origin: Mutex<Option<OriginFields>>,
+    token: Mutex<Option<(Arc<AccessTokenClaims>, Arc<TokenFields>)>>,
+    origin: Mutex<Option<Arc<OriginFields>>>,
 }
 
 impl CallerFields {
@@ -97,26 +97,27 @@ impl CallerFields {
 }
 
 impl Prepared {
-    fn token_fields(&self, claims: &Arc<AccessTokenClaims>) -> TokenFields {
+    fn token_fields(&self, claims: &Arc<AccessTokenClaims>) -> Arc<TokenFields> {
         let mut last = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             // The same allocation: the same verified claims, not merely equal ones.
-            Some((known, fields)) if Arc::ptr_eq(known, claims) => fields.clone(),
+            Some((known, fields)) if Arc::ptr_eq(known, claims) => Arc::clone(fields),
             _ => {
-                let fields = TokenFields::new(claims);
-                *last = Some((Arc::clone(claims), fields.clone()));
+                let fields = Arc::new(TokenFields::new(claims));
+                *last = Some((Arc::clone(claims), Arc::clone(&fields)));
                 fields
             }
         }
     }
 
-    fn origin_fields(&self, connection: &Connection, host: &HeaderValue) -> OriginFields {
+    fn origin_fields(&self, connection: &Connection, host: &HeaderValue) -> Arc<OriginFields> {
         let mut last = self.origin.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some(fields) if fields.host == host => fields.clone(),
+            Some(fields) if fields.host == host => Arc::clone(fields),
             _ => {
-                let fields = OriginFields::new(connection.remote_addr(), connection.tls_version().is_some(), host);
-                *last = Some(fields.clone());
+                let is_secure = connection.tls_version().is_some();
+                let fields = Arc::new(OriginFields::new(connection.remote_addr(), is_secure, host));
+                *last = Some(Arc::clone(&fields));
                 fields
             }
         }

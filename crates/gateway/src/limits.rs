@@ -9,6 +9,8 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// From the end of the request to the first byte of the answer; else 504.
     pub response_timeout: Duration,
+    /// Connections to one upstream that carry a request or a tunnel at once; beyond, 503.
+    pub upstream_connections_max: usize,
     /// How long an upstream connection is kept for reuse. Below the 60 s after which most servers close it.
     pub upstream_idle_timeout: Duration,
     /// Idle connections kept per upstream and runtime.
@@ -31,6 +33,7 @@ impl Default for Limits {
         Self {
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),
+            upstream_connections_max: 4_096,
             upstream_idle_timeout: Duration::from_secs(50),
             upstream_idle_connections_max: 256,
             upstream_head_bytes_max: 64 * 1024,

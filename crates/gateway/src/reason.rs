@@ -82,8 +82,8 @@ impl Reason {
             | Self::NoRoute { .. }
             | Self::MethodNotAllowed { .. } => ErrorCode::InvalidRequest,
             Self::Upstream(error) => match error.status() {
-                StatusCode::GATEWAY_TIMEOUT => ErrorCode::TemporarilyUnavailable,
-                _ => ErrorCode::ServerError,
+                StatusCode::BAD_GATEWAY => ErrorCode::ServerError,
+                _ => ErrorCode::TemporarilyUnavailable,
             },
         }
     }
@@ -114,6 +114,9 @@ impl Reason {
             }
             Self::Upstream(UpstreamError::Unreachable { .. } | UpstreamError::ConnectTimeout { .. }) => {
                 "Check that the upstream runs and that `upstream` of the route in gateway.toml names its address."
+            }
+            Self::Upstream(UpstreamError::Saturated { .. }) => {
+                "Find out why so many requests are under way, or what keeps the upstream from answering them."
             }
             Self::Upstream(UpstreamError::ResponseTimeout { .. }) => {
                 "Find out why the upstream does not answer in time."

@@ -33,8 +33,6 @@ pub(crate) enum Refused {
     Token(Box<TokenRefused>),
     /// The listener.
     Layer(LayerRefusal),
-    /// Nobody: the caller went away in the middle of its own request.
-    CallerGone,
 }
 
 /// What is known about a refused request.
@@ -75,7 +73,6 @@ impl Refused {
             Self::Own(reason) => reason.name(),
             Self::Token(refused) => refused.code().map_or("no_token", ErrorCode::as_str),
             Self::Layer(refusal) => refusal.name(),
-            Self::CallerGone => "caller_gone",
         }
     }
 
@@ -97,8 +94,16 @@ impl Refused {
         match self {
             Self::Own(reason) => {
                 let mut response = json(reason.status(), error_body(reason.code()).into());
-                if let Reason::MethodNotAllowed { allow, .. } = reason {
-                    response.headers_mut().insert(ALLOW, allow.clone());
+                match reason {
+                    Reason::MethodNotAllowed { allow, .. } => {
+                        response.headers_mut().insert(ALLOW, allow.clone());
+                    }
+                    Reason::Upstream(UpstreamError::Saturated { .. }) => {
+                        response
+                            .headers_mut()
+                            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                    }
+                    _ => {}
                 }
                 response
             }
@@ -118,7 +123,6 @@ impl Refused {
                 response
             }
             Self::Layer(refusal) => refusal_response(refusal),
-            Self::CallerGone => json(StatusCode::BAD_REQUEST, error_body(ErrorCode::InvalidRequest).into()),
         }
     }
 
@@ -149,14 +153,14 @@ impl Refused {
         match self {
             Self::Own(reason) => Some(reason.code()),
             Self::Token(refused) => refused.code(),
-            Self::Layer(_) | Self::CallerGone => None,
+            Self::Layer(_) => None,
         }
     }
 
     fn client_id<'a>(&'a self, circumstances: &Circumstances<'a>) -> Option<Cow<'a, str>> {
         let refused = match self {
             Self::Token(refused) => refused.claims().and_then(|claims| claims.client_id.as_deref()),
-            Self::Own(_) | Self::Layer(_) | Self::CallerGone => None,
+            Self::Own(_) | Self::Layer(_) => None,
         };
         refused.or(circumstances.client_id).map(Cow::from)
     }
@@ -166,7 +170,6 @@ impl Refused {
             Self::Own(reason) => Refusal::reason_of(reason),
             Self::Token(refused) => Refusal::reason_of(refused.reason()),
             Self::Layer(refusal) => Refusal::reason_of(refusal),
-            Self::CallerGone => "the caller went away before its request was complete".to_owned(),
         }
     }
 
@@ -183,7 +186,6 @@ impl Refused {
                     .detail(refusal.to_string()),
                 ]
             }
-            Self::CallerGone => Vec::new(),
         }
     }
 
@@ -192,7 +194,6 @@ impl Refused {
             Self::Own(reason) => Some(reason.fix().to_owned()),
             Self::Token(refused) => Some(refused.fix()),
             Self::Layer(refusal) => Some(refusal.description().to_owned()),
-            Self::CallerGone => None,
         }
     }
 }

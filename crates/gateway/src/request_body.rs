@@ -87,9 +87,9 @@ impl ForwardedRequestBody {
         }
     }
 
-    /// When the caller last sent something, while it has not sent everything.
-    pub(crate) fn last_progress(&self) -> Option<Instant> {
-        (!self.ended.load(Ordering::Acquire)).then(|| self.lock().last_progress)
+    /// When the upstream last took something from the caller: the end of the request, once it has ended.
+    pub(crate) fn last_progress(&self) -> Instant {
+        self.lock().last_progress
     }
 
     /// Lets go of a body that has not been sent to its end, and says whether there was one; the upstream connection then

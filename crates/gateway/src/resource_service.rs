@@ -90,6 +90,7 @@ impl<'a> Visit<'a> {
             connection: self.connection,
             parts: self.parts,
             now: self.now,
+            started: self.started,
             route: &route,
             token: &token,
             target,

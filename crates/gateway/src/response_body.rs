@@ -6,6 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -21,13 +22,13 @@ use crate::upstream::Lease;
 /// The token that this answer was given for is no longer good.
 #[derive(Debug, thiserror::Error)]
 #[error("the access token has expired or was revoked")]
-pub(crate) struct TokenEnded;
+struct TokenEnded;
 
 /// A response body that streams.
-pub(crate) struct ForwardedResponseBody {
+struct ForwardedResponseBody {
     body: Incoming,
     /// A frame that was there at once.
-    first: Option<Frame<Bytes>>,
+    first: Option<Result<Frame<Bytes>, hyper::Error>>,
     lease: Option<Lease>,
     /// The request body, if it may still be on its way.
     request: Option<Arc<ForwardedRequestBody>>,
@@ -45,62 +46,67 @@ enum Expiry {
 }
 
 /// What [`forward`] needs beside the body.
-pub(crate) struct Forwarding {
+pub(crate) struct Forwarding<W> {
     pub(crate) lease: Lease,
     pub(crate) request: Option<Arc<ForwardedRequestBody>>,
     pub(crate) announced_trailers: Option<Vec<HeaderName>>,
-    /// `None` for a route with `long_running = "until-close"`.
-    pub(crate) watch: Option<Watch>,
+    /// Asked for if the answer takes more than a moment; none for a route with `long_running = "until-close"`.
+    pub(crate) watch: W,
+    pub(crate) now: Instant,
 }
 
 /// The body for the caller. What is complete already is handed over whole.
-pub(crate) fn forward(body: Incoming, forwarding: Forwarding) -> ResponseBody {
+pub(crate) fn forward(mut body: Incoming, forwarding: Forwarding<impl FnOnce() -> Option<Watch>>) -> ResponseBody {
     let Forwarding {
         lease,
         request,
         announced_trailers,
         watch,
+        now,
     } = forwarding;
-    let mut forwarded = ForwardedResponseBody {
-        body,
-        first: None,
-        lease: Some(lease),
-        request,
-        announced_trailers,
-        running: watch.map_or(Expiry::Never, Expiry::Unwatched),
-    };
-    if forwarded.body.is_end_stream() {
-        forwarded.end();
+    if body.is_end_stream() {
+        finish(lease, request, now);
         return ResponseBody::Empty;
     }
     // One look, without waiting: a short answer usually arrives with its head, and then needs no stream.
     let mut context = Context::from_waker(std::task::Waker::noop());
-    match Pin::new(&mut forwarded.body).poll_frame(&mut context) {
-        Poll::Ready(Some(Ok(frame))) if forwarded.body.is_end_stream() && frame.is_data() => {
-            forwarded.end();
+    let first = match Pin::new(&mut body).poll_frame(&mut context) {
+        Poll::Ready(Some(Ok(frame))) if body.is_end_stream() && frame.is_data() => {
+            finish(lease, request, now);
             return ResponseBody::Full(frame.into_data().unwrap_or_default());
         }
-        Poll::Ready(Some(Ok(frame))) => forwarded.first = Some(frame),
         Poll::Ready(None) => {
-            forwarded.end();
+            finish(lease, request, now);
             return ResponseBody::Empty;
         }
-        // An error is found again by the next poll.
-        Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        Poll::Ready(Some(first)) => Some(first),
+        Poll::Pending => None,
+    };
+    ResponseBody::stream(ForwardedResponseBody {
+        body,
+        first,
+        lease: Some(lease),
+        request,
+        announced_trailers,
+        running: watch().map_or(Expiry::Never, Expiry::Unwatched),
+    })
+}
+
+/// The answer was read to its end.
+///
+/// If the upstream gave it without reading the request to its end, what it would make of the rest is not known, so its
+/// connection is closed.
+fn finish(lease: Lease, request: Option<Arc<ForwardedRequestBody>>, now: Instant) {
+    let broke_off = request.is_some_and(|request| request.abandon());
+    if !broke_off {
+        lease.give_back(now);
     }
-    ResponseBody::stream(forwarded)
 }
 
 impl ForwardedResponseBody {
-    /// The answer was read to its end.
     fn end(&mut self) {
-        // An upstream that answered without reading the request to its end: what it would make of the rest is not known, so
-        // its connection is closed.
-        let broke_off = self.request.take().is_some_and(|request| request.abandon());
-        if let Some(lease) = self.lease.take()
-            && !broke_off
-        {
-            lease.give_back();
+        if let Some(lease) = self.lease.take() {
+            finish(lease, self.request.take(), Instant::now());
         }
         self.running = Expiry::Never;
     }
@@ -141,7 +147,7 @@ impl Body for ForwardedResponseBody {
             return Poll::Ready(None);
         }
         let frame = match self.first.take() {
-            Some(first) => Some(Ok(first)),
+            Some(first) => Some(first),
             None if self.poll_expiry(context).is_ready() => {
                 self.lease = None;
                 return Poll::Ready(Some(Err(TokenEnded.into())));
@@ -174,12 +180,15 @@ impl Body for ForwardedResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         let rest = self.body.size_hint();
-        let first = self
-            .first
-            .as_ref()
-            .map(|first| first.data_ref().map_or(0, |data| data.len() as u64));
-        match (first, rest.exact()) {
-            (Some(first), Some(rest)) => SizeHint::with_exact(rest.saturating_add(first)),
+        match (&self.first, rest.exact()) {
+            (Some(first), Some(rest)) => {
+                let first = first
+                    .as_ref()
+                    .ok()
+                    .and_then(Frame::data_ref)
+                    .map_or(0, |data| data.len() as u64);
+                SizeHint::with_exact(rest.saturating_add(first))
+            }
             (Some(_), None) => SizeHint::default(),
             (None, _) => rest,
         }

@@ -111,7 +111,11 @@ impl RunningResponses {
     /// Ends what has lost its token, and forgets what has ended by itself.
     pub(crate) fn sweep(&self, now: Timestamp) {
         for mut lane in self.0.all() {
-            lane.retain(|running| running.upgrade().inspect(|running| running.sweep(now)).is_some());
+            lane.retain(|running| running.strong_count() > 0);
+            let held: Vec<Arc<Running>> = lane.iter().filter_map(Weak::upgrade).collect();
+            // Waking is done with the lane free: what a waker does is not ours to know.
+            drop(lane);
+            held.iter().for_each(|running| running.sweep(now));
         }
     }
 }

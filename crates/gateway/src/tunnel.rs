@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::running::Running;
+use crate::upstream::Permit;
 
 /// Both halves of an upgrade, each ready once its 101 has been sent or read to the end.
 pub(crate) struct Tunnel {
@@ -17,6 +18,8 @@ pub(crate) struct Tunnel {
     pub(crate) running: Option<Arc<Running>>,
     /// How many are open.
     pub(crate) open: Gauge,
+    /// Counts among the upstream's connections.
+    pub(crate) permit: Permit,
 }
 
 impl Tunnel {
@@ -43,5 +46,6 @@ impl Tunnel {
             }
         }
         self.open.dec();
+        drop(self.permit);
     }
 }

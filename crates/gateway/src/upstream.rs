@@ -13,9 +13,10 @@ mod exchange;
 mod stream;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-pub(crate) use connection::Lease;
+pub(crate) use connection::{Lease, Permit};
 pub use error::UpstreamError;
 pub(crate) use exchange::{Answer, Exchange};
 
@@ -29,6 +30,8 @@ pub(crate) struct Upstream {
     origin: UpstreamOrigin,
     limits: Limits,
     idle: Lanes<Vec<IdleConnection>>,
+    /// Connections that carry an exchange or a tunnel.
+    in_use: AtomicUsize,
 }
 
 impl Upstream {
@@ -37,6 +40,7 @@ impl Upstream {
             origin,
             limits,
             idle: Lanes::default(),
+            in_use: AtomicUsize::new(0),
         })
     }
 
@@ -49,7 +53,7 @@ impl Upstream {
     }
 
     /// The connection that was used last, if one is idle: the others may then grow old and be closed.
-    fn take_idle(self: &Arc<Self>) -> Option<Lease> {
+    fn take_idle(&self, now: Instant) -> Option<IdleConnection> {
         let mut idle = self.idle.own();
         // A connection returned a moment ago may not have noticed yet that it is free; one further back has.
         let index = loop {
@@ -63,12 +67,12 @@ impl Upstream {
             }
         };
         let connection = idle.remove(index);
-        if connection.is_older_than(self.limits.upstream_idle_timeout) {
+        if connection.is_older_than(self.limits.upstream_idle_timeout, now) {
             // The ones before it are older still.
             idle.clear();
             return None;
         }
-        Some(connection.lease(Arc::clone(self)))
+        Some(connection)
     }
 
     fn keep_idle(&self, connection: IdleConnection) {
@@ -80,9 +84,10 @@ impl Upstream {
 
     /// Closes connections that were not used for long; called now and then.
     pub(crate) fn close_old(&self) {
+        let now = Instant::now();
         for mut idle in self.idle.all() {
             idle.retain(|connection| {
-                !connection.is_closed() && !connection.is_older_than(self.limits.upstream_idle_timeout)
+                !connection.is_closed() && !connection.is_older_than(self.limits.upstream_idle_timeout, now)
             });
         }
     }

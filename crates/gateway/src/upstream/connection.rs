@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::{self, SendRequest};
@@ -31,17 +32,43 @@ impl IdleConnection {
         self.sender.is_closed()
     }
 
-    pub(super) fn is_older_than(&self, age: Duration) -> bool {
-        self.since.elapsed() > age
+    pub(super) fn is_older_than(&self, age: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) > age
     }
 
-    pub(super) fn lease(self, upstream: Arc<Upstream>) -> Lease {
+    pub(super) fn lease(self, permit: Permit) -> Lease {
         Lease {
             sender: self.sender,
             timer: self.timer,
-            upstream,
+            permit,
             reused: true,
         }
+    }
+}
+
+/// The right to one of an upstream's connections; how many there are is limited.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<Upstream>);
+
+impl Permit {
+    /// # Errors
+    /// As many as may be are in use.
+    pub(super) fn acquire(upstream: &Arc<Upstream>) -> Result<Self, UpstreamError> {
+        let max = upstream.limits().upstream_connections_max;
+        if upstream.in_use.fetch_add(1, Ordering::Relaxed) < max {
+            return Ok(Self(Arc::clone(upstream)));
+        }
+        upstream.in_use.fetch_sub(1, Ordering::Relaxed);
+        Err(UpstreamError::Saturated {
+            upstream: upstream.origin().to_string(),
+            max,
+        })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.in_use.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -49,14 +76,15 @@ impl IdleConnection {
 pub(crate) struct Lease {
     pub(super) sender: SendRequest<UpstreamBody>,
     pub(super) timer: Pin<Box<Sleep>>,
-    upstream: Arc<Upstream>,
+    permit: Permit,
     /// Whether it has served before, and may have been closed meanwhile.
     pub(super) reused: bool,
 }
 
 impl Lease {
     /// Opens a connection.
-    pub(super) async fn connect(upstream: &Arc<Upstream>) -> Result<Self, UpstreamError> {
+    pub(super) async fn connect(permit: Permit) -> Result<Self, UpstreamError> {
+        let upstream = &permit.0;
         let limits = upstream.limits();
         let name = || upstream.origin().to_string();
         let unreachable = |source| UpstreamError::Unreachable {
@@ -89,7 +117,7 @@ impl Lease {
         Ok(Self {
             sender,
             timer,
-            upstream: Arc::clone(upstream),
+            permit,
             reused: false,
         })
     }
@@ -98,20 +126,22 @@ impl Lease {
         self.timer.as_mut().reset(deadline(since, timeout));
     }
 
-    /// Keeps the connection for the next exchange. Only after its answer was read to the end.
-    pub(crate) fn give_back(self) {
+    /// Keeps the connection for the next exchange. Only after its answer was read to the end; `now` is when that was.
+    pub(crate) fn give_back(self, now: Instant) {
         if !self.sender.is_closed() {
             let Self {
-                sender,
-                timer,
-                upstream,
-                ..
+                sender, timer, permit, ..
             } = self;
-            upstream.keep_idle(IdleConnection {
+            permit.0.keep_idle(IdleConnection {
                 sender,
                 timer,
-                since: Instant::now(),
+                since: now,
             });
         }
+    }
+
+    /// Keeps nothing but the count: the connection has become a tunnel.
+    pub(crate) fn into_permit(self) -> Permit {
+        self.permit
     }
 }

@@ -33,6 +33,14 @@ pub enum UpstreamError {
         /// The limit.
         within: Duration,
     },
+    /// As many requests as may be are under way already.
+    #[error("{max} connections to the upstream {upstream} are in use")]
+    Saturated {
+        /// The origin, as configured.
+        upstream: String,
+        /// The limit.
+        max: usize,
+    },
     /// It closed the connection before its answer was complete.
     #[error("the upstream {upstream} closed the connection without an answer")]
     Closed {
@@ -72,10 +80,11 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// 504 for what took too long, 502 for everything else (RFC 9110 §15.6.3, §15.6.5).
+    /// 503 for too much at once, 504 for what took too long, 502 for everything else (RFC 9110 §15.6.3 to §15.6.5).
     pub fn status(&self) -> StatusCode {
         match self {
             Self::ConnectTimeout { .. } | Self::ResponseTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Saturated { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. }
             | Self::Closed { .. }
             | Self::HeadTooLong { .. }
@@ -91,6 +100,7 @@ impl UpstreamError {
             Self::Unreachable { .. } => "upstream_unreachable",
             Self::ConnectTimeout { .. } => "upstream_connect_timeout",
             Self::ResponseTimeout { .. } => "upstream_response_timeout",
+            Self::Saturated { .. } => "upstream_saturated",
             Self::Closed { .. } => "upstream_closed",
             Self::HeadTooLong { .. } => "upstream_head_too_long",
             Self::NotHttp { .. } => "upstream_not_http",

@@ -10,7 +10,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::{Lease, Upstream, UpstreamError};
+use super::{Lease, Permit, Upstream, UpstreamError};
 use crate::request_body::{ForwardedRequestBody, UpstreamBody};
 
 /// What is to be sent. `head` may be asked for more than once, as the first connection may turn out to be closed.
@@ -21,6 +21,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) body: Option<&'a Arc<ForwardedRequestBody>>,
     /// Whether the method is one that may be repeated (RFC 9110 §9.2.2).
     pub(crate) idempotent: bool,
+    /// When the request arrived.
+    pub(crate) started: Instant,
 }
 
 /// The head of the answer, its body, and the connection it comes on.
@@ -45,16 +47,17 @@ impl Exchange<'_> {
     /// on a new connection, if it has no body and its method may be repeated.
     pub(crate) async fn run(&self) -> Result<Answer, UpstreamError> {
         let mut request = (self.head)();
-        if let Some(lease) = self.upstream.take_idle() {
-            match self.attempt(lease, request).await {
+        if let Some(idle) = self.upstream.take_idle(self.started) {
+            let lease = idle.lease(Permit::acquire(self.upstream)?);
+            match self.attempt(lease, self.started, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::NotSent(unsent)) => request = *unsent,
                 Err(Failure::Stale(_)) if self.body.is_none() && self.idempotent => request = (self.head)(),
                 Err(Failure::Stale(error) | Failure::Final(error)) => return Err(error),
             }
         }
-        let lease = Lease::connect(self.upstream).await?;
-        match self.attempt(lease, request).await {
+        let lease = Lease::connect(Permit::acquire(self.upstream)?).await?;
+        match self.attempt(lease, Instant::now(), request).await {
             Ok(answer) => Ok(answer),
             Err(Failure::Stale(error) | Failure::Final(error)) => Err(error),
             Err(Failure::NotSent(_)) => Err(UpstreamError::Unreachable {
@@ -64,9 +67,9 @@ impl Exchange<'_> {
         }
     }
 
-    async fn attempt(&self, mut lease: Lease, request: Request<UpstreamBody>) -> Result<Answer, Failure> {
+    async fn attempt(&self, mut lease: Lease, now: Instant, request: Request<UpstreamBody>) -> Result<Answer, Failure> {
         let timeout = self.upstream.limits().response_timeout;
-        lease.restart_timer(Instant::now(), timeout);
+        lease.restart_timer(now, timeout);
         let reused = lease.reused;
         let sent = {
             let mut sending = pin!(lease.sender.try_send_request(request));
@@ -77,11 +80,11 @@ impl Exchange<'_> {
                 }
                 while timer.as_mut().poll(context).is_ready() {
                     // As long as the caller is sending, the upstream is not late.
-                    match self.body.and_then(|body| body.last_progress()) {
+                    match self.body.map(|body| body.last_progress()) {
                         Some(progress) if progress.elapsed() < timeout => {
                             timer.as_mut().reset(super::deadline(progress, timeout));
                         }
-                        _ => return Poll::Ready(None),
+                        Some(_) | None => return Poll::Ready(None),
                     }
                 }
                 Poll::Pending

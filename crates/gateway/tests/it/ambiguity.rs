@@ -358,3 +358,24 @@ async fn pipelined_requests_are_answered_one_by_one() {
     assert_eq!(statuses, [200, 401, 200]);
     assert_eq!(upstream.count(), 2);
 }
+
+// covers TRAP-35
+#[tokio::test]
+async fn another_host_than_the_connections_is_a_421() {
+    let upstream = Upstream::start().await;
+    let world = World::start(vec![route("/", upstream.address)]);
+    let mut caller = world.connect().await;
+    let token = world.token();
+    caller
+        .send(format!(
+            "GET / HTTP/1.1\r\nHost: other.example\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ))
+        .await;
+    let answer = caller.response("GET").await;
+    assert_eq!(
+        (answer.status, answer.json()["error"].as_str()),
+        (421, Some("invalid_request"))
+    );
+    assert!(world.refusal(&answer).reason.contains("other.example"));
+    assert_eq!(upstream.count(), 0);
+}

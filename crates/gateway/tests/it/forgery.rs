@@ -252,6 +252,15 @@ async fn the_upstream_gets_the_certificate_and_what_the_token_said() {
 
     world.get("/omit").await;
     check_identity(&upstream.last(), None, "/omit");
+
+    let large = &world.pki.large;
+    assert!(large.der.len() > 8 * 1024);
+    let mut caller = world.connect_as(Some(large)).await;
+    let answer = caller
+        .request("GET", "/", &world.issuer.token_for(large), "", b"")
+        .await;
+    assert_eq!(answer.status, 200);
+    check_identity(&upstream.last(), Some(large), "a large certificate");
 }
 
 // covers MTLS-6.5-1, MTLS-6.5-2, R9440-3, R9440-5, TRAP-30

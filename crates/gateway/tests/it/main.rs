@@ -12,3 +12,4 @@ mod operations;
 mod paths;
 mod streaming;
 mod upgrade;
+mod upstream_failures;

@@ -25,6 +25,8 @@ pub(crate) struct Pki {
     pub(crate) namesake: Leaf,
     /// The key of `client`, certified again.
     pub(crate) reissued: Leaf,
+    /// A certificate of more than 8 KiB.
+    pub(crate) large: Leaf,
     /// The name of `client`, signed by itself.
     pub(crate) self_signed: Leaf,
 }
@@ -49,6 +51,7 @@ impl Pki {
             other: signed(client("other"), &key()),
             namesake: signed(client("demo"), &key()),
             reissued: signed(client("demo"), &client_key),
+            large: signed(large(), &key()),
             self_signed: leaf(&client("demo").self_signed(&self_key).unwrap(), &self_key),
         }
     }
@@ -59,6 +62,13 @@ fn client(common_name: &str) -> CertificateParams {
     params.distinguished_name = name(common_name);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params
+}
+
+fn large() -> CertificateParams {
+    let names: Vec<String> = (0..300)
+        .map(|number| format!("name-{number}.a-long-domain.client.test"))
+        .collect();
+    CertificateParams::new(names).unwrap()
 }
 
 fn name(common_name: &str) -> DistinguishedName {
