@@ -1,0 +1,183 @@
+//! Commands, exit codes, `--output json`.
+
+use serde_json::json;
+
+use crate::installation::{Installation, run_in};
+
+#[test]
+fn a_client_lives_from_create_to_delete() {
+    let installation = Installation::start();
+    let run = |arguments: &[&str]| installation.run(arguments);
+    let metadata = json!({
+        "client_id": "psp-17", "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "stranger.test",
+        "grant_types": ["client_credentials"], "tls_client_certificate_bound_access_tokens": true,
+    });
+    std::fs::write(installation.path("psp.json"), metadata.to_string()).unwrap();
+    let created = run(&["--output", "json", "client", "create", "--file", "psp.json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(created["client_id"], "psp-17");
+    // Registered, it is no stranger any more.
+    let stranger = ["token", "get", "--client", "clients/stranger", "--client-id", "psp-17"];
+    run(&stranger).expect_code(0);
+    let matches = run(&["--output", "json", "certificate", "match", "clients/stranger/cert.pem"])
+        .expect_code(0)
+        .json();
+    let matching: Vec<_> = matches["clients"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["matches"] == true)
+        .collect();
+    assert_eq!(matching.len(), 1, "{matches}");
+    assert_eq!(matching[0]["client_id"], "psp-17");
+
+    run(&["client", "create", "--file", "psp.json"]).expect_code(4);
+    run(&[
+        "client",
+        "update",
+        "psp-17",
+        "--set",
+        "tls_client_auth_san_dns=other.test",
+    ])
+    .expect_code(0);
+    let refused = run(&stranger).expect_code(5);
+    assert!(refused.stderr.contains("invalid_client"), "{refused:?}");
+    run(&["certificate", "match", "clients/stranger/cert.pem"]).expect_code(3);
+    run(&[
+        "client",
+        "update",
+        "psp-17",
+        "--set",
+        "tls_client_auth_san_uri=https://x",
+    ])
+    .expect_code(5);
+    let listed = run(&["--output", "json", "client", "list"]).expect_code(0).json();
+    assert_eq!(listed["clients"].as_array().unwrap().len(), 4, "{listed}");
+    run(&["client", "delete", "psp-17"]).expect_code(0);
+    run(&["client", "show", "psp-17"]).expect_code(3);
+    run(&["client", "delete", "psp-17"]).expect_code(3);
+    // Clients of files are shown and not changed.
+    run(&["client", "show", "demo"]).expect_code(0);
+    run(&["client", "update", "demo", "--set", "client_name=x"]).expect_code(4);
+    run(&["client", "delete", "demo"]).expect_code(4);
+}
+
+#[test]
+fn a_second_administrator_is_made_locally_and_can_administer() {
+    let installation = Installation::start();
+    installation
+        .run(&["admin", "create", "--config", "keybound.toml", "--name", "ops"])
+        .expect_code(0);
+    installation
+        .run(&["admin", "create", "--config", "keybound.toml", "--name", "ops"])
+        .expect_code(4);
+    installation
+        .run(&["client", "list", "--admin", "ops.toml"])
+        .expect_code(0);
+    installation
+        .run(&["client", "list", "--admin", "clients/demo/client.toml"])
+        .expect_code(5);
+    installation
+        .run(&["client", "list", "--admin", "nobody.toml"])
+        .expect_code(3);
+}
+
+#[test]
+fn exit_codes_say_what_happened() {
+    let installation = Installation::start();
+    let gateway = installation.gateway("/hello");
+    installation
+        .run(&["call", &gateway, "--client", "clients/demo"])
+        .expect_code(0);
+    let token = installation.token();
+    installation
+        .run(&["call", &gateway, "--client", "clients/stranger", "--token", &token])
+        .expect_code(5);
+    installation
+        .run(&["call", "https://localhost:1/", "--client", "clients/demo"])
+        .expect_code(6);
+    installation
+        .run(&["call", "http://localhost/", "--client", "clients/demo"])
+        .expect_code(2);
+    installation.run(&["token", "get"]).expect_code(2);
+    installation
+        .run(&["token", "get", "--client", "nowhere"])
+        .expect_code(3);
+    installation
+        .run(&["token", "get", "--client", "clients/demo", "--scope", "unheard-of"])
+        .expect_code(5);
+    installation.run(&["token", "inspect", "not-a-token"]).expect_code(1);
+    installation
+        .run(&["token", "inspect", &token, "--certificate", "clients/demo/cert.pem"])
+        .expect_code(0);
+    installation
+        .run(&["token", "inspect", &token, "--certificate", "clients/stranger/cert.pem"])
+        .expect_code(5);
+    installation.run(&["explain", "A-00000000000000"]).expect_code(3);
+    installation.run(&["explain", "nonsense"]).expect_code(2);
+    installation.run(&["unheard-of"]).expect_code(2);
+    installation.run(&["serve", "--config", "nowhere.toml"]).expect_code(3);
+}
+
+#[test]
+fn certificates_are_made_inspected_and_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    run(&["certificate", "create", "--authority", "--name", "CA", "--dir", "ca"]).expect_code(0);
+    run(&["certificate", "create", "--authority", "--name", "CA", "--dir", "other"]).expect_code(0);
+    let issue = |dir: &str, days: &str| {
+        let arguments = [
+            "certificate",
+            "create",
+            "--name",
+            "a",
+            "--dns",
+            "a.test",
+            "--uri",
+            "https://a.test/x",
+            "--ip",
+            "2001:db8::1",
+            "--email",
+            "a@a.test",
+            "--ca",
+            "ca/cert.pem",
+            "--ca-key",
+            "ca/key.pem",
+            "--days",
+            days,
+            "--dir",
+            dir,
+        ];
+        run(&arguments)
+    };
+    issue("a", "90").expect_code(0);
+    issue("a", "90").expect_code(4);
+    issue("soon", "5").expect_code(0);
+    let inspected = run(&["--output", "json", "certificate", "inspect", "a/cert.pem"])
+        .expect_code(0)
+        .json();
+    let parameters = &inspected["subject_parameters"];
+    for (parameter, value) in [
+        ("tls_client_auth_subject_dn", "CN=a,O=Keybound development"),
+        ("tls_client_auth_san_dns", "a.test"),
+        ("tls_client_auth_san_uri", "https://a.test/x"),
+        ("tls_client_auth_san_ip", "2001:db8::1"),
+        ("tls_client_auth_san_email", "a@a.test"),
+    ] {
+        assert_eq!(parameters[parameter], json!([value]), "{inspected}");
+    }
+    assert_eq!(inspected["registrations"].as_array().unwrap().len(), 6);
+    run(&["certificate", "check", "a/cert.pem"]).expect_code(0);
+    run(&["certificate", "check", "a/cert.pem", "--ca", "ca/cert.pem"]).expect_code(0);
+    run(&["certificate", "check", "soon/cert.pem"]).expect_code(20);
+    run(&["certificate", "check", "a/cert.pem", "--ca", "other/cert.pem"]).expect_code(23);
+    run(&["certificate", "check", "a/none.pem"]).expect_code(3);
+    // RFC 8705 Appendix A: version 1, expired in 2022, and still it has a thumbprint.
+    let appendix = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/rfc8705-appendix-a.pem");
+    run(&["certificate", "check", appendix]).expect_code(21);
+    let inspected = run(&["--output", "json", "certificate", "inspect", appendix])
+        .expect_code(0)
+        .json();
+    assert_eq!(inspected["x5t#S256"], "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0");
+}

@@ -1,0 +1,174 @@
+//! `config check`: every error at once, each at its place.
+
+use std::path::Path;
+
+use crate::installation::{Said, free_port_offset, run_in};
+
+fn installation() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let offset = free_port_offset().to_string();
+    run_in(directory.path(), &["quickstart", "--exit", "--port-offset", &offset]).expect_code(0);
+    directory
+}
+
+fn check(directory: &Path, file: &str) -> Said {
+    run_in(directory, &["config", "check", "--config", file])
+}
+
+/// Replaces one line and expects one more error there.
+fn broken(directory: &Path, file: &str, find: &str, replace: &str, expected: &str) {
+    let path = directory.join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(find), "{find:?} is not in {file}");
+    let line = text.lines().position(|line| line.contains(find)).unwrap() + 1;
+    std::fs::write(&path, text.replacen(find, replace, 1)).unwrap();
+    let said = check(directory, file).expect_code(65);
+    let place = format!("{file}:{line}:");
+    assert!(said.stdout.contains(&place), "{place} is not in {said:#?}");
+    assert!(said.stdout.contains('^'), "{said:#?}");
+    assert!(said.stdout.contains(expected), "{expected:?} is not in {said:#?}");
+    std::fs::write(&path, text).unwrap();
+}
+
+// covers UX-3
+#[test]
+fn each_mistake_is_found_at_its_line_and_column() {
+    let directory = installation();
+    let directory = directory.path();
+    check(directory, "keybound.toml").expect_code(0);
+    check(directory, "gateway.toml").expect_code(0);
+    for (find, replace, expected) in [
+        ("issuer = \"https", "issuer = \"http", "must be an https URL"),
+        ("issuer = ", "issuerr = ", "did you mean `issuer`?"),
+        ("profile = \"default\"", "profile = \"fapi3\"", "must be \"default\""),
+        ("clients = [", "clients = [7, ", "must be an array of strings"),
+        (
+            "public = \"127.0.0.1:",
+            "public = \"localhost:",
+            "an address is an IP address and a port",
+        ),
+        ("key = \"pki/server.key\"", "key = \"pki/ca.key\"", "does not belong"),
+        (
+            "certificate = \"pki/server.pem\"",
+            "certificate = \"pki/none.pem\"",
+            "cannot be opened",
+        ),
+        (
+            "url = \"sqlite:keybound.db\"",
+            "url = \"postgres://x\"",
+            "PostgreSQL is not available",
+        ),
+        (
+            "signing_algorithm = \"ES256\"",
+            "signing_algorithm = \"HS256\"",
+            "must be one of",
+        ),
+        (
+            "access_token_lifetime = \"5m\"",
+            "access_token_lifetime = \"5 minutes\"",
+            "a duration is",
+        ),
+        (
+            "access_token_lifetime = \"5m\"",
+            "access_token_lifetime = 300",
+            "must be a string, not an integer",
+        ),
+        (
+            "allow_addresses = [\"127.0.0.0/8\"",
+            "allow_addresses = [\"127.0.0.0/80\"",
+            "a network is written",
+        ),
+        ("file = \"pki/ca.pem\"", "file = \"keybound.toml\"", "C031"),
+        ("[tokens]", "[tokens", "C001"),
+    ] {
+        broken(directory, "keybound.toml", find, replace, expected);
+    }
+    for (find, replace, expected) in [
+        (
+            "listen = \"127.0.0.1:",
+            "listen = \"127.0.0.1.1:",
+            "an address is an IP address and a port",
+        ),
+        (
+            "upstream = \"demo:\"",
+            "upstream = \"https://x\"",
+            "the scheme must be http",
+        ),
+        ("path = \"/\"", "path = \"x\"", "must begin with /"),
+        ("binding = \"required\"", "binding = \"yes\"", "must be one of"),
+        (
+            "validation = \"local\"",
+            "validation = \"introspection\"",
+            "`issuers.client_id` is missing",
+        ),
+    ] {
+        if expected.contains("missing") {
+            // A missing key has no line of its own: the table that lacks it is named.
+            let path = directory.join("gateway.toml");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text.replacen(find, replace, 1)).unwrap();
+            let said = check(directory, "gateway.toml").expect_code(65);
+            assert!(said.stdout.contains(expected), "{said:#?}");
+            std::fs::write(&path, text).unwrap();
+            continue;
+        }
+        broken(directory, "gateway.toml", find, replace, expected);
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_also_those_of_the_environment_and_of_client_files() {
+    let directory = installation();
+    let path = directory.path().join("keybound.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("profile = \"default\"", "profil = 1\nprofile = 2")).unwrap();
+    let said = Said::of(
+        crate::installation::keybound()
+            .current_dir(directory.path())
+            .args(["--output", "json", "config", "check", "--config", "keybound.toml"])
+            .env("KEYBOUND__TOKENS__SIGNING_ALGORITHM", "none")
+            .output()
+            .unwrap(),
+    )
+    .expect_code(65);
+    let codes: Vec<String> = said.json()["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["code"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(codes, ["C006", "C002", "C004"], "{said:?}");
+    std::fs::write(&path, text).unwrap();
+
+    let client = directory.path().join("clients.d/broken.json");
+    std::fs::write(
+        &client,
+        "{\"client_id\": \"x\", \"token_endpoint_auth_method\": \"tls_client_auth\", \"tls_client_auth_san_dns\": \"x.test\",\n \"scope\": 7}",
+    )
+    .unwrap();
+    let said = check(directory.path(), "keybound.toml").expect_code(65);
+    assert!(said.stdout.contains("broken.json:2:"), "{said:#?}");
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let directory = installation();
+    let offset = free_port_offset();
+    let address = format!("127.0.0.1:{}", 8443 + offset);
+    let mut server = crate::installation::keybound()
+        .current_dir(directory.path())
+        .args(["serve", "--config", "keybound.toml"])
+        .env("KEYBOUND__LISTEN__PUBLIC", &address)
+        .env("KEYBOUND__LISTEN__MUTUAL_TLS", format!("127.0.0.1:{}", 8444 + offset))
+        .env("KEYBOUND__LISTEN__OPERATIONS", format!("127.0.0.1:{}", 8445 + offset))
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = std::io::BufReader::new(server.stderr.take().unwrap());
+    let first = std::io::BufRead::lines(stderr)
+        .map_while(Result::ok)
+        .find(|line| line.contains("listening on"));
+    assert!(first.as_ref().is_some_and(|line| line.contains(&address)), "{first:?}");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}

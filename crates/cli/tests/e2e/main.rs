@@ -1,0 +1,11 @@
+//! The whole system on real sockets: the binary as a user runs it, peers that are not ours.
+//!
+//! Every test has its own directory and its own ports, so any order and any number at once will do.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod bad_input;
+mod command_line;
+mod configuration_errors;
+mod installation;
+mod quickstart;
