@@ -166,6 +166,16 @@ impl Deadline {
         }
     }
 
+    /// The same for HTTP/2, where a request begins with a header block. Other frames prove only that the peer lives, our own pings
+    /// see to that; they do not make a connection busy.
+    pub(crate) fn received_frames(&self, phase: Phase, header_block: bool) {
+        let active_at = self.active_at.load(Relaxed);
+        self.received(0, phase, header_block);
+        if !header_block {
+            self.active_at.store(active_at, Relaxed);
+        }
+    }
+
     pub(crate) fn waits_to_read(&self, context: &Context<'_>) {
         self.reading.store(true, Relaxed);
         store_waker(&self.read_waker, context);

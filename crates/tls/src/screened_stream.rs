@@ -338,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ScreenedStream<S> {
             self.tenure.refused(ConnectionRefusal::Http2Flood);
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        deadline.received(input.len(), frames.phase(), blocks != frames.blocks());
+        deadline.received_frames(frames.phase(), blocks != frames.blocks());
         Poll::Ready(Ok(()))
     }
 

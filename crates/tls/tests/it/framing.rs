@@ -42,6 +42,37 @@ async fn ambiguous_requests_get_one_error_and_reach_no_service() {
     server.wait_until_empty().await;
 }
 
+/// Without the screen, hyper alone mends or overlooks many of these: the screen is what refuses them.
+#[tokio::test]
+async fn the_library_alone_would_let_many_of_them_pass() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async {
+                use http_body_util::BodyExt as _;
+                request.into_body().collect().await?;
+                Ok::<_, hyper::Error>(http::Response::new(String::new()))
+            });
+            let io = hyper_util::rt::TokioIo::new(stream);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+        }
+    });
+    let mut passed = 0;
+    for case in refused() {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let octets = [
+            &case.octets[..],
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        ]
+        .concat();
+        // Some are bodies that never end to it: those it does not answer in time either.
+        let answer = tokio::time::timeout(Duration::from_millis(200), exchange(&mut stream, &octets)).await;
+        passed += usize::from(answer.is_ok_and(|answer| answer.is_ok_and(|answer| status(&answer) == "200")));
+    }
+    assert!(passed >= 50, "{passed}");
+}
+
 // covers T28
 #[tokio::test]
 async fn how_requests_are_cut_into_segments_changes_nothing() {

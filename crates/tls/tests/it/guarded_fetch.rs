@@ -97,6 +97,30 @@ async fn special_use_addresses_in_every_spelling_are_never_connected_to() {
             payloads += 1;
         }
     }
+    // 2,048 spellings of special-use addresses.
+    for number in 0..256_u32 {
+        let first = [0, 10, 127, 127, 169, 172, 192, 224][number as usize % 8];
+        let second = [1, 2, 3, 4, 254, 16, 168, 5][number as usize % 8];
+        let address = std::net::Ipv4Addr::new(first, second, number as u8, 1);
+        let [a, b, c, d] = address.octets();
+        let decimal = u32::from(address);
+        for host in [
+            address.to_string(),
+            decimal.to_string(),
+            format!("{decimal:#x}"),
+            format!("{decimal:#o}").replace("0o", "0"),
+            format!("{a:#x}.{b:#x}.{c:#x}.{d:#x}"),
+            format!("{a}.{b}.{}", u32::from(c) * 256 + u32::from(d)),
+            format!("[::ffff:{address}]"),
+            format!("[64:ff9b::{address}]"),
+        ] {
+            let result = fetch.get(&format!("https://{host}/")).await;
+            assert!(
+                matches!(result, Err(FetchError::AddressNotAllowed { .. })),
+                "{host}: {result:?}"
+            );
+        }
+    }
     // None of these has anything to do with the canaries: they go nowhere for their own reasons.
     for address in [
         "10.0.0.1",

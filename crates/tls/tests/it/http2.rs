@@ -392,6 +392,25 @@ async fn a_silent_connection_is_told_and_closed() {
     server.wait_until_empty().await;
 }
 
+// covers T25
+#[tokio::test]
+async fn pings_do_not_make_a_connection_busy() {
+    let server = Server::mutual_with(Limits {
+        idle_timeout: Duration::from_millis(400),
+        http2_keep_alive: Duration::from_millis(50),
+        ..quick()
+    });
+    let mut sender = connect(&server).await;
+    for _ in 0..3 {
+        assert_eq!(send(&mut sender, get("https://localhost/")).await.0, 200);
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(server.handle.counters().snapshot().connections_accepted, 1);
+    // This client answers every ping, and is idle.
+    server.wait_until_empty().await;
+    assert!(sender.is_closed());
+}
+
 // covers T27
 #[tokio::test]
 async fn the_limits_are_announced() {

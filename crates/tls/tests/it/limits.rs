@@ -302,6 +302,51 @@ async fn time_for_a_head() {
     server.wait_until_empty().await;
 }
 
+// covers T25
+#[tokio::test]
+async fn hundreds_of_slow_clients_are_each_closed_in_time_and_others_are_served() {
+    let limits = Limits {
+        head_timeout: Duration::from_millis(800),
+        idle_timeout: Duration::from_millis(800),
+        connections_per_prefix_max: 1000,
+        ..quick()
+    };
+    let server = Server::plain(limits);
+    let begun = Instant::now();
+    let mut slow = Vec::new();
+    for number in 0..300 {
+        let mut stream = server.connect().await;
+        // A third each: silent, in the middle of a head, in the middle of a body.
+        let octets = [
+            &b""[..],
+            &REQUEST[..20],
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhel",
+        ];
+        stream.write_all(octets[number % 3]).await.unwrap();
+        slow.push((number, stream));
+    }
+    let mut genuine = server.connect().await;
+    let mut served = 0;
+    while begun.elapsed() < Duration::from_millis(1500) {
+        assert!(is_served(&mut genuine).await);
+        read_until(&mut genuine, "body=0").await;
+        served += 1;
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(served >= 50, "{served}");
+    for (number, mut stream) in slow {
+        match number % 3 {
+            0 => assert_eq!(read_to_end(&mut stream).await.unwrap(), ""),
+            1 => assert_json_error(&read_to_end(&mut stream).await.unwrap(), "408"),
+            // A body has 30 s.
+            _ => drop(stream),
+        }
+    }
+    assert_eq!(server.count("head_timeout"), 100);
+    drop(genuine);
+    server.wait_until_empty().await;
+}
+
 fn post(bytes: usize) -> Vec<u8> {
     let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {bytes}\r\n\r\n");
     [head.into_bytes(), vec![b'a'; bytes]].concat()
