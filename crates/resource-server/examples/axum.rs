@@ -36,6 +36,7 @@ use axum::extract::Extension;
 use axum::routing::get;
 use http::{Request, Response};
 use keybound_protocol::issuer::Issuer;
+use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
 use keybound_resource_server::client::{Clock, Discovery, GuardedFetch, GuardedFetchSettings, Roots};
 use keybound_resource_server::{
@@ -47,35 +48,38 @@ use keybound_tls::{
 };
 use tower::ServiceExt as _;
 
-/// Whose tokens are taken.
+/// Whose tokens are taken, unless a fourth argument says otherwise.
 const ISSUER: &str = "https://localhost:8443";
-/// Who we are: what `aud` must name. Quickstart's server puts it into tokens that are asked for without a `resource`.
+/// Who we are: what `aud` must name, unless a fifth argument says otherwise. Quickstart's server puts it into tokens that are asked
+/// for without a `resource`.
 const RESOURCE: &str = "https://localhost:9443";
 /// Where we listen.
 const ADDRESS: &str = "127.0.0.1:9500";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [ca, certificate, key] = arguments.as_slice() else {
-        return Err("usage: axum CA.PEM CERTIFICATE.PEM KEY.PEM".into());
+    let [ca, certificate, key, others @ ..] = arguments.as_slice() else {
+        return Err("usage: axum CA.PEM CERTIFICATE.PEM KEY.PEM [ISSUER [RESOURCE]]".into());
     };
+    let issuer = Issuer::parse(others.first().map_or(ISSUER, String::as_str))?;
+    let resource: ResourceUri = others.get(1).map_or(RESOURCE, String::as_str).parse()?;
     // One single-threaded runtime per core; a connection stays where it was accepted.
     let runtimes = Runtimes::start(0)?;
     let settings = ListenerSettings::new("resource", ADDRESS.parse()?, transport(certificate, key)?);
     let listener = Listener::bind(settings, &runtimes)?;
-    listener.serve(Terminated(router(ca)?));
     report(format_args!(
-        "https://{ADDRESS} takes tokens of {ISSUER} for {RESOURCE}"
+        "https://{ADDRESS} takes tokens of {issuer} for {resource}"
     ));
+    listener.serve(Terminated(router(trust(issuer, ca)?, resource)?));
     runtimes.block_on(std::future::pending())
 }
 
 /// The routes, each behind a layer with its own policy.
-fn router(ca: &str) -> Result<Router, Box<dyn Error>> {
-    let resource_server = ResourceServer::new(vec![issuer(ca)?])?;
+fn router(issuer: IssuerSettings, resource: ResourceUri) -> Result<Router, Box<dyn Error>> {
+    let resource_server = ResourceServer::new(vec![issuer])?;
     let layer = |policy| AccessTokenLayer::new(resource_server.clone(), policy, Clock::system());
     // Bound tokens alone, which is what a policy demands unless told otherwise.
-    let policy = RoutePolicy::new(RESOURCE.parse()?);
+    let policy = RoutePolicy::new(resource);
     let writers = policy.clone().with_scopes(Scope::parse("write")?);
     Ok(Router::new()
         .route("/whoami", get(whoami).layer(layer(policy)))
@@ -83,12 +87,12 @@ fn router(ca: &str) -> Result<Router, Box<dyn Error>> {
 }
 
 /// The issuer, whose keys are found through its metadata: fetched with the first token, then seldom.
-fn issuer(ca: &str) -> Result<IssuerSettings, Box<dyn Error>> {
+fn trust(issuer: Issuer, ca: &str) -> Result<IssuerSettings, Box<dyn Error>> {
     let mut fetch = GuardedFetchSettings::new(Roots::from_pem_files(&[ca.into()])?);
     // The fetch refuses addresses of this machine unless they are allowed, because a URL that it follows is somebody else's choice.
     fetch.allow_addresses = vec!["127.0.0.0/8".parse()?, "::1/128".parse()?];
     let keys = KeySource::Discovered(Discovery::new(GuardedFetch::new(fetch)));
-    Ok(IssuerSettings::new(Issuer::parse(ISSUER)?, Validation::Local(keys)))
+    Ok(IssuerSettings::new(issuer, Validation::Local(keys)))
 }
 
 /// TLS that asks for a client certificate, names no authority it would have to come from, and goes on without one.

@@ -139,24 +139,32 @@ impl TokenCache {
 #[derive(Default)]
 pub struct LastToken(Mutex<Option<Remembered>>);
 
+/// Tells resource servers apart: a connection may outlive the one that it met first, and positions and versions of one mean nothing
+/// to another.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin(Arc<()>);
+
 struct Remembered {
+    origin: Origin,
     /// The token itself: it is as secret as the connection's own buffers, and lives no longer.
     token: Box<[u8]>,
     cached: Arc<CachedToken>,
 }
 
 impl LastToken {
-    pub(crate) fn find(&self, token: &str) -> Option<Arc<CachedToken>> {
+    pub(crate) fn find(&self, origin: &Origin, token: &str) -> Option<Arc<CachedToken>> {
         let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // In constant time: behind a proxy one connection carries the tokens of several clients.
         remembered
             .as_ref()
+            .filter(|remembered| Arc::ptr_eq(&remembered.origin.0, &origin.0))
             .filter(|remembered| verify_slices_are_equal(&remembered.token, token.as_bytes()).is_ok())
             .map(|remembered| Arc::clone(&remembered.cached))
     }
 
-    pub(crate) fn remember(&self, token: &str, cached: &Arc<CachedToken>) {
+    pub(crate) fn remember(&self, origin: &Origin, token: &str, cached: &Arc<CachedToken>) {
         let remembered = Remembered {
+            origin: origin.clone(),
             token: token.as_bytes().into(),
             cached: Arc::clone(cached),
         };

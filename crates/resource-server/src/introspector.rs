@@ -88,17 +88,9 @@ impl Introspector {
         if now.unix_secs() < self.unavailable_until.load(Ordering::Acquire) {
             return Err(Unusable::Unavailable(None));
         }
-        let question = Arc::clone(self.under_way().entry(hash).or_default());
+        let question = Question::join(self, hash);
         // If whoever asks is given up, the next one who waits asks in his place.
-        let answer = question.get_or_init(|| self.ask(hash, token, now)).await.clone();
-        let mut under_way = self.under_way();
-        if under_way
-            .get(&hash)
-            .is_some_and(|current| Arc::ptr_eq(current, &question))
-        {
-            under_way.remove(&hash);
-        }
-        answer
+        question.answer.get_or_init(|| self.ask(hash, token, now)).await.clone()
     }
 
     /// Forgets which tokens are inactive.
@@ -182,6 +174,39 @@ impl Introspector {
     }
 }
 
+/// A share in one question. The last share takes it off the list, also if its request was given up: else whoever makes up tokens and
+/// hangs up would fill the list.
+struct Question<'a> {
+    introspector: &'a Introspector,
+    hash: TokenHash,
+    answer: Arc<OnceCell<Answer>>,
+}
+
+impl<'a> Question<'a> {
+    fn join(introspector: &'a Introspector, hash: TokenHash) -> Question<'a> {
+        let answer = Arc::clone(introspector.under_way().entry(hash).or_default());
+        Question {
+            introspector,
+            hash,
+            answer,
+        }
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.introspector.under_way();
+        // Shares are made and given back under this lock alone: with only the list's own left, this was the last.
+        drop(std::mem::take(&mut self.answer));
+        if under_way
+            .get(&self.hash)
+            .is_some_and(|answer| Arc::strong_count(answer) == 1)
+        {
+            under_way.remove(&self.hash);
+        }
+    }
+}
+
 /// Whether the issuer did answer, and it is this token that its answer cannot be used for.
 fn is_about_the_token(error: &ClientError) -> bool {
     matches!(
@@ -191,4 +216,51 @@ fn is_about_the_token(error: &ClientError) -> bool {
             ..
         }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failing test panics")]
+
+    use keybound_client::{
+        AuthorizationServer, ClientAuthentication, ClientSettings, HttpClientSettings, Identity, Roots,
+    };
+    use keybound_protocol::endpoint::Endpoint;
+    use keybound_protocol::server_metadata::ServerMetadata;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn questions_that_are_given_up_leave_nothing_behind() {
+        // Takes connections and never says a word.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = Issuer::parse("https://as.example").unwrap();
+        let url = format!("https://{}/introspect", silent.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let ca = rcgen::generate_simple_self_signed(vec!["ca".to_owned()]).unwrap();
+        let client = Client::new(ClientSettings {
+            server: AuthorizationServer::given(ServerMetadata::new(issuer.clone()).with_endpoint(
+                Endpoint::Introspection,
+                url,
+                None,
+            )),
+            client_id: "resource".parse().unwrap(),
+            authentication: ClientAuthentication::None,
+            identity: Identity::new(HttpClientSettings::new(
+                Roots::from_pem(ca.cert.pem().as_bytes()).unwrap(),
+            )),
+        });
+        let introspector = Introspector::new(0, issuer, Arc::new(client));
+        let now = Timestamp::from_unix_secs(1_800_000_000);
+        let questions: Vec<_> = (0..20u8)
+            .map(|n| introspector.introspect([n / 2; 32], "token", now))
+            .collect();
+        let moment = Duration::from_millis(20);
+        for question in questions {
+            assert!(tokio::time::timeout(moment, question).await.is_err());
+        }
+        assert!(introspector.under_way().is_empty());
+        assert_eq!(introspector.permits.available_permits(), QUESTIONS_MAX);
+    }
 }

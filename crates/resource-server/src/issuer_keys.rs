@@ -178,11 +178,15 @@ impl IssuerKeys {
         self.fetching().last_error.clone()
     }
 
-    /// Puts other keys in place.
-    pub(crate) fn replace(&self, keys: JwkSet) {
-        let fetching = self.fetching();
-        self.store(keys);
-        drop(fetching);
+    /// Puts other keys in place, if they are given and not fetched.
+    pub(crate) fn replace(&self, keys: JwkSet) -> bool {
+        let is_given = matches!(self.source, KeySource::Static(_));
+        if is_given {
+            let fetching = self.fetching();
+            self.store(keys);
+            drop(fetching);
+        }
+        is_given
     }
 
     async fn fetch_now(&self, now: Timestamp) {

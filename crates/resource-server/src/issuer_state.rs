@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use keybound_protocol::access_token::{AccessTokenError, IssuerPolicy, UnverifiedAccessToken};
+use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::jws::JwsError;
 use keybound_protocol::resource::ResourceUri;
@@ -128,21 +129,23 @@ impl IssuerState {
         if token.is_clear_at(version) {
             return None;
         }
-        let claims = &token.claims;
-        let denied = self.deny_list.find(DenialKeys {
-            token_id: claims.token_id.as_deref(),
-            client_id: claims.client_id.as_deref(),
-            certificate: claims
-                .confirmation
-                .as_ref()
-                .map(|confirmation| confirmation.thumbprint()),
-            key_id: token.key_id.as_deref(),
-            issued_at: claims.issued_at,
-        });
+        let denied = self.find_denial(token);
         if denied.is_none() {
             token.clear_at(version);
         }
         denied
+    }
+
+    /// The same, looked up: for a token that may have been found clear by another list.
+    pub(crate) fn find_denial(&self, token: &CachedToken) -> Option<DeniedSubject> {
+        let claims = &token.claims;
+        self.deny_list.find(DenialKeys {
+            token_id: claims.token_id.as_deref(),
+            client_id: claims.client_id.as_deref(),
+            certificate: claims.confirmation.as_ref().map(Confirmation::thumbprint),
+            key_id: token.key_id.as_deref(),
+            issued_at: claims.issued_at,
+        })
     }
 
     /// Whether `presented`, an `aud` value, is one of ours.

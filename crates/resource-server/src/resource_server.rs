@@ -20,7 +20,7 @@ use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
 
 use crate::accepted_token::AcceptedAccessToken;
-use crate::cached_token::{CACHE_BYTES_MAX, CachedToken, LastToken, TokenCache, TokenHash, hash_of};
+use crate::cached_token::{CACHE_BYTES_MAX, CachedToken, LastToken, Origin, TokenCache, TokenHash, hash_of};
 use crate::deny_list::{DeniedSubject, DenyList};
 use crate::introspector::{Introspector, Unusable};
 use crate::issuer_keys::Fetch;
@@ -42,6 +42,7 @@ pub struct ResourceServer {
 struct State {
     issuers: Vec<IssuerState>,
     tokens: TokenCache,
+    origin: Origin,
 }
 
 /// A check that is done, or that waits for an issuer.
@@ -143,7 +144,7 @@ impl ResourceServer {
             Ok(token) => token.as_str(),
             Err(error) => return Check::Done(Err(Refused::new(error, policy))),
         };
-        if let Some(known) = last.and_then(|last| last.find(token))
+        if let Some(known) = last.and_then(|last| last.find(&self.state.origin, token))
             && self.state.is_vouched_for(&known, now)
         {
             return Check::Done(self.state.decide(&known, presented, policy, now));
@@ -153,7 +154,7 @@ impl ResourceServer {
             && self.state.is_vouched_for(&known, now)
         {
             if let Some(last) = last {
-                last.remember(token, &known);
+                last.remember(&self.state.origin, token, &known);
             }
             return Check::Done(self.state.decide(&known, presented, policy, now));
         }
@@ -161,7 +162,7 @@ impl ResourceServer {
             Vouching::Done(Ok(vouched)) => {
                 let vouched = self.state.keep(hash, vouched);
                 if let Some(last) = last {
-                    last.remember(token, &vouched);
+                    last.remember(&self.state.origin, token, &vouched);
                 }
                 Check::Done(self.state.decide(&vouched, presented, policy, now))
             }
@@ -202,7 +203,7 @@ impl ResourceServer {
 
     /// Whether a token that was accepted earlier has been revoked since: for what a request started and what outlives it.
     ///
-    /// Cheap as long as nothing is revoked. Expiry is not asked about: it is in the claims.
+    /// Expiry is not asked about: it is in the claims.
     pub fn denial_of(&self, accepted: &AcceptedAccessToken) -> Option<DeniedSubject> {
         let token = accepted.token();
         // By name: the token may have been accepted under other settings, in which issuers stood elsewhere.
@@ -211,17 +212,14 @@ impl ResourceServer {
             .issuers
             .iter()
             .find(|own| own.settings.issuer.as_str() == token.claims.issuer)?;
-        issuer.denied(token)
+        issuer.find_denial(token)
     }
 
     /// Puts other keys in place for an issuer whose keys are [given](crate::KeySource::Static). Tokens signed with a key that is
     /// gone are refused from the next request on. `false` if there is no such issuer.
     pub fn replace_keys(&self, issuer: &Issuer, keys: JwkSet) -> bool {
         match self.state.issuer(issuer).map(|issuer| &issuer.authority) {
-            Some(Authority::Keys(issuer_keys)) => {
-                issuer_keys.replace(keys);
-                true
-            }
+            Some(Authority::Keys(issuer_keys)) => issuer_keys.replace(keys),
             _ => false,
         }
     }
@@ -287,6 +285,7 @@ impl State {
         Ok(State {
             issuers,
             tokens: TokenCache::new(CACHE_BYTES_MAX),
+            origin: Origin::default(),
         })
     }
 

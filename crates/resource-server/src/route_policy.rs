@@ -99,7 +99,8 @@ impl RoutePolicy {
 
     /// Whether tokens of `issuer` are taken.
     pub fn admits_issuer(&self, issuer: &Issuer) -> bool {
-        self.rules.issuers.is_empty() || self.rules.issuers.contains(issuer)
+        let issuers = &self.rules.issuers;
+        issuers.is_empty() || issuers.iter().any(|own| own.as_str() == issuer.as_str())
     }
 
     fn changed(mut self, change: impl FnOnce(&mut Rules)) -> RoutePolicy {

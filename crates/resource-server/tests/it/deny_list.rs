@@ -6,7 +6,9 @@ use keybound_protocol::access_token::AccessTokenError;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::jws::JwsError;
 use keybound_protocol::time::Timestamp;
-use keybound_resource_server::{AccessTokenRefusal, DENIALS_MAX, Denial, DeniedSubject, DenyListFull, ResourceServer};
+use keybound_resource_server::{
+    AccessTokenRefusal, Check, DENIALS_MAX, Denial, DeniedSubject, DenyListFull, LastToken, ResourceServer,
+};
 use serde_json::json;
 
 use crate::pki::Party;
@@ -271,4 +273,34 @@ fn other_settings_forget_no_revocation_and_verify_every_token_again() {
     let strict = fresh.reconfigured(vec![strict]).unwrap();
     refused_as_invalid_token(check(&strict, &good, &party.presented(), &route()));
     assert!(fresh.reconfigured(Vec::new()).is_err());
+}
+
+// A connection that stays open over a reload remembers what the settings of before vouched for.
+#[test]
+fn a_connection_does_not_carry_a_token_over_to_other_settings() {
+    let (removed, kept) = (TokenIssuer::new("https://removed.example"), TokenIssuer::new(ISSUER));
+    let party = Party::new("demo");
+    let parts = crate::support::with_token(&removed.bound_token(&party.thumbprint(), AUDIENCE, NOW));
+    let before = ResourceServer::new(vec![settings(&removed), settings(&kept)]).unwrap();
+    let after = before.reconfigured(vec![settings(&kept)]).unwrap();
+    let connection = LastToken::default();
+    let verdict = |resource_server: &ResourceServer| match resource_server.check_remembering(
+        &parts,
+        &party.presented(),
+        &route(),
+        NOW,
+        &connection,
+    ) {
+        Check::Done(verdict) => verdict,
+        Check::Pending(_) => panic!("nothing to wait for"),
+    };
+    for _ in 0..2 {
+        assert!(verdict(&before).is_ok());
+        let refused = refused_as_invalid_token(verdict(&after));
+        assert!(
+            matches!(refused.reason(), AccessTokenRefusal::UnknownIssuer { .. }),
+            "{:?}",
+            refused.reason()
+        );
+    }
 }
