@@ -137,9 +137,11 @@ impl Table {
             if requirement.status == Status::Shown && tests.is_empty() {
                 faults.push(format!("{id}: no test covers it"));
             }
-            if requirement.status != Status::Shown && !tests.is_empty() {
-                let status = requirement.status.name();
-                faults.push(format!("{id}: it says `{status}`, but {} covers it", tests[0].0.test));
+            // A row that comes later may be shown in part; nobody can show what is somebody else's.
+            if requirement.status == Status::NotOurs
+                && let Some((mark, _)) = tests.first()
+            {
+                faults.push(format!("{id}: it says `not-ours`, but {} covers it", mark.test));
             }
             for (mark, verdict) in tests {
                 match verdict {
@@ -223,7 +225,8 @@ impl Table {
         let mut last = match row.status {
             Status::Shown if shown_by.is_empty() => "**no test**".to_owned(),
             Status::Shown => shown_by.join(", "),
-            Status::Later => format!("*later*: {}", row.why),
+            Status::Later if shown_by.is_empty() => format!("*later*: {}", row.why),
+            Status::Later => format!("*later*: {}; so far {}", row.why, shown_by.join(", ")),
             Status::NotOurs => format!("*not ours*: {}", row.why),
         };
         if row.status == Status::Shown && !row.why.is_empty() {
@@ -286,6 +289,13 @@ mod tests {
         text = "Refreshed."
         status = "later"
         why = "refresh tokens"
+        [[section.row]]
+        id = "X-3"
+        source = "RFC 1 §3"
+        level = "MAY"
+        text = "Agreed."
+        status = "not-ours"
+        why = "operators"
     "#;
 
     fn mark(ids: &[&str]) -> Mark {
@@ -345,9 +355,17 @@ mod tests {
     }
 
     #[test]
-    fn a_row_put_off_that_a_test_shows_is_a_fault() {
-        let faults = table(vec![mark(&["X-1", "X-2"])]).faults();
-        assert_eq!(faults, ["X-2: it says `later`, but refuses covers it"]);
+    fn a_row_of_somebody_else_that_a_test_shows_is_a_fault() {
+        let faults = table(vec![mark(&["X-1", "X-3"])]).faults();
+        assert_eq!(faults, ["X-3: it says `not-ours`, but refuses covers it"]);
+    }
+
+    #[test]
+    fn a_row_put_off_may_be_shown_in_part() {
+        let table = table(vec![mark(&["X-1", "X-2"])]);
+        assert_eq!(table.faults(), Vec::<String>::new());
+        let cell = "*later*: refresh tokens; so far [`refuses`](../crates/tls/tests/it/rfc1.rs)";
+        assert!(table.to_markdown().contains(cell), "{}", table.to_markdown());
     }
 
     #[test]
