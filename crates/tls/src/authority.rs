@@ -1,6 +1,6 @@
 //! Whether a connection may be asked for an authority (DESIGN §2.2; RFC 9110 §7.4, RFC 9113 §9.1.1).
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{
     Request, Version,
@@ -16,8 +16,20 @@ use crate::{
 /// The hosts a connection was made for.
 #[derive(Debug)]
 pub(crate) struct ServedHosts {
-    pub(crate) table: std::sync::Arc<HostTable>,
-    pub(crate) policy: usize,
+    table: Arc<HostTable>,
+    policy: usize,
+    /// Whether the server name of the handshake is one of them: nearly every request asks for just that.
+    server_name_is_served: bool,
+}
+
+impl ServedHosts {
+    pub(crate) fn new(table: &Arc<HostTable>, policy: usize, server_name: Option<&str>) -> ServedHosts {
+        ServedHosts {
+            table: Arc::clone(table),
+            policy,
+            server_name_is_served: server_name.is_some_and(|name| table.serves(policy, name)),
+        }
+    }
 }
 
 /// Refuses a request whose authority is missing, ambiguous, or not served on its connection. On a plain listener any will do.
@@ -106,6 +118,9 @@ fn is_served(served: &ServedHosts, server_name: Option<&str>, authority: &[u8]) 
         false => host,
     };
     let host = host.strip_suffix('.').unwrap_or(host);
+    if server_name == Some(host) {
+        return served.server_name_is_served;
+    }
     if served.table.serves(served.policy, host) {
         return true;
     }

@@ -265,7 +265,8 @@ impl Body for RequestBody {
                 None => frame = Some(Err(BodyError::Refused(LayerRefusal::BodyTooLong { bytes_max }))),
             }
         }
-        if let (Some(Err(BodyError::Refused(_))), Some(connection)) = (&frame, &self.connection) {
+        if let (Some(Err(BodyError::Refused(refusal))), Some(connection)) = (&frame, &self.connection) {
+            connection.note_refused(refusal);
             connection.deadline.refuse_body();
         }
         Poll::Ready(frame)

@@ -9,7 +9,9 @@ use std::{
 use http::Extensions;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 
-use crate::{LayerRefusal, Limits, authority::ServedHosts, deadline::Deadline, forwarded_certificate::Forwarding};
+use crate::{
+    Counters, LayerRefusal, Limits, authority::ServedHosts, deadline::Deadline, forwarded_certificate::Forwarding,
+};
 
 /// The version of TLS of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub(crate) struct ConnectionFacts {
     pub(crate) http2: bool,
     pub(crate) presented: PresentedCertificate,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) counters: Arc<Counters>,
+    /// The number of its runtime.
+    pub(crate) runtime: usize,
     /// `None` on a plain listener, which answers for any host.
     pub(crate) served_hosts: Option<ServedHosts>,
     pub(crate) forwarding: Forwarding,
@@ -73,6 +78,8 @@ impl Connection {
             http2: false,
             presented,
             limits: Arc::new(Limits::default()),
+            counters: Arc::new(Counters::new(1)),
+            runtime: 0,
             served_hosts: None,
             forwarding: Forwarding::default(),
         };
@@ -155,6 +162,17 @@ impl Connection {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.facts.limits
+    }
+
+    /// Counts and logs a request that the transport refuses.
+    pub(crate) fn note_refused(&self, refusal: &LayerRefusal) {
+        self.facts.counters.request_refused(refusal);
+        tracing::info!(
+            listener = self.listener(),
+            remote = %self.remote_addr(),
+            reason = %refusal,
+            "request refused"
+        );
     }
 
     /// What the screen refused, if anything.

@@ -90,17 +90,23 @@ const REFUSALS: [&str; 8] = [
 ];
 
 /// The counters of one listener. They only ever grow, but for the two that say so.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     pub(crate) connections_open: AtomicU64,
     pub(crate) handshakes_in_progress: AtomicU64,
     pub(crate) connections_accepted: AtomicU64,
     pub(crate) handshakes_completed: AtomicU64,
-    pub(crate) requests: AtomicU64,
+    /// One for each runtime: a common one would travel between their processors with every request.
+    requests: Box<[OwnLine]>,
     handshakes_failed: [AtomicU64; HandshakeFailure::ALL.len()],
     connections_refused: [AtomicU64; ConnectionRefusal::NAMES.len()],
     requests_refused: [AtomicU64; REFUSALS.len()],
 }
+
+/// A counter that shares its cache line with nothing.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct OwnLine(AtomicU64);
 
 /// All counters at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +147,26 @@ impl CounterSnapshot {
 }
 
 impl Counters {
+    pub(crate) fn new(runtimes: usize) -> Counters {
+        Counters {
+            connections_open: AtomicU64::new(0),
+            handshakes_in_progress: AtomicU64::new(0),
+            connections_accepted: AtomicU64::new(0),
+            handshakes_completed: AtomicU64::new(0),
+            requests: (0..runtimes).map(|_| OwnLine::default()).collect(),
+            handshakes_failed: Default::default(),
+            connections_refused: Default::default(),
+            requests_refused: Default::default(),
+        }
+    }
+
+    /// Counts a request on the runtime with this number.
+    pub(crate) fn request(&self, runtime: usize) {
+        if let Some(OwnLine(counter)) = self.requests.get(runtime) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
     /// All counters now.
     pub fn snapshot(&self) -> CounterSnapshot {
         let list = |names: &[&'static str], counters: &[AtomicU64]| {
@@ -155,7 +181,7 @@ impl Counters {
             handshakes_in_progress: self.handshakes_in_progress.load(Relaxed),
             connections_accepted: self.connections_accepted.load(Relaxed),
             handshakes_completed: self.handshakes_completed.load(Relaxed),
-            requests: self.requests.load(Relaxed),
+            requests: self.requests.iter().map(|OwnLine(counter)| counter.load(Relaxed)).sum(),
             handshakes_failed: list(
                 &HandshakeFailure::ALL.map(HandshakeFailure::name),
                 &self.handshakes_failed,

@@ -113,20 +113,6 @@ impl HttpClient {
         }
     }
 
-    /// Prepares for many requests to one server: the hot path of a gateway. Path and query of `base` are ignored.
-    ///
-    /// # Errors
-    /// The scheme is not allowed, or there is no host.
-    pub fn upstream(&self, base: &Uri) -> Result<Upstream, RequestError> {
-        let origin = self.origin(base)?;
-        let host = host_value(&origin)?;
-        Ok(Upstream {
-            client: self.clone(),
-            origin,
-            host,
-        })
-    }
-
     async fn exchange(&self, mut request: Request<OutgoingBody>) -> Result<Response<IncomingBody>, RequestError> {
         let origin = self.origin(request.uri())?;
         if !request.headers().contains_key(HOST) {
@@ -242,33 +228,6 @@ impl HttpClient {
             .await
             .map_err(|error| RequestError::from_hyper(error, &origin.host))?;
         Ok(response.map(|body| IncomingBody::unpooled(body, sender)))
-    }
-}
-
-/// One server that many requests go to, with its client.
-#[derive(Clone)]
-pub struct Upstream {
-    client: HttpClient,
-    origin: Origin,
-    host: HeaderValue,
-}
-
-impl Upstream {
-    /// As [`HttpClient::send`], to this server: of the URI only path and query count. `Host` is the server's unless present.
-    /// No limit of time applies but that of connecting.
-    ///
-    /// # Errors
-    /// As [`HttpClient::send`].
-    pub async fn send(&self, mut request: Request<OutgoingBody>) -> Result<Response<IncomingBody>, RequestError> {
-        request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
-        to_origin_form(&mut request);
-        self.client.exchange_with(self.origin.clone(), request).await
-    }
-}
-
-impl std::fmt::Debug for Upstream {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Upstream").field(&self.origin).finish()
     }
 }
 

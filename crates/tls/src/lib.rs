@@ -44,7 +44,7 @@ pub use connection::{Connection, TlsVersion};
 pub use counters::{CounterSnapshot, Counters, HandshakeFailure};
 pub use forwarded_certificate::{ForwardedCertificateSettings, ProxyCertificate};
 pub use guarded_fetch::{FetchError, Fetched, GuardedFetch, GuardedFetchSettings};
-pub use http_client::{HttpClient, HttpClientSettings, IncomingBody, RequestError, Upstream};
+pub use http_client::{HttpClient, HttpClientSettings, IncomingBody, RequestError};
 pub use identity::{Identity, PemError, Roots, load_certificates};
 pub use limits::Limits;
 pub use listener::{BindError, Listener, ListenerHandle};

@@ -133,7 +133,7 @@ impl Listener {
                 address: settings.address,
                 source,
             })?;
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(sockets.len()));
         let shared = Shared {
             name: Arc::clone(&settings.name),
             limits: Arc::new(settings.limits.clone()),
@@ -162,8 +162,8 @@ impl Listener {
     pub fn serve<S: Service>(self, service: S) -> ListenerHandle {
         let service = Arc::new(service);
         let mut lanes = Vec::with_capacity(self.sockets.len());
-        for (runtime, socket) in self.sockets {
-            let lane = Arc::new(Lane::default());
+        for (index, (runtime, socket)) in self.sockets.into_iter().enumerate() {
+            let lane = Arc::new(Lane::new(index));
             lanes.push(Arc::clone(&lane));
             runtime.spawn(sweep(Arc::clone(&self.shared), Arc::clone(&lane)));
             let (open, service) = (OpenSocket(Arc::clone(&self.shared)), Arc::clone(&service));

@@ -147,6 +147,8 @@ impl<S: Service> Incoming<S> {
                 http2: false,
                 presented: PresentedCertificate::NotRequested,
                 limits: Arc::clone(&self.shared.limits),
+                counters: Arc::clone(&self.shared.counters),
+                runtime: self.lane.runtime,
                 served_hosts: None,
                 forwarding: self.shared.forwarding(self.remote_addr),
             };
@@ -208,14 +210,16 @@ impl<S: Service> Incoming<S> {
             (_, ClientCertificatePolicy::Optional) => PresentedCertificate::None,
             (_, ClientCertificatePolicy::Never) => PresentedCertificate::NotRequested,
         };
+        let server_name: Option<Box<str>> = session
+            .server_name()
+            .map(|name| name.trim_end_matches('.').to_ascii_lowercase().into());
         ConnectionFacts {
             listener: Arc::clone(&self.shared.name),
             policy: table.policy_name(policy).unwrap_or(&self.shared.name).clone(),
             remote_addr: self.remote_addr,
             local_addr,
-            server_name: session
-                .server_name()
-                .map(|name| name.trim_end_matches('.').to_ascii_lowercase().into()),
+            served_hosts: Some(ServedHosts::new(table, policy, server_name.as_deref())),
+            server_name,
             tls_version: match session.protocol_version() {
                 Some(ProtocolVersion::TLSv1_3) => Some(TlsVersion::Tls13),
                 _ => Some(TlsVersion::Tls12),
@@ -223,10 +227,8 @@ impl<S: Service> Incoming<S> {
             http2: session.alpn_protocol() == Some(b"h2"),
             presented,
             limits: Arc::clone(&self.shared.limits),
-            served_hosts: Some(ServedHosts {
-                table: Arc::clone(table),
-                policy,
-            }),
+            counters: Arc::clone(&self.shared.counters),
+            runtime: self.lane.runtime,
             forwarding: self.shared.forwarding(self.remote_addr),
         }
     }
@@ -253,14 +255,13 @@ impl<S: Service> Incoming<S> {
         let io = TokioIo::new(ScreenedStream::new(stream, &connection, tenure));
         let limits = &shared.limits;
         let service = service_fn({
-            let (shared, connection) = (Arc::clone(&shared), Arc::clone(&connection));
+            let connection = Arc::clone(&connection);
             move |request| {
-                let (shared, connection, service) =
-                    (Arc::clone(&shared), Arc::clone(&connection), Arc::clone(&service));
+                let (connection, service) = (Arc::clone(&connection), Arc::clone(&service));
                 // Begun here and not in the future: whether a request is in progress must be known before hyper reads on.
                 let progress = RequestProgress::begin(&connection);
                 async move {
-                    let response = answer(&*service, &connection, &shared.counters, progress, request).await;
+                    let response = answer(&*service, &connection, progress, request).await;
                     Ok::<_, std::convert::Infallible>(response)
                 }
             }

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn admissions(limits: &Limits) -> (Arc<Counters>, Arc<Admissions>) {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(1));
         (Arc::clone(&counters), Arc::new(Admissions::new(counters, limits)))
     }
 

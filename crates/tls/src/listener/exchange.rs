@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::{
-    BoxError, Connection, Counters, LayerRefusal, RequestBody, ResponseBody, Service, authority, forwarded_certificate,
+    BoxError, Connection, LayerRefusal, RequestBody, ResponseBody, Service, authority, forwarded_certificate,
     request_framing::REFUSED_METHOD,
 };
 
@@ -23,13 +23,12 @@ use crate::{
 pub(super) async fn answer<S: Service>(
     service: &S,
     connection: &Arc<Connection>,
-    counters: &Counters,
     progress: RequestProgress,
     mut request: Request<Incoming>,
 ) -> Response<TrackedBody> {
     let (refused, mut response) = match check(connection, &mut request) {
         Ok(()) => {
-            counters.requests.fetch_add(1, Relaxed);
+            connection.facts.counters.request(connection.facts.runtime);
             let upgrade = connection.deadline.upgrade_asked() && request.headers().contains_key(UPGRADE);
             let bytes_max = connection.limits().body_bytes_max;
             let request = request.map(|body| RequestBody::incoming(body, bytes_max, connection));
@@ -42,13 +41,7 @@ pub(super) async fn answer<S: Service>(
             (false, response)
         }
         Err(refusal) => {
-            counters.request_refused(&refusal);
-            tracing::info!(
-                listener = connection.listener(),
-                remote = %connection.remote_addr(),
-                reason = %refusal,
-                "request refused"
-            );
+            connection.note_refused(&refusal);
             let response = service.refuse(connection, refusal);
             // A request for an upgrade that never reached the service is answered like any other.
             if connection.deadline.upgrade_asked() && request.headers().contains_key(UPGRADE) {

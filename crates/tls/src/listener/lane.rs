@@ -18,6 +18,8 @@ use crate::{Connection, deadline::DeadlineTicks};
 /// The connections of a listener that one runtime serves.
 #[derive(Debug)]
 pub(super) struct Lane {
+    /// The number of the runtime.
+    pub(super) runtime: usize,
     pub(super) tick: Arc<AtomicU32>,
     /// Whose turn it is to compute for a handshake.
     handshake_turn: Semaphore,
@@ -32,18 +34,17 @@ pub(super) struct Registration {
     id: u64,
 }
 
-impl Default for Lane {
-    fn default() -> Self {
+impl Lane {
+    pub(super) fn new(runtime: usize) -> Lane {
         Lane {
+            runtime,
             tick: Arc::default(),
             handshake_turn: Semaphore::new(1),
             next: AtomicU64::new(0),
             connections: Mutex::default(),
         }
     }
-}
 
-impl Lane {
     /// Runs a future's first step, in which a handshake computes most of what it costs, when every other task that could run has
     /// run since the last such step. However many handshakes are begun, established connections thus wait for one at a time.
     pub(super) async fn in_turn<F: Future>(&self, handshake: F) -> F::Output {

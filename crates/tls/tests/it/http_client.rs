@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 use keybound_protocol::confirmation::CertificateThumbprint;
 use keybound_tls::{
@@ -366,29 +365,4 @@ async fn tls_1_3_can_be_demanded() {
         .unwrap();
     let error = HttpClient::new(settings).send(request).await.unwrap_err();
     assert!(matches!(error, RequestError::Tls { .. }), "{error:?}");
-}
-
-#[tokio::test]
-async fn an_upstream_is_prepared_once_and_keeps_the_callers_host() {
-    let server = Server::plain(quick());
-    let mut settings = HttpClientSettings::new(pki::roots());
-    settings.plain_http = true;
-    let base: Uri = format!("http://127.0.0.1:{}", server.address().port()).parse().unwrap();
-    let upstream = HttpClient::new(settings).upstream(&base).unwrap();
-    for _ in 0..3 {
-        let request = Request::get("/a?b")
-            .header("host", "api.example")
-            .body(OutgoingBody::Full(Bytes::new()))
-            .unwrap();
-        let body = upstream
-            .send(request)
-            .await
-            .unwrap()
-            .into_body()
-            .collect_at_most(1000)
-            .await
-            .unwrap();
-        assert!(body.starts_with(b"GET /a?b "), "{body:?}");
-    }
-    assert_eq!(server.handle.counters().snapshot().connections_accepted, 1);
 }

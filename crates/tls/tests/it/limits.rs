@@ -388,6 +388,7 @@ async fn octets_of_a_body() {
     assert_eq!(server.mirror.completed(), 2);
     let too_long = LayerRefusal::BodyTooLong { bytes_max: 65536 };
     assert_eq!(server.mirror.refusals(), [too_long.clone(), too_long]);
+    assert_eq!(server.count("body_too_long"), 2);
     // Much more of it, sent without waiting: the answer still arrives.
     let answer = exchange(&mut server.connect().await, &post(700_000)).await.unwrap();
     assert_json_error(&answer, "413");
@@ -451,6 +452,7 @@ async fn time_for_a_body() {
         "{took:?}"
     );
     assert_eq!(server.mirror.refusals(), [LayerRefusal::BodyTimeout]);
+    assert_eq!(server.count("body_timeout"), 1);
     let mut in_time = server.connect().await;
     for piece in octets.chunks(octets.len() / 3) {
         in_time.write_all(piece).await.unwrap();
