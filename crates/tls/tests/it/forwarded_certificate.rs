@@ -82,7 +82,7 @@ async fn without_configuration_the_fields_are_removed_and_mean_nothing() {
     }
 }
 
-// covers R9440-1, R9440-3, MTLS-6.5-1, MTLS-6.5-2
+// covers R9440-1, R9440-3, R9440-8, MTLS-6.5-1, MTLS-6.5-2
 #[tokio::test]
 async fn a_proxy_on_the_list_forwards_its_clients_certificate() {
     let server = server(&["10.0.0.0/8", "127.0.0.1/32"], None);
@@ -101,6 +101,11 @@ async fn a_proxy_on_the_list_forwards_its_clients_certificate() {
     let chain = [chain.as_str(); 7].join(", ");
     let fields = [("Client-Cert", value.as_str()), ("Client-Cert-Chain", &chain)];
     assert_eq!(presented(&server, None, &fields).await, "too long 7");
+    // What is longer than a certificate usually is passes, too (RFC 9440 §4).
+    let long = vec![0x30; 8 * 1024];
+    let thumbprint = CertificateThumbprint::of_certificate(&long);
+    let said = presented(&server, None, &[("Client-Cert", &byte_sequence(&long))]).await;
+    assert_eq!(said, format!("forwarded {thumbprint} via 127.0.0.1"));
     // Without the field the client had no certificate, and the proxy's own is not the client's.
     assert_eq!(presented(&server, None, &[]).await, "none");
     assert_eq!(presented(&server, Some(&victim), &[]).await, "none");

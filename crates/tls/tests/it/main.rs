@@ -15,6 +15,7 @@ mod http_client;
 mod limits;
 mod misdirected;
 mod operation;
+mod peers;
 mod pki;
 mod server_name;
 mod support;
