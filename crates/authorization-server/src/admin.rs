@@ -31,7 +31,7 @@ use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::time::Timestamp;
 use keybound_resource_server::{IssuerSettings, KeySource, ResourceServer, RoutePolicy, SettingsError, Validation};
-use keybound_tls::{Connection, RequestBody, ResponseBody};
+use keybound_tls::{BodyError, Connection, RequestBody, ResponseBody};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
@@ -117,7 +117,16 @@ impl AdminApi {
                 .retry_after();
             return convert(axum::response::IntoResponse::into_response(problem)).await;
         };
-        let mut request = http::Request::new(Body::new(body));
+        let body = match body.collect_at_most(server.configuration.load().body_bytes_max).await {
+            Ok(body) => body,
+            Err(BodyError::Refused(refusal)) => {
+                let problem = Problem::new(refusal.status()).detail(refusal.description());
+                return convert(axum::response::IntoResponse::into_response(problem)).await;
+            }
+            // Nobody is left to read this.
+            Err(BodyError::Broken(_)) => return Response::new(ResponseBody::Empty),
+        };
+        let mut request = http::Request::new(Body::from(body));
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = below_prefix(&parts.uri);
         *request.headers_mut() = parts.headers.clone();
@@ -163,12 +172,20 @@ fn below_prefix(uri: &Uri) -> Uri {
     Uri::try_from(rooted).unwrap_or_default()
 }
 
-/// From axum's body to ours. What the handlers make is in memory already.
+/// From axum's body to ours. What the handlers make is in memory already; an error that axum itself made (a query that cannot
+/// be read, a method that a path does not have) becomes a problem like every other.
 async fn convert(response: axum::response::Response) -> Response {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let body = match body.collect().await {
-        Ok(collected) => ResponseBody::Full(collected.to_bytes()),
-        Err(_) => ResponseBody::Empty,
+        Ok(collected) => collected.to_bytes(),
+        Err(_) => bytes::Bytes::new(),
     };
-    Response::from_parts(parts, body)
+    let is_error = parts.status.is_client_error() || parts.status.is_server_error();
+    if !is_error || Problem::is_one(&parts.headers) {
+        return Response::from_parts(parts, ResponseBody::Full(body));
+    }
+    let problem = Problem::new(parts.status).detail(String::from_utf8_lossy(&body));
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    problem.headers(&mut parts.headers);
+    Response::from_parts(parts, ResponseBody::from(problem.to_json()))
 }

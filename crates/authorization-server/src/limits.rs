@@ -1,5 +1,5 @@
 //! Every limit of the authorization server, named in one place (DESIGN §4). Those of sockets and heads are in
-//! `keybound_tls::Limits`, those of texts beside the types of protocol.
+//! `keybound_tls::Limits`, those of texts and of time (leeway, the life of an assertion) beside the types of protocol.
 
 use std::time::Duration;
 
@@ -10,10 +10,6 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Failed authentications that one client, and one address prefix (/32 or /64), may cause per second; else 429.
     pub failed_authentications_per_second: u32,
-    /// How far clocks may differ: on `exp`, `nbf` and `iat` of what others signed.
-    pub clock_leeway: Duration,
-    /// How long a client assertion may live, from now to its `exp`.
-    pub client_assertion_lifetime_max: Duration,
     /// Prepared clients kept in memory.
     pub prepared_clients_max: usize,
     /// How old client metadata, trust anchors and signing keys may be in memory, when something outside this process changed them.
@@ -37,8 +33,6 @@ impl Default for Limits {
         Limits {
             body_bytes_max: 64 * 1024,
             failed_authentications_per_second: 20,
-            clock_leeway: Duration::from_secs(30),
-            client_assertion_lifetime_max: Duration::from_secs(300),
             prepared_clients_max: 10_000,
             refresh_interval: Duration::from_secs(1),
             accepted_certificates_max: 20_000,

@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use keybound_protocol::error_code::ErrorCode;
 use keybound_store::StoreError;
 
+const PROBLEM: &str = "application/problem+json";
+
 /// What went wrong, for a program and for whoever reads its output.
 ///
 /// `detail` may say what the caller sent: the caller is an administrator.
@@ -77,8 +79,15 @@ impl Problem {
         problem.to_string()
     }
 
+    /// Whether an answer with these header fields is a problem already.
+    pub(super) fn is_one(headers: &HeaderMap) -> bool {
+        headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|media_type| media_type == PROBLEM)
+    }
+
     pub(super) fn headers(&self, headers: &mut HeaderMap) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

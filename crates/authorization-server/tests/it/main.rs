@@ -1,0 +1,16 @@
+//! The authorization server as its peers see it: real sockets, real handshakes, answers, headers, and the recorded reasons.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod admin;
+mod forwarded;
+mod metadata;
+mod operations;
+mod pki;
+mod rfc6749;
+mod rfc7523;
+mod rfc7662;
+mod rfc8705_2;
+mod rfc8705_2_1;
+mod rfc8705_2_2;
+mod rfc8705_3;
+mod world;

@@ -1,0 +1,263 @@
+//! Running the server: health, metrics, limits, reload, restart, several keys.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use keybound_protocol::signer::{LocalSigner, Signer};
+use keybound_protocol::time::Timestamp;
+use keybound_store::{Actor, AuditEntry, NewSigningKey, PrivateKeyDer};
+use serde_json::json;
+
+use crate::pki::{Authority, dns, self_signed};
+use crate::world::{NOW, Plan, Side, World, claims, credentials, jose_header, self_signed_client, tls_client};
+
+// covers R23
+#[tokio::test]
+async fn health_says_what_is_missing() {
+    let world = Plan::new().start().await;
+    let operator = world.operator();
+    assert_eq!(operator.get("/health/live").await.status, StatusCode::OK);
+    let reply = operator.get("/health/ready").await;
+    assert_eq!(
+        (reply.status, reply.json()),
+        (StatusCode::OK, json!({"status": "ready"}))
+    );
+    world.server.set_ready(false);
+    let reply = operator.get("/health/ready").await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(reply.json()["reasons"], json!(["listeners are not open"]));
+    assert_eq!(operator.get("/health/live").await.status, StatusCode::OK);
+    assert_eq!(operator.get("/token").await.status, StatusCode::NOT_FOUND);
+    let reply = operator.send(Method::POST, "/metrics", &[], None).await;
+    assert_eq!(
+        (reply.status, reply.header("allow")),
+        (StatusCode::METHOD_NOT_ALLOWED, Some("GET, HEAD, OPTIONS"))
+    );
+}
+
+// covers TRAP-53
+#[tokio::test]
+async fn metrics_count_and_name_nobody() {
+    let authority = Authority::root("corp");
+    let world = Plan::new()
+        .trusts("corp", &authority)
+        .client("very-private-name", tls_client("demo.example"))
+        .start()
+        .await;
+    let leaf = authority.issue(dns("demo.example"));
+    let peer = world.peer(Side::MutualTls, Some(&leaf));
+    for _ in 0..3 {
+        peer.post("/token", &credentials("very-private-name")).await;
+    }
+    peer.post("/token", &credentials("nobody")).await;
+    let text = String::from_utf8(world.operator().get("/metrics").await.body).unwrap();
+    for line in [
+        "keybound_access_tokens_issued_total{format=\"jwt\"} 3",
+        "keybound_responses_total{endpoint=\"token\",status=\"2xx\"} 3",
+        "keybound_responses_total{endpoint=\"token\",status=\"4xx\"} 1",
+        "keybound_client_authentications_total{outcome=\"accepted\"} 3",
+        "keybound_client_authentications_total{outcome=\"failed\"} 1",
+        "keybound_certificate_verdicts_total{from=\"path\"} 1",
+        "keybound_certificate_verdicts_total{from=\"cache\"} 2",
+        "keybound_refusals_total{error=\"invalid_client\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    assert!(!text.contains("very-private-name") && !text.contains("nobody"));
+}
+
+// covers R6749-3
+#[tokio::test]
+async fn the_twenty_first_failure_within_a_second_is_429_and_whoever_succeeds_is_never_limited() {
+    let authority = Authority::root("corp");
+    let mut plan = Plan::new()
+        .trusts("corp", &authority)
+        .client("demo", tls_client("demo.example"));
+    plan.settings.limits.failed_authentications_per_second = 20;
+    let world = plan.start().await;
+    let (good, bad) = (
+        authority.issue(dns("demo.example")),
+        authority.issue(dns("bad.example")),
+    );
+    let (good, bad) = (
+        world.peer(Side::MutualTls, Some(&good)),
+        world.peer(Side::MutualTls, Some(&bad)),
+    );
+    let began = std::time::Instant::now();
+    let mut limited = 0;
+    let rounds = 60;
+    for n in 0..rounds {
+        let reply = bad.post("/token", &credentials("demo")).await;
+        match reply.status.as_u16() {
+            400 => assert_eq!(reply.json()["error"], "invalid_client"),
+            429 => {
+                limited += 1;
+                assert_eq!(reply.header("retry-after"), Some("1"));
+                assert_eq!(reply.json()["error"], "temporarily_unavailable");
+                assert_eq!(reply.header("cache-control"), Some("no-store"));
+                let refusal = world.refusal(&reply).await;
+                assert!(
+                    refusal
+                        .rules
+                        .iter()
+                        .any(|rule| rule.rule == "failed authentications within their limit")
+                );
+            }
+            other => panic!("{other} at {n}"),
+        }
+        if n % 6 == 0 {
+            assert_eq!(good.post("/token", &credentials("demo")).await.status, StatusCode::OK);
+        }
+    }
+    let allowed = 20 + (began.elapsed().as_secs_f64() * 20.0).ceil() as usize;
+    assert!(limited >= rounds - allowed.min(rounds), "{limited}");
+    if began.elapsed().as_secs_f64() < 1.0 {
+        assert!(limited > 0);
+    }
+}
+
+fn plan(authority: &Authority, name: &str) -> Plan {
+    Plan::new().trusts("corp", authority).client("demo", tls_client(name))
+}
+
+// covers R17
+#[tokio::test]
+async fn a_reload_is_seen_whole_and_loses_no_request_in_flight() {
+    let authority = Authority::root("corp");
+    let world = plan(&authority, "old.example").start().await;
+    let (old, new) = (authority.issue(dns("old.example")), authority.issue(dns("new.example")));
+    let (old, new) = (
+        world.peer(Side::MutualTls, Some(&old)),
+        world.peer(Side::MutualTls, Some(&new)),
+    );
+    for round in 0..10 {
+        let (name, right, wrong) = if round % 2 == 0 {
+            ("new.example", &new, &old)
+        } else {
+            ("old.example", &old, &new)
+        };
+        let asking: Vec<_> = (0..8)
+            .map(|_| {
+                let peer = right.clone();
+                tokio::spawn(async move { peer.post("/token", &credentials("demo")).await.status.as_u16() })
+            })
+            .collect();
+        world.server.reload(plan(&authority, name).settings).await.unwrap();
+        assert_eq!(right.post("/token", &credentials("demo")).await.status, StatusCode::OK);
+        assert_eq!(
+            wrong.post("/token", &credentials("demo")).await.status,
+            StatusCode::BAD_REQUEST
+        );
+        for task in asking {
+            assert!([200, 400].contains(&task.await.unwrap()));
+        }
+    }
+}
+
+async fn restarted(world: World, plan: Plan) -> World {
+    world.server.stop().await.unwrap();
+    let directory = Arc::clone(&world.directory);
+    drop(world);
+    Plan {
+        directory: Some(directory),
+        ..plan
+    }
+    .start()
+    .await
+}
+
+// covers I4
+#[tokio::test]
+async fn keys_refusals_and_issued_tokens_survive_a_restart() {
+    let authority = Authority::root("corp");
+    let world = plan(&authority, "demo.example").start().await;
+    let leaf = authority.issue(dns("demo.example"));
+    let token = world.access_token(&leaf, "demo", &[]).await;
+    let refused = world.token(None, "demo").await;
+    let world = restarted(world, plan(&authority, "demo.example")).await;
+    assert_eq!(world.refusal(&refused).await.client_id.as_deref(), Some("demo"));
+    let again = world.access_token(&leaf, "demo", &[]).await;
+    assert_eq!(jose_header(&token)["kid"], jose_header(&again)["kid"]);
+    let batches = world.store.issued_tokens.issued_token_batches(0, 10).await.unwrap();
+    let recorded: Vec<String> = batches
+        .iter()
+        .flat_map(|batch| &batch.tokens)
+        .map(|token| token.token_id.to_string())
+        .collect();
+    assert!(
+        recorded.contains(&claims(&token)["jti"].as_str().unwrap().to_owned()),
+        "{recorded:?}"
+    );
+}
+
+// covers R15, R9068-1
+#[tokio::test]
+async fn a_new_key_is_published_before_it_signs_and_the_old_one_as_long_as_its_tokens_live() {
+    let authority = Authority::root("corp");
+    let world = plan(&authority, "demo.example").start().await;
+    let leaf = authority.issue(dns("demo.example"));
+    let old = jose_header(&world.access_token(&leaf, "demo", &[]).await)["kid"].clone();
+    world.clock.advance(3600);
+    let signer = LocalSigner::generate(SignatureAlgorithm::Es256, &aws_lc_rs::rand::SystemRandom::new()).unwrap();
+    let new = NewSigningKey {
+        key_id: signer.key_id().to_owned(),
+        algorithm: "ES256".to_owned(),
+        private_key: PrivateKeyDer::from_pkcs8(signer.to_pkcs8().unwrap().to_vec()),
+        public_jwk: signer.public_jwk().to_json().to_string(),
+    };
+    let entry = AuditEntry::new(Timestamp::from_unix_secs(world.clock.now()), Actor::Operator);
+    world.store.signing_keys.rotate_signing_key(new, entry).await.unwrap();
+    world
+        .server
+        .reload(plan(&authority, "demo.example").settings)
+        .await
+        .unwrap();
+    let published = || async {
+        let keys = world.peer(Side::Public, None).get("/jwks").await.json();
+        keys["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["kid"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(published().await.len(), 2);
+    assert_eq!(jose_header(&world.access_token(&leaf, "demo", &[]).await)["kid"], old);
+    world.clock.advance(60);
+    world
+        .server
+        .reload(plan(&authority, "demo.example").settings)
+        .await
+        .unwrap();
+    assert_eq!(
+        jose_header(&world.access_token(&leaf, "demo", &[]).await)["kid"],
+        signer.key_id()
+    );
+    assert!(published().await.contains(&old));
+}
+
+// covers R9068-1
+#[tokio::test]
+async fn every_algorithm_signs_what_its_published_key_verifies() {
+    for algorithm in SignatureAlgorithm::ALL {
+        let registered = self_signed(dns("a"));
+        let mut plan = Plan::new().client("self", self_signed_client(&[&registered]));
+        plan.settings.tokens.signing_algorithm = algorithm;
+        let world = plan.start().await;
+        let token = world.access_token(&registered, "self", &[]).await;
+        assert_eq!(jose_header(&token)["alg"], algorithm.name());
+        let keys =
+            keybound_protocol::jwk_set::JwkSet::parse(&world.peer(Side::Public, None).get("/jwks").await.body).unwrap();
+        let policy = keybound_protocol::access_token::IssuerPolicy::new(
+            "https://as.example",
+            vec![crate::world::API.to_owned()],
+        );
+        let now = Timestamp::from_unix_secs(NOW);
+        assert!(
+            keybound_protocol::access_token::verify(&token, &policy, &keys, now).is_ok(),
+            "{algorithm}"
+        );
+    }
+}
