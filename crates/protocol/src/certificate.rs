@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 use structure::Structure;
 
 pub use public_key::PublicKeyKind;
-pub(crate) use structure::Fields;
+pub(crate) use structure::{Extension, Fields};
 pub use usage::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
 /// Which X.509 a certificate is.
@@ -55,6 +55,7 @@ pub struct Certificate {
     extended_key_usage: Option<ExtendedKeyUsage>,
     subject_key_identifier: Option<Vec<u8>>,
     authority_key_identifier: Option<Vec<u8>>,
+    crl_distribution_points: bool,
     critical_extensions: Vec<String>,
 }
 
@@ -94,6 +95,7 @@ impl Certificate {
             extended_key_usage: None,
             subject_key_identifier: None,
             authority_key_identifier: None,
+            crl_distribution_points: false,
             critical_extensions: Vec::new(),
         };
         certificate.read_extensions(&structure)?;
@@ -195,6 +197,11 @@ impl Certificate {
         self.authority_key_identifier.as_deref()
     }
 
+    /// Whether it says where its revocation is published. The places themselves are never visited.
+    pub(crate) fn has_crl_distribution_points(&self) -> bool {
+        self.crl_distribution_points
+    }
+
     /// The extensions marked critical, as dotted object identifiers.
     pub fn critical_extensions(&self) -> impl Iterator<Item = &str> {
         self.critical_extensions.iter().map(String::as_str)
@@ -220,6 +227,7 @@ impl Certificate {
                 "2.5.29.17" => self.subject_alternative_names = SubjectAlternativeName::read(extension.value)?,
                 "2.5.29.19" => self.basic_constraints = Some(BasicConstraints::read(extension.value)?),
                 "2.5.29.37" => self.extended_key_usage = Some(ExtendedKeyUsage::read(extension.value)?),
+                "2.5.29.31" => self.crl_distribution_points = true,
                 _ => {}
             }
             if extension.critical {

@@ -3,11 +3,13 @@
 //! Signatures, path building, validity, basic constraints and name constraints are those of rustls-webpki; no path is built by hand.
 //! What it leaves to its caller is here: the length of what was presented, key sizes, key usage of every certificate (webpki ignores
 //! it), extended key usage, path length below the anchor, revocation per anchor with fresh lists. Read [`verify`] first; `candidate`
-//! judges one complete path; `diagnosis` finds, after a refusal, which single thing was wrong.
+//! judges one complete path, `revocation` its standing; `diagnosis` finds, after a refusal, which single thing was wrong.
 
 mod candidate;
 mod diagnosis;
 mod error;
+mod revocation;
+mod signature;
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::time::Timestamp;
 use crate::trust_anchor::{TrustAnchor, TrustAnchorName};
 use candidate::Policy;
 
+pub(crate) use diagnosis::unsupported_critical_extension;
 pub use error::{ChainError, ChainRule};
 
 /// Proof that a certificate has an acceptable path to a trust anchor. Only [`verify`] makes one.
@@ -48,8 +51,8 @@ impl VerifiedChain {
         &self.intermediates
     }
 
-    /// Until when this verdict holds if nothing changes: the earliest `notAfter` of the path and `nextUpdate` of every revocation list
-    /// that may have been used. The trust anchor's own validity is not part of it (RFC 5280 §6.1.1 (d)).
+    /// Until when this verdict holds if nothing changes: the earliest `notAfter` of the path, its anchor included, and `nextUpdate` of
+    /// every revocation list that may have been used.
     pub fn valid_until(&self) -> Timestamp {
         self.valid_until
     }
@@ -118,6 +121,11 @@ fn check_end_entity(certificate: &Certificate, anchors: &[&TrustAnchor], now: Ti
         .is_some_and(|constraints| constraints.ca)
     {
         return Err(ChainError::AuthorityAsEndEntity);
+    }
+    let mut critical = certificate.critical_extensions();
+    let has_names = !certificate.subject_alternative_names().is_empty();
+    if certificate.subject().is_empty() && has_names && !critical.any(|oid| oid == "2.5.29.17") {
+        return Err(ChainError::AlternativeNamesNotCritical);
     }
     diagnosis::check_critical_extensions(certificate)
 }

@@ -10,7 +10,7 @@ use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::asn1_rs::{FromDer, Tag};
 use x509_parser::time::ASN1Time;
 
-use crate::certificate::{CertificateError, Fields};
+use crate::certificate::{CertificateError, Extension, Fields};
 use crate::distinguished_name::DistinguishedName;
 use crate::time::Timestamp;
 
@@ -20,6 +20,8 @@ pub struct CertificateRevocationList {
     issuer: DistinguishedName,
     this_update: Timestamp,
     next_update: Timestamp,
+    partial: bool,
+    der: Vec<u8>,
 }
 
 impl CertificateRevocationList {
@@ -29,12 +31,16 @@ impl CertificateRevocationList {
     /// It cannot be read, or is of a kind that is not supported: version 1, delta, indirect, without `nextUpdate`.
     pub fn parse(der: &[u8]) -> Result<CertificateRevocationList, CertificateRevocationListError> {
         let list = OwnedCertRevocationList::from_der(der).map_err(CertificateRevocationListError::Unsupported)?;
+        let list = CertRevocationList::Owned(list);
         let (issuer, this_update, next_update) = read(der).map_err(CertificateRevocationListError::Malformed)?;
+        let partial = list.issuing_distribution_point().is_some_and(names_distribution_point);
         Ok(CertificateRevocationList {
-            list: CertRevocationList::Owned(list),
+            list,
             issuer,
             this_update,
             next_update,
+            partial,
+            der: der.to_vec(),
         })
     }
 
@@ -62,6 +68,17 @@ impl CertificateRevocationList {
         self.list.issuer() == issuer
     }
 
+    /// Whether it covers only what its issuer assigned to one distribution point. It says nothing of a certificate without distribution
+    /// points, although the path library takes it to (RFC 5280 §6.3.3 (b) (2) (i)).
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// The whole list, DER.
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// When the certificate with this serial number (contents octets) was revoked, if it was.
     pub(crate) fn revoked_at(&self, serial_number: &[u8]) -> Option<Timestamp> {
         let entry = self.list.find_serial(serial_number).ok().flatten()?;
@@ -80,6 +97,16 @@ impl fmt::Debug for CertificateRevocationList {
     }
 }
 
+/// Whether the value of an issuing distribution point names one: `distributionPoint [0]`, the first field if it is there.
+fn names_distribution_point(value: &[u8]) -> bool {
+    const FIELD: &str = "issuingDistributionPoint";
+    let fields = Fields(value)
+        .next(FIELD, Tag::Sequence)
+        .map(|sequence| Fields(sequence.data).optional(FIELD, 0));
+    // What cannot be read covers less, not more.
+    !matches!(fields, Ok(Ok(None)))
+}
+
 /// Issuer, thisUpdate and nextUpdate.
 fn read(der: &[u8]) -> Result<(DistinguishedName, Timestamp, Timestamp), CertificateError> {
     let mut list = Fields(Fields(der).next("certificateList", Tag::Sequence)?.data);
@@ -89,9 +116,34 @@ fn read(der: &[u8]) -> Result<(DistinguishedName, Timestamp, Timestamp), Certifi
     let issuer = DistinguishedName::from_der(tbs.raw("issuer", Tag::Sequence)?, "issuer")?;
     let (rest, this_update) =
         ASN1Time::from_der(tbs.0).map_err(|_| CertificateError::Malformed { field: "thisUpdate" })?;
-    let (_, next_update) = ASN1Time::from_der(rest).map_err(|_| CertificateError::Malformed { field: "nextUpdate" })?;
+    let (rest, next_update) =
+        ASN1Time::from_der(rest).map_err(|_| CertificateError::Malformed { field: "nextUpdate" })?;
+    check_extensions(rest)?;
     let timestamp = |time: ASN1Time| Timestamp::from_unix_secs(time.timestamp());
     Ok((issuer, timestamp(this_update), timestamp(next_update)))
+}
+
+/// The list's number and its issuer's key identifier must not be critical (RFC 5280 §5.2.1, §5.2.3).
+fn check_extensions(after_next_update: &[u8]) -> Result<(), CertificateError> {
+    // revokedCertificates, which the path library reads, stands between or is left out.
+    let mut tagged = Fields(after_next_update);
+    let extensions = loop {
+        if let Some(extensions) = tagged.optional("crlExtensions", 0)? {
+            break Fields(extensions.data).next("crlExtensions", Tag::Sequence)?;
+        }
+        if tagged.0.is_empty() {
+            return Ok(());
+        }
+        tagged.any("tbsCertList")?;
+    };
+    let mut extensions = Fields(extensions.data);
+    while !extensions.0.is_empty() {
+        let extension = Extension::read(extensions.next("extension", Tag::Sequence)?.data)?;
+        if extension.critical && matches!(extension.oid.to_id_string().as_str(), "2.5.29.20" | "2.5.29.35") {
+            return Err(CertificateError::malformed("crlExtensions"));
+        }
+    }
+    Ok(())
 }
 
 /// Why a revocation list cannot be used. For operators.

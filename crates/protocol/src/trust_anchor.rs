@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::{Certificate, CertificateError, PublicKeyKind, Version};
+use crate::certificate_chain::unsupported_critical_extension;
 use crate::certificate_revocation_list::{CertificateRevocationList, CertificateRevocationListError};
 use crate::client_metadata::PermittedAnchors;
 use crate::confirmation::hex;
@@ -127,7 +128,7 @@ pub struct TrustAnchor {
 pub(crate) enum Revocation {
     /// Not at all.
     NotChecked,
-    /// Against these lists, the newest first.
+    /// Against these lists: of one issuer the complete ones first, the newest of them before older ones.
     Lists {
         lists: Vec<CertificateRevocationList>,
         missing: CrlMissing,
@@ -171,6 +172,15 @@ impl TrustAnchor {
                 subject: certificate.subject().to_string(),
             });
         }
+        if certificate.subject().is_empty() {
+            return Err(TrustAnchorError::Nameless { index });
+        }
+        if let Some(oid) = unsupported_critical_extension(&certificate) {
+            return Err(TrustAnchorError::CriticalExtension {
+                index,
+                oid: oid.to_owned(),
+            });
+        }
         if !certificate.public_key_kind().is_acceptable() {
             return Err(TrustAnchorError::WeakKey {
                 index,
@@ -200,8 +210,7 @@ impl TrustAnchor {
         &self.key_name
     }
 
-    /// The certificate by which it was configured. Its validity is not part of any verdict (RFC 5280 §6.1.1 (d): an anchor is a name and a
-    /// key), so an operator wants to see it before it ends.
+    /// The certificate by which it was configured. What it issued is refused outside its validity.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
@@ -240,8 +249,8 @@ impl Revocation {
                 CertificateRevocationList::parse(der).map_err(|source| TrustAnchorError::Crl { index, source })?;
             lists.push(list);
         }
-        // Of two lists of one issuer the newer one counts.
-        lists.sort_by_key(|list| std::cmp::Reverse(list.this_update()));
+        // The path library takes the first list of an issuer: one that covers everything before one that covers a part, then the newer.
+        lists.sort_by_key(|list| (list.is_partial(), std::cmp::Reverse(list.this_update())));
         Ok(Revocation::Lists { lists, missing })
     }
 }
@@ -318,6 +327,20 @@ pub enum TrustAnchorError {
         index: usize,
         /// Its subject.
         subject: String,
+    },
+    /// It has an empty subject, so that nothing can name it as its issuer.
+    #[error("certificate {} has an empty subject", index + 1)]
+    Nameless {
+        /// Counted from 0.
+        index: usize,
+    },
+    /// It has a critical extension that is not understood.
+    #[error("certificate {} has the critical extension {oid}, which is not supported", index + 1)]
+    CriticalExtension {
+        /// Counted from 0.
+        index: usize,
+        /// The extension.
+        oid: String,
     },
     /// RSA under 2048 bits, or a key whose signatures cannot be verified here.
     #[error("certificate {} has a key that is too weak or not supported: {key}", index + 1)]

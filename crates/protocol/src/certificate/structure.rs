@@ -27,9 +27,9 @@ pub(super) struct Structure<'a> {
 }
 
 /// One extension, its value not read yet.
-pub(super) struct Extension<'a> {
-    pub(super) oid: Oid<'a>,
-    pub(super) critical: bool,
+pub(crate) struct Extension<'a> {
+    pub(crate) oid: Oid<'a>,
+    pub(crate) critical: bool,
     /// Contents of the OCTET STRING.
     pub(super) value: &'a [u8],
 }
@@ -114,7 +114,7 @@ impl<'a> Structure<'a> {
 }
 
 impl<'a> Extension<'a> {
-    fn read(contents: &'a [u8]) -> Result<Extension<'a>, CertificateError> {
+    pub(crate) fn read(contents: &'a [u8]) -> Result<Extension<'a>, CertificateError> {
         let mut fields = Fields(contents);
         let oid = Oid::try_from(fields.next("extnID", Tag::Oid)?).map_err(|_| CertificateError::malformed("extnID"))?;
         let mut value = fields.any("extnValue")?;

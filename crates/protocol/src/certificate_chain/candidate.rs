@@ -1,19 +1,13 @@
 //! Judging one complete path: our own policy, on top of what RFC 5280 path validation already held.
 
-use rustls_pki_types::CertificateDer;
-use webpki::{
-    Cert, EndEntityCert, ExpirationPolicy, RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
-    VerifiedPath,
-};
+use webpki::VerifiedPath;
 
-use super::{AnyPurpose, ChainError, VerifiedChain, unix_time};
+use super::diagnosis::{check_critical_extensions, weak_key};
+use super::revocation::Lookup;
+use super::{ChainError, VerifiedChain};
 use crate::certificate::Certificate;
-use crate::certificate_revocation_list::CertificateRevocationList;
 use crate::time::Timestamp;
-use crate::trust_anchor::{CrlMissing, Revocation, TrustAnchor};
-
-/// How far a revocation list may be from the future before it counts as made by a wrong clock, in seconds.
-const CLOCK_LEEWAY_SECS: u64 = 30;
+use crate::trust_anchor::TrustAnchor;
 
 /// What one path is judged by.
 pub(super) struct Policy<'a> {
@@ -31,14 +25,15 @@ impl Policy<'_> {
             check_issuer(&certificate)?;
             intermediates.push(certificate);
         }
+        self.check_anchor_validity()?;
         self.check_path_length(&intermediates)?;
         self.check_usage()?;
-        let crl_fresh_until = self.check_revocation(path)?;
+        let crl_fresh_until = Lookup::new(self, path).run()?;
 
         let not_after = intermediates
             .iter()
             .map(Certificate::not_after)
-            .chain([self.leaf.not_after()]);
+            .chain([self.leaf.not_after(), self.anchor.certificate().not_after()]);
         let valid_until = not_after.chain(crl_fresh_until).min().unwrap_or(self.leaf.not_after());
         Ok(VerifiedChain {
             anchor: self.anchor.name().clone(),
@@ -49,6 +44,26 @@ impl Policy<'_> {
                 .collect(),
             valid_until,
         })
+    }
+
+    /// webpki takes an anchor for a name and a key (RFC 5280 §6.1.1 (d)). An operator who sees that the certificate of an authority has ended
+    /// expects what it issued to have ended too.
+    fn check_anchor_validity(&self) -> Result<(), ChainError> {
+        let anchor = self.anchor.certificate();
+        let subject = || anchor.subject().to_string();
+        if self.now > anchor.not_after() {
+            return Err(ChainError::IssuerExpired {
+                subject: subject(),
+                not_after: anchor.not_after(),
+            });
+        }
+        if self.now < anchor.not_before() {
+            return Err(ChainError::IssuerNotYetValid {
+                subject: subject(),
+                not_before: anchor.not_before(),
+            });
+        }
+        Ok(())
     }
 
     /// webpki applies the limits of intermediates; the anchor's own it does not know.
@@ -76,6 +91,11 @@ impl Policy<'_> {
                 presented: usage.to_string(),
             });
         }
+        if let Some(usage) = self.leaf.key_usage().filter(|usage| usage.key_cert_sign()) {
+            return Err(ChainError::KeyUsageOfAuthority {
+                presented: usage.to_string(),
+            });
+        }
         match self.leaf.extended_key_usage() {
             None if self.anchor.requires_client_auth_eku() => Err(ChainError::ExtendedKeyUsageMissing {
                 anchor: self.anchor.name().clone(),
@@ -87,179 +107,17 @@ impl Policy<'_> {
             None | Some(_) => Ok(()),
         }
     }
-
-    /// Looks every certificate of the path up in the anchor's lists. Gives the `nextUpdate` of each list that may have been used.
-    fn check_revocation(&self, path: &VerifiedPath<'_>) -> Result<Vec<Timestamp>, ChainError> {
-        let Revocation::Lists { lists, missing } = self.anchor.revocation() else {
-            return Ok(Vec::new());
-        };
-        let certificates = certificates_of(path);
-        let latest = self.now.plus(std::time::Duration::from_secs(CLOCK_LEEWAY_SECS));
-        let (usable, premature): (Vec<_>, Vec<_>) = lists.iter().partition(|list| list.this_update() <= latest);
-        let mut fresh_until = Vec::new();
-        for certificate in &certificates {
-            let of_issuer: Vec<_> = usable.iter().filter(|list| list.is_of(certificate.issuer())).collect();
-            if of_issuer.is_empty() {
-                if let Some(list) = premature.iter().find(|list| list.is_of(certificate.issuer())) {
-                    return Err(ChainError::CrlNotYetValid {
-                        issuer: list.issuer().to_string(),
-                        this_update: list.this_update(),
-                    });
-                }
-                if *missing == CrlMissing::Refuse {
-                    return Err(self.crl_missing(certificate));
-                }
-            }
-            // A stale list beside a fresh one is an old one that nobody removed: it is not used.
-            let next_updates = of_issuer.iter().map(|list| list.next_update());
-            fresh_until.extend(next_updates.filter(|next_update| *next_update > self.now));
-        }
-        self.check_crl_signer(&certificates, &usable)?;
-        if usable.is_empty() {
-            return Ok(fresh_until);
-        }
-        self.look_up(path, &usable, *missing)
-            .map_err(|error| self.revocation_error(error, &certificates, &usable))?;
-        Ok(fresh_until)
-    }
-
-    /// The same path again, this time with the lists; depth, unknown status and freshness are all said explicitly.
-    fn look_up(
-        &self,
-        path: &VerifiedPath<'_>,
-        lists: &[&CertificateRevocationList],
-        missing: CrlMissing,
-    ) -> Result<(), webpki::Error> {
-        let lists: Vec<_> = lists.iter().map(|list| list.list()).collect();
-        let Ok(options) = RevocationOptionsBuilder::new(&lists) else {
-            return Ok(());
-        };
-        let options = options
-            .with_depth(RevocationCheckDepth::Chain)
-            .with_status_policy(match missing {
-                CrlMissing::Refuse => UnknownStatusPolicy::Deny,
-                CrlMissing::Accept => UnknownStatusPolicy::Allow,
-            })
-            .with_expiration_policy(ExpirationPolicy::Enforce)
-            .build();
-        let leaf_der = CertificateDer::from(self.leaf_der);
-        let leaf = EndEntityCert::try_from(&leaf_der)?;
-        let intermediates: Vec<CertificateDer<'_>> = path.intermediate_certificates().map(|cert| cert.der()).collect();
-        let anchors = [path.anchor().clone()];
-        let time = unix_time(self.now);
-        let algorithms = webpki::ALL_VERIFICATION_ALGS;
-        leaf.verify_for_usage(
-            algorithms,
-            &anchors,
-            &intermediates,
-            time,
-            AnyPurpose,
-            Some(options),
-            None,
-        )
-        .map(drop)
-    }
-
-    /// webpki asks intermediates for `cRLSign`; the anchor's own key usage it does not know.
-    fn check_crl_signer(
-        &self,
-        certificates: &[&Cert<'_>],
-        lists: &[&CertificateRevocationList],
-    ) -> Result<(), ChainError> {
-        if self
-            .anchor
-            .certificate()
-            .key_usage()
-            .is_none_or(|usage| usage.crl_sign())
-        {
-            return Ok(());
-        }
-        let Some(last) = certificates.last() else {
-            return Ok(());
-        };
-        match lists.iter().find(|list| list.is_of(last.issuer())) {
-            None => Ok(()),
-            Some(list) => Err(ChainError::Crl {
-                issuer: list.issuer().to_string(),
-                source: webpki::Error::IssuerNotCrlSigner,
-            }),
-        }
-    }
-
-    /// Names the certificate or the list that a refusal is about.
-    fn revocation_error(
-        &self,
-        error: webpki::Error,
-        certificates: &[&Cert<'_>],
-        lists: &[&CertificateRevocationList],
-    ) -> ChainError {
-        for certificate in certificates {
-            let of_issuer: Vec<_> = lists.iter().filter(|list| list.is_of(certificate.issuer())).collect();
-            match &error {
-                webpki::Error::CertRevoked => {
-                    if let Some(revoked_at) = of_issuer.iter().find_map(|list| list.revoked_at(certificate.serial())) {
-                        return ChainError::Revoked {
-                            subject: subject_of(certificate),
-                            revoked_at,
-                        };
-                    }
-                }
-                webpki::Error::CrlExpired { .. } => {
-                    if let Some(list) = of_issuer.first().filter(|list| list.next_update() <= self.now) {
-                        return ChainError::CrlStale {
-                            issuer: list.issuer().to_string(),
-                            next_update: list.next_update(),
-                        };
-                    }
-                }
-                webpki::Error::UnknownRevocationStatus => {
-                    // There is a list of this issuer, but it is limited to other certificates.
-                    return self.crl_missing(certificate);
-                }
-                _ => {
-                    if let Some(list) = of_issuer.first() {
-                        return ChainError::Crl {
-                            issuer: list.issuer().to_string(),
-                            source: error,
-                        };
-                    }
-                }
-            }
-        }
-        ChainError::Rejected(error)
-    }
-
-    fn crl_missing(&self, certificate: &Cert<'_>) -> ChainError {
-        let parsed = Certificate::parse(&certificate.der());
-        ChainError::CrlMissing {
-            issuer: parsed
-                .map(|certificate| certificate.issuer().to_string())
-                .unwrap_or_default(),
-            anchor: self.anchor.name().clone(),
-        }
-    }
-}
-
-/// The certificates of a path from the end entity on, without the anchor.
-fn certificates_of<'p>(path: &'p VerifiedPath<'p>) -> Vec<&'p Cert<'p>> {
-    let end_entity: &Cert<'_> = path.end_entity();
-    [end_entity]
-        .into_iter()
-        .chain(path.intermediate_certificates())
-        .collect()
-}
-
-fn subject_of(certificate: &Cert<'_>) -> String {
-    Certificate::parse(&certificate.der())
-        .map(|certificate| certificate.subject().to_string())
-        .unwrap_or_default()
 }
 
 /// Whether an intermediate certificate may stand in a client's path, apart from what webpki checked.
 pub(super) fn check_issuer(certificate: &Certificate) -> Result<(), ChainError> {
     let subject = || certificate.subject().to_string();
+    if certificate.subject().is_empty() {
+        return Err(ChainError::IssuerNameless);
+    }
+    check_critical_extensions(certificate)?;
     if !certificate.public_key_kind().is_acceptable() {
-        return Err(super::diagnosis::weak_key(certificate));
+        return Err(weak_key(certificate));
     }
     if certificate.key_usage().is_some_and(|usage| !usage.key_cert_sign()) {
         return Err(ChainError::IssuerKeyUsage { subject: subject() });

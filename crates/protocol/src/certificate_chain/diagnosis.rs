@@ -4,20 +4,16 @@
 //! from the end-entity certificate upwards through what was presented and names the first link that does not hold. It never changes a
 //! verdict: it runs only once there is none.
 
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use webpki::RawPublicKeyEntity;
-use x509_parser::asn1_rs::{Any, BitString, FromDer, Tag};
-use x509_parser::x509::AlgorithmIdentifier;
-
 use super::ChainError;
 use super::candidate::check_issuer;
-use crate::certificate::{Certificate, CertificateError, Fields, Version};
+use super::signature::{Signed, verifies};
+use crate::certificate::{Certificate, Version};
 use crate::peer_certificate::EndEntityCertificate;
 use crate::time::Timestamp;
 use crate::trust_anchor::TrustAnchor;
 
 /// The critical extensions that path validation evaluates: key usage, alternative names, basic constraints, name constraints, CRL
-/// distribution points, extended key usage.
+/// distribution points, extended key usage. (Key identifiers must not be critical, RFC 5280 §4.2.1.1.)
 const CRITICAL_SUPPORTED: [&str; 6] = [
     "2.5.29.15",
     "2.5.29.17",
@@ -77,6 +73,13 @@ pub(super) fn check_critical_extensions(certificate: &Certificate) -> Result<(),
             oid: oid.to_owned(),
         }),
     }
+}
+
+/// The first critical extension that path validation does not evaluate.
+pub(crate) fn unsupported_critical_extension(certificate: &Certificate) -> Option<&str> {
+    certificate
+        .critical_extensions()
+        .find(|oid| !CRITICAL_SUPPORTED.contains(oid))
 }
 
 /// A certificate with its octets.
@@ -159,9 +162,6 @@ impl Walk<'_> {
         let name = || authority.subject().to_string();
         if authority.version() != Version::V3 {
             return Some(ChainError::UnsupportedVersion { subject: name() });
-        }
-        if let Err(error) = check_critical_extensions(authority) {
-            return Some(error);
         }
         if !authority.basic_constraints().is_some_and(|constraints| constraints.ca) {
             return Some(ChainError::IssuerNotAuthority { subject: name() });
@@ -247,70 +247,15 @@ fn signed(subject: Link<'_>, issuer: &Link<'_>) -> bool {
     verifies(subject.der, issuer.certificate.subject_public_key_info()) == Some(true)
 }
 
-/// Whether the signature on a certificate verifies under a key; `None` if its algorithm is not supported at all.
-fn verifies(der: &[u8], subject_public_key_info: &[u8]) -> Option<bool> {
-    let signed = Signed::read(der).ok()?;
-    let key = SubjectPublicKeyInfoDer::from(subject_public_key_info);
-    let key = RawPublicKeyEntity::try_from(&key).ok()?;
-    let mut known = false;
-    for algorithm in webpki::ALL_VERIFICATION_ALGS {
-        if algorithm.signature_alg_id().as_ref() == signed.algorithm {
-            known = true;
-            if key.verify_signature(*algorithm, signed.tbs, signed.signature).is_ok() {
-                return Some(true);
-            }
-        }
-    }
-    known.then_some(false)
-}
-
 fn check_signature_algorithm(subject: Link<'_>) -> Result<(), ChainError> {
     let Ok(signed) = Signed::read(subject.der) else {
         return Ok(());
     };
-    let mut algorithms = webpki::ALL_VERIFICATION_ALGS.iter();
-    if algorithms.any(|algorithm| algorithm.signature_alg_id().as_ref() == signed.algorithm) {
+    if signed.is_of_known_algorithm() {
         return Ok(());
     }
     Err(ChainError::UnsupportedSignatureAlgorithm {
         subject: subject.certificate.subject().to_string(),
         algorithm: signed.algorithm_oid,
     })
-}
-
-/// The parts of a certificate that its signature is about.
-struct Signed<'a> {
-    tbs: &'a [u8],
-    /// Contents of the AlgorithmIdentifier.
-    algorithm: &'a [u8],
-    algorithm_oid: String,
-    signature: &'a [u8],
-}
-
-impl<'a> Signed<'a> {
-    fn read(der: &'a [u8]) -> Result<Signed<'a>, CertificateError> {
-        let mut fields = Fields(Fields(der).next("certificate", Tag::Sequence)?.data);
-        let tbs = fields.raw("tbsCertificate", Tag::Sequence)?;
-        let algorithm_der = fields.raw("signatureAlgorithm", Tag::Sequence)?;
-        let algorithm = Any::from_der(algorithm_der)
-            .map_err(|_| CertificateError::malformed("signatureAlgorithm"))?
-            .1
-            .data;
-        let algorithm_oid = match AlgorithmIdentifier::from_der(algorithm_der) {
-            Ok((_, identifier)) => identifier.algorithm.to_id_string(),
-            Err(_) => return Err(CertificateError::malformed("signatureAlgorithm")),
-        };
-        let (_, signature) =
-            BitString::from_der(fields.0).map_err(|_| CertificateError::malformed("signatureValue"))?;
-        let signature = match signature.data {
-            std::borrow::Cow::Borrowed(octets) => octets,
-            std::borrow::Cow::Owned(_) => return Err(CertificateError::malformed("signatureValue")),
-        };
-        Ok(Signed {
-            tbs,
-            algorithm,
-            algorithm_oid,
-            signature,
-        })
-    }
 }

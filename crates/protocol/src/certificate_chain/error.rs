@@ -121,7 +121,7 @@ pub enum ChainError {
     /// A certificate of the path, other than the end-entity certificate, cannot be read.
     #[error("an intermediate certificate cannot be read")]
     IssuerUnreadable(#[source] CertificateError),
-    /// An authority's certificate has ended.
+    /// An authority's certificate, the trust anchor's included, has ended.
     #[error("the certificate of the authority {subject} expired at {not_after}")]
     IssuerExpired {
         /// Which authority.
@@ -129,7 +129,7 @@ pub enum ChainError {
         /// Its last second.
         not_after: Timestamp,
     },
-    /// An authority's certificate has not begun.
+    /// An authority's certificate, the trust anchor's included, has not begun.
     #[error("the certificate of the authority {subject} is valid only from {not_before} on")]
     IssuerNotYetValid {
         /// Which authority.
@@ -155,6 +155,12 @@ pub enum ChainError {
         /// Who.
         subject: String,
     },
+    /// An authority without a name: nobody could say who issued (RFC 5280 §4.1.2.6).
+    #[error("an authority of the path has an empty subject")]
+    IssuerNameless,
+    /// A subject that is empty demands alternative names that are marked critical (RFC 5280 §4.1.2.6).
+    #[error("the certificate has an empty subject and its alternative names are not marked critical")]
+    AlternativeNamesNotCritical,
     /// More authorities in the path than one of them allows.
     #[error("the path is longer than an authority in it allows (pathLenConstraint)")]
     PathLength,
@@ -170,6 +176,12 @@ pub enum ChainError {
     /// The key may not sign.
     #[error("the key usage of the certificate lacks digitalSignature: {presented}")]
     KeyUsage {
+        /// The usages it has.
+        presented: String,
+    },
+    /// The key may sign certificates although it is not that of an authority (RFC 5280 §4.2.1.9).
+    #[error("the key usage of the certificate has keyCertSign, and it is not that of an authority: {presented}")]
+    KeyUsageOfAuthority {
         /// The usages it has.
         presented: String,
     },
@@ -251,11 +263,13 @@ impl ChainError {
             | ChainError::IssuerNotAuthority { .. }
             | ChainError::IssuerKeyUsage { .. }
             | ChainError::IssuerExtendedKeyUsage { .. }
+            | ChainError::IssuerNameless
+            | ChainError::AlternativeNamesNotCritical
             | ChainError::PathLength
             | ChainError::NameConstraint
             | ChainError::TooComplex
             | ChainError::Rejected(_) => ChainRule::Path,
-            ChainError::KeyUsage { .. } => ChainRule::KeyUsage,
+            ChainError::KeyUsage { .. } | ChainError::KeyUsageOfAuthority { .. } => ChainRule::KeyUsage,
             ChainError::ExtendedKeyUsage { .. } | ChainError::ExtendedKeyUsageMissing { .. } => {
                 ChainRule::ExtendedKeyUsage
             }
@@ -300,7 +314,9 @@ impl ChainError {
             ChainError::BadSignature { .. } => "present the certificate exactly as it was issued",
             ChainError::UnsupportedSignatureAlgorithm { .. } => "issue the certificate with SHA-256 or better",
             ChainError::IssuerUnreadable(_) => "send the intermediate certificates exactly as they were issued",
-            ChainError::IssuerExpired { .. } => "send the renewed certificate of the intermediate authority",
+            ChainError::IssuerExpired { .. } => {
+                "send the renewed certificate of the authority, or configure it in [[trust_anchors]]"
+            }
             ChainError::IssuerNotYetValid { .. } => "wait, or set the clocks of issuer and server right",
             ChainError::IssuerNotAuthority { .. } | ChainError::IssuerKeyUsage { .. } => {
                 "have the certificate issued by an authority (basicConstraints CA:TRUE, keyUsage keyCertSign)"
@@ -314,7 +330,12 @@ impl ChainError {
                 "send only the certificates between the client's own and the trust anchor, each once"
             }
             ChainError::Rejected(_) => "issue the client a certificate that satisfies RFC 5280",
+            ChainError::IssuerNameless => "have the certificate issued by an authority that has a name",
+            ChainError::AlternativeNamesNotCritical => {
+                "issue the certificate with a subject, or with subjectAltName marked critical"
+            }
             ChainError::KeyUsage { .. } => "issue the certificate with keyUsage digitalSignature",
+            ChainError::KeyUsageOfAuthority { .. } => "issue the certificate without keyUsage keyCertSign",
             ChainError::ExtendedKeyUsage { .. } | ChainError::ExtendedKeyUsageMissing { .. } => {
                 "issue the certificate with extendedKeyUsage clientAuth"
             }

@@ -13,10 +13,10 @@ use keybound_protocol::tls_client_auth;
 use keybound_protocol::trust_anchor::TrustAnchors;
 use serde_json::json;
 
-use crate::der::{PRINTABLE, UTF8, common_name, name};
+use crate::der::{PRINTABLE, UTF8, common_name, implicit, name, sequence};
 use crate::pki::{
     Authority, CLIENT_AUTH, DNS, EMAIL, IP, Key, NOW, SERVER_AUTH, Template, URI, alternative_names, anchors, client,
-    days_from_now, extended_key_usage, presented, tls_client,
+    days_from_now, extended_key_usage, extension, presented, tls_client,
 };
 
 fn refused(
@@ -413,9 +413,11 @@ fn the_extended_key_usage_can_be_required() {
 fn an_empty_subject_authenticates_nobody() {
     let corp = Authority::root("Corp");
     let trust = anchors(&[corp.settings("corp")]);
-    let nameless = Template::client("")
-        .subject(name(&[]))
-        .with(alternative_names(&[(DNS, b"client.example")]));
+    let nameless = Template::client("").subject(name(&[])).with(extension(
+        "2.5.29.17",
+        true,
+        &sequence(&[implicit(2, b"client.example")]),
+    ));
     let certificate = corp.issue(&nameless);
     refused(DEMO_DN, &certificate, &[], &trust);
     accepted(("tls_client_auth_san_dns", "client.example"), &certificate, &trust);
