@@ -74,23 +74,10 @@ impl<T: Send + 'static> Recorder<T> {
             state: Mutex::new(state),
             wake: Condvar::new(),
         });
-        // Its own small runtime: the answers of the store need a timer, and the callers' runtimes end before the last batch.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let writing = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
-            while let Some(work) = writing.next() {
-                let result = runtime.block_on(write(&work.entries, work.dropped));
-                let has_failed = result.is_err();
-                let is_last = work.is_last;
-                writing.done(work, result);
-                if is_last {
-                    break;
-                }
-                if has_failed {
-                    writing.pause();
-                }
-            }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || writing.run(&write))?;
         Ok(Recorder {
             shared,
             thread: Some(thread),
@@ -141,22 +128,38 @@ impl<T> Drop for Recorder<T> {
     }
 }
 
-/// What the thread does next.
-struct Work<T> {
+/// A batch under way.
+struct Batch<T> {
     entries: Vec<T>,
     dropped: u64,
-    /// Whom to tell, if this takes everything that waits.
+    /// Whom to tell: everybody who waits, if this takes everything that waits.
     flushes: Vec<oneshot::Sender<Result<(), StoreError>>>,
-    is_last: bool,
 }
 
 impl<T> Shared<T> {
+    /// What the thread does.
+    fn run(&self, write: &Write<T>) {
+        // Its own small runtime: the answers of the store need a timer, and the callers' runtimes end before the last batch.
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "nothing can be recorded"),
+        };
+        while let Some(batch) = self.next() {
+            let result = runtime.block_on(write(&batch.entries, batch.dropped));
+            let has_failed = result.is_err();
+            self.done(batch, result);
+            if has_failed && !self.pause() {
+                break;
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there is something to write. `None` at the end.
-    fn next(&self) -> Option<Work<T>> {
+    fn next(&self) -> Option<Batch<T>> {
         let mut state = self.lock();
         loop {
             let is_due = state.since.is_some_and(|since| since.elapsed() >= self.limits.delay);
@@ -186,12 +189,12 @@ impl<T> Shared<T> {
         }
     }
 
-    fn take(&self, state: &mut State<T>) -> Work<T> {
+    fn take(&self, state: &mut State<T>) -> Batch<T> {
         let count = state.waiting.len().min(self.limits.batch_max);
         let entries = state.waiting.drain(..count).collect();
         let takes_all = state.waiting.is_empty();
         state.since = if takes_all { None } else { state.since };
-        Work {
+        Batch {
             entries,
             dropped: std::mem::take(&mut state.dropped),
             flushes: if takes_all {
@@ -199,20 +202,17 @@ impl<T> Shared<T> {
             } else {
                 Vec::new()
             },
-            is_last: state.is_closing && takes_all,
         }
     }
 
-    /// After a failure everything goes back to where it was, as far as there is room.
-    fn done(&self, work: Work<T>, result: Result<(), StoreError>) {
-        let Work {
+    /// After a failure everything goes back to where it was, as far as there is room, and everybody who waits is told.
+    fn done(&self, batch: Batch<T>, result: Result<(), StoreError>) {
+        let Batch {
             mut entries,
             dropped,
-            flushes,
-            is_last,
-        } = work;
-        if let Err(error) = &result {
-            tracing::error!(%error, entries = entries.len(), is_last, "a batch of records could not be written");
+            mut flushes,
+        } = batch;
+        if result.is_err() {
             let mut state = self.lock();
             state.dropped += dropped;
             while let Some(entry) = entries.pop() {
@@ -225,22 +225,138 @@ impl<T> Shared<T> {
             if !state.waiting.is_empty() {
                 state.since.get_or_insert_with(Instant::now);
             }
+            flushes.append(&mut state.flushes);
         }
         for flush in flushes {
             let _ = flush.send(result.clone());
         }
     }
 
-    /// Waits before the next try, unless it is the end or somebody wants to know.
-    fn pause(&self) {
+    /// Waits before the next try, or until somebody wants to know. False at the end: then there is no next try.
+    fn pause(&self) -> bool {
         let state = self.lock();
-        if state.is_closing || !state.flushes.is_empty() {
-            return;
+        let ended = |state: &State<T>| state.is_closing || !state.flushes.is_empty();
+        let wait = self
+            .wake
+            .wait_timeout_while(state, self.limits.delay, |state| !ended(state));
+        let state = wait.unwrap_or_else(PoisonError::into_inner).0;
+        if state.is_closing {
+            let lost = state.waiting.len() as u64 + state.dropped;
+            tracing::error!(lost, "the database takes no writes: the last records are lost");
         }
-        drop(
-            self.wake
-                .wait_timeout(state, self.limits.delay)
-                .unwrap_or_else(PoisonError::into_inner),
+        !state.is_closing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A database that can be away, and what it was given.
+    #[derive(Default)]
+    struct Database {
+        is_away: AtomicBool,
+        written: Mutex<Vec<(Vec<u32>, u64)>>,
+        tries: Mutex<u32>,
+    }
+
+    impl Database {
+        fn recorder(self: &Arc<Database>, limits: RecorderLimits) -> Recorder<u32> {
+            let database = Arc::clone(self);
+            let write = move |entries: &[u32], dropped: u64| -> Answer<()> {
+                *database.tries.lock().unwrap() += 1;
+                if database.is_away.load(Ordering::SeqCst) {
+                    return Box::pin(async { Err(StoreError::Closed) });
+                }
+                database.written.lock().unwrap().push((entries.to_vec(), dropped));
+                Box::pin(async { Ok(()) })
+            };
+            Recorder::start("test", limits, Box::new(write)).unwrap()
+        }
+
+        fn entries(&self) -> Vec<u32> {
+            self.written
+                .lock()
+                .unwrap()
+                .iter()
+                .flat_map(|(entries, _)| entries.clone())
+                .collect()
+        }
+
+        fn dropped(&self) -> u64 {
+            self.written.lock().unwrap().iter().map(|(_, dropped)| dropped).sum()
+        }
+    }
+
+    fn limits() -> RecorderLimits {
+        RecorderLimits {
+            batch_max: 10,
+            delay: Duration::from_secs(3_600),
+            waiting_max: 35,
+        }
+    }
+
+    fn flush(recorder: &Recorder<u32>) -> Result<(), StoreError> {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(recorder.flush())
+    }
+
+    #[test]
+    fn a_flush_writes_everything_in_order_and_nothing_if_there_is_nothing() {
+        let database = Arc::new(Database::default());
+        let recorder = database.recorder(limits());
+        flush(&recorder).unwrap();
+        assert_eq!(*database.tries.lock().unwrap(), 0);
+        for entry in 0..33 {
+            recorder.push(entry);
+        }
+        flush(&recorder).unwrap();
+        assert_eq!(database.entries(), (0..33).collect::<Vec<_>>());
+        assert!(
+            database
+                .written
+                .lock()
+                .unwrap()
+                .iter()
+                .all(|(entries, _)| entries.len() <= 10)
         );
+    }
+
+    #[test]
+    fn while_the_database_is_away_a_flush_fails_and_nothing_is_lost_but_what_does_not_fit() {
+        let database = Arc::new(Database::default());
+        database.is_away.store(true, Ordering::SeqCst);
+        let recorder = database.recorder(limits());
+        let kept = (0..50).filter(|entry| recorder.push(*entry)).count();
+        assert!((35..=45).contains(&kept), "{kept}");
+        for _ in 0..3 {
+            assert!(flush(&recorder).is_err());
+        }
+        // It doesn't try without end: once when the batch was full, once for each who asks, at most once more between.
+        assert!(*database.tries.lock().unwrap() <= 8);
+        database.is_away.store(false, Ordering::SeqCst);
+        flush(&recorder).unwrap();
+        let entries = database.entries();
+        assert!(entries.is_sorted(), "{entries:?}");
+        assert_eq!(entries.len() as u64 + database.dropped(), 50);
+        assert!(entries.len() >= 35 - 10, "{entries:?}");
+    }
+
+    #[test]
+    fn the_end_comes_also_while_the_database_is_away() {
+        let database = Arc::new(Database::default());
+        database.is_away.store(true, Ordering::SeqCst);
+        let recorder = database.recorder(limits());
+        for entry in 0..35 {
+            recorder.push(entry);
+        }
+        drop(recorder);
+        assert!(*database.tries.lock().unwrap() <= 2);
     }
 }

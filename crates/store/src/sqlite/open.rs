@@ -34,6 +34,16 @@ pub(super) fn open(settings: &SqliteSettings, now: Timestamp) -> Result<(Connect
             reason: "permission denied".into(),
         });
     }
+    let journal_mode: String = connection
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .map_err(failed)?;
+    if journal_mode != "wal" {
+        let reason = "its file system does not support a write-ahead log (is it a network share?)".into();
+        return Err(OpenError::Failed {
+            path: database.clone(),
+            reason,
+        });
+    }
     let page_bytes = connection
         .pragma_query_value(None, "page_size", |row| row.get(0))
         .map_err(failed)?;

@@ -41,10 +41,7 @@ impl Readers {
             Err(fault) if fault.spoils_connection() => {}
             _ => *slot = Some(connection),
         }
-        result.map_err(|fault| {
-            tracing::error!(?fault, "a database read failed");
-            fault.to_store_error()
-        })
+        result.map_err(|fault| fault.to_store_error())
     }
 
     /// This thread's connection if it is free (it always is with as many as threads), else any free one, else this

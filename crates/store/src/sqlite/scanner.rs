@@ -113,9 +113,6 @@ fn run<T>(
             Ok(value)
         }
         Err(_) if Instant::now() >= deadline => Err(deadline_exceeded(limit)),
-        Err(fault) => {
-            tracing::error!(?fault, "a database listing failed");
-            Err(fault.to_store_error())
-        }
+        Err(fault) => Err(fault.to_store_error()),
     }
 }

@@ -1,6 +1,7 @@
 //! [`Upkeep`] on SQLite.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use keybound_protocol::time::Timestamp;
 use serde_json::json;
@@ -17,6 +18,8 @@ use crate::{Actor, Answer, AuditEntry, Removed, Revocation, RevocationSubject, S
 const ROWS_MAX: u64 = 2_000;
 /// Batches of issued tokens are large: fewer of them.
 const BATCHES_MAX: u64 = 50;
+/// Longer than any leeway: what has expired within it may still be accepted somewhere.
+const LEEWAY_MAX: Duration = Duration::from_secs(60);
 /// How far counters jump with the epoch: more changes than a lost time can hold.
 const EPOCH_SHIFT: u32 = 32;
 
@@ -57,7 +60,7 @@ fn remove_expired(batch: &mut Batch<'_>, now: Timestamp) -> Result<Removed, Faul
     let tables = [
         (
             "DELETE FROM access_tokens WHERE hash IN (SELECT hash FROM access_tokens WHERE expires_at < ?1 LIMIT ?2)",
-            now,
+            now.minus(LEEWAY_MAX),
         ),
         (
             "DELETE FROM client_assertions WHERE (client_id, token_id) IN

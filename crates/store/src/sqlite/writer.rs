@@ -62,6 +62,7 @@ impl Writer {
             settings,
             counters: Arc::clone(&counters),
             reopened_at: None,
+            is_failing: false,
         };
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
@@ -178,6 +179,8 @@ struct WriterThread {
     settings: WriterSettings,
     counters: Arc<WriterCounters>,
     reopened_at: Option<Instant>,
+    /// So that the log says when it begins and when it ends, not once for each verb.
+    is_failing: bool,
 }
 
 impl WriterThread {
@@ -190,7 +193,9 @@ impl WriterThread {
             for job in late {
                 job.work.answer(Err(deadline_exceeded(self.settings.limits.deadline)));
             }
-            self.commit(due);
+            if !due.is_empty() {
+                self.commit(due);
+            }
         }
     }
 
@@ -207,13 +212,15 @@ impl WriterThread {
             Ok(Committed { failed, revocations }) => {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
                 self.connection = Some(connection);
+                if std::mem::take(&mut self.is_failing) {
+                    tracing::info!("the database takes writes again");
+                }
                 if let Some(cursor) = revocations {
                     self.settings.revocations.send_replace(cursor);
                 }
                 for (work, fault) in works.into_iter().zip(failed) {
-                    if let Some(fault) = &fault {
+                    if fault.is_some() {
                         self.counters.failures.fetch_add(1, Ordering::Relaxed);
-                        tracing::error!(?fault, "a database write failed");
                     }
                     work.answer(fault.map_or(Ok(()), |fault| Err(fault.to_store_error())));
                 }
@@ -231,8 +238,10 @@ impl WriterThread {
     }
 
     /// Nobody of this batch gets a yes.
-    fn fail(&self, works: impl IntoIterator<Item = Box<dyn Work>>, error: &StoreError) {
-        tracing::error!(%error, "the database does not take writes");
+    fn fail(&mut self, works: impl IntoIterator<Item = Box<dyn Work>>, error: &StoreError) {
+        if !std::mem::replace(&mut self.is_failing, true) {
+            tracing::error!(%error, "the database does not take writes");
+        }
         for work in works {
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
             work.answer(Err(error.clone()));
