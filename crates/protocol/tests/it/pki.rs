@@ -264,8 +264,19 @@ impl Authority {
         template.sign(&self.name, &self.key)
     }
 
-    /// A revocation list with these serial numbers, issued a day before `next_update` … or as the dates say.
+    /// A revocation list with these serial numbers.
     pub(crate) fn crl(&self, revoked: &[&[u8]], this_update: Timestamp, next_update: Timestamp) -> Vec<u8> {
+        self.crl_with(revoked, this_update, next_update, &[])
+    }
+
+    /// A revocation list with further extensions.
+    pub(crate) fn crl_with(
+        &self,
+        revoked: &[&[u8]],
+        this_update: Timestamp,
+        next_update: Timestamp,
+        extensions: &[Vec<u8>],
+    ) -> Vec<u8> {
         let algorithm = sequence(&[oid(ECDSA_SHA256)]);
         let entry = |serial: &&[u8]| sequence(&[integer(serial), time(days_from_now(-2))]);
         let mut fields = vec![
@@ -278,7 +289,16 @@ impl Authority {
         if !revoked.is_empty() {
             fields.push(sequence(&revoked.iter().map(entry).collect::<Vec<_>>()));
         }
-        fields.push(explicit(0, &sequence(&[extension("2.5.29.20", false, &integer(&[1]))])));
+        let number = if extensions
+            .iter()
+            .any(|extension| extension.windows(5).any(|part| part == oid("2.5.29.20")))
+        {
+            Vec::new()
+        } else {
+            extension("2.5.29.20", false, &integer(&[1]))
+        };
+        let extensions = [&[number][..], extensions].concat();
+        fields.push(explicit(0, &sequence(&extensions)));
         let tbs = sequence(&fields);
         let signature = bit_string(&self.key.sign(&tbs));
         sequence(&[tbs, algorithm, signature])

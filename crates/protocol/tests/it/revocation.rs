@@ -1,11 +1,12 @@
 //! Revocation: lists per trust anchor, fresh ones only, for every certificate of the path.
 
 use keybound_protocol::certificate_chain::ChainRule;
+use keybound_protocol::certificate_revocation_list::CertificateRevocationList;
 use keybound_protocol::trust_anchor::CrlMissing;
 
 use crate::chains::{World, refused, verify};
-use crate::der::common_name;
-use crate::pki::{Authority, Key, NOW, Template, anchors, days_from_now, key_usage};
+use crate::der::{common_name, explicit, implicit, integer, sequence};
+use crate::pki::{Authority, Key, NOW, Template, anchors, days_from_now, extension, key_usage};
 
 #[test]
 fn revocation_lists_are_those_of_the_anchor_and_fresh() {
@@ -164,4 +165,130 @@ fn another_path_is_taken_where_one_is_refused() {
         assert_eq!(verify(&leaf, &presented, &trust).unwrap().anchor().as_str(), "new");
     }
     refused(verify(&leaf, &[&by_old], &trust), "Revoked", ChainRule::Revocation);
+}
+
+/// `distributionPoint` with one URI, as it stands in both certificates and lists.
+fn distribution_point(uri: &[u8]) -> Vec<u8> {
+    explicit(0, &explicit(0, &implicit(6, uri)))
+}
+
+// covers MTLS-7.5-6
+#[test]
+fn a_list_of_one_distribution_point_speaks_for_its_own_certificates_only() {
+    const ONE: &[u8] = b"http://crl.example/one";
+    const TWO: &[u8] = b"http://crl.example/two";
+    let root = Authority::root("Root");
+    let scope = |uri: &[u8]| extension("2.5.29.28", true, &sequence(&[distribution_point(uri)]));
+    let list = |revoked: &[&[u8]], uri| root.crl_with(revoked, days_from_now(-1), days_from_now(7), &[scope(uri)]);
+    let leaf = |uri: Option<&[u8]>| {
+        let template = Template::client("demo").serial(&[0x66]);
+        root.issue(&match uri {
+            None => template,
+            Some(uri) => template.with(extension(
+                "2.5.29.31",
+                false,
+                &sequence(&[sequence(&[distribution_point(uri)])]),
+            )),
+        })
+    };
+    let judge = |uri: Option<&[u8]>, crls: &[Vec<u8>], missing| {
+        verify(
+            &leaf(uri),
+            &[],
+            &anchors(&[root.settings_with_crls("corp", crls.to_vec(), missing)]),
+        )
+    };
+    let (clear, revoked): (&[&[u8]], &[&[u8]]) = (&[], &[&[0x66]]);
+
+    assert!(judge(Some(ONE), &[list(clear, ONE)], CrlMissing::Refuse).is_ok());
+    refused(
+        judge(Some(ONE), &[list(revoked, ONE)], CrlMissing::Refuse),
+        "Revoked",
+        ChainRule::Revocation,
+    );
+    // Another distribution point, or none: nothing is known of it.
+    refused(
+        judge(Some(ONE), &[list(clear, TWO)], CrlMissing::Refuse),
+        "CrlMissing",
+        ChainRule::Revocation,
+    );
+    refused(
+        judge(None, &[list(clear, ONE)], CrlMissing::Refuse),
+        "CrlMissing",
+        ChainRule::Revocation,
+    );
+    assert!(judge(None, &[list(clear, ONE)], CrlMissing::Accept).is_ok());
+    // Beside a complete list the partial one clears nobody, in whatever order, and may still revoke.
+    for complete in [
+        root.fresh_crl(revoked),
+        root.crl(revoked, days_from_now(-5), days_from_now(7)),
+    ] {
+        for lists in [[list(clear, ONE), complete.clone()], [complete, list(clear, ONE)]] {
+            refused(
+                judge(None, &lists, CrlMissing::Refuse),
+                "Revoked",
+                ChainRule::Revocation,
+            );
+            refused(
+                judge(Some(ONE), &lists, CrlMissing::Refuse),
+                "Revoked",
+                ChainRule::Revocation,
+            );
+        }
+    }
+    let lists = [list(revoked, ONE), root.fresh_crl(clear)];
+    refused(
+        judge(Some(ONE), &lists, CrlMissing::Accept),
+        "Revoked",
+        ChainRule::Revocation,
+    );
+    refused(
+        judge(None, &lists, CrlMissing::Accept),
+        "Revoked",
+        ChainRule::Revocation,
+    );
+}
+
+#[test]
+fn an_authority_with_a_new_key_has_lists_under_both() {
+    let (old, new) = (Authority::root("Root"), Authority::root("Root"));
+    let lists =
+        |old_revoked: &[&[u8]], new_revoked: &[&[u8]]| vec![old.fresh_crl(old_revoked), new.fresh_crl(new_revoked)];
+    let judge = |issuer: &Authority, lists: Vec<Vec<u8>>| {
+        let mut settings = old.settings_with_crls("corp", lists, CrlMissing::Refuse);
+        settings.certificates.push(new.certificate.clone());
+        verify(
+            &issuer.issue(&Template::client("demo").serial(&[0x66])),
+            &[],
+            &anchors(&[settings]),
+        )
+    };
+    for issuer in [&old, &new] {
+        assert!(judge(issuer, lists(&[], &[])).is_ok());
+    }
+    // Each key's list is about what that key signed.
+    refused(judge(&old, lists(&[&[0x66]], &[])), "Revoked", ChainRule::Revocation);
+    assert!(judge(&new, lists(&[&[0x66]], &[])).is_ok());
+    refused(judge(&new, lists(&[], &[&[0x66]])), "Revoked", ChainRule::Revocation);
+    // The other key's list alone clears nobody.
+    refused(judge(&new, vec![old.fresh_crl(&[])]), "Crl", ChainRule::Revocation);
+}
+
+#[test]
+fn lists_of_kinds_that_are_not_read_are_refused_when_they_are_configured() {
+    let root = Authority::root("Root");
+    let load = |extensions: &[Vec<u8>]| {
+        let list = root.crl_with(&[], days_from_now(-1), days_from_now(7), extensions);
+        CertificateRevocationList::parse(&list).map(|_| ())
+    };
+    assert!(load(&[]).is_ok());
+    let delta = extension("2.5.29.27", true, &integer(&[1]));
+    let indirect = extension("2.5.29.28", true, &sequence(&[implicit(4, &[0xff])]));
+    let unknown = extension("1.2.3", true, &[]);
+    let critical_number = extension("2.5.29.20", true, &integer(&[1]));
+    for refused in [delta, indirect, unknown, critical_number] {
+        assert!(load(&[refused.clone()]).is_err(), "{refused:?}");
+    }
+    assert!(CertificateRevocationList::parse(b"junk").is_err());
+    assert!(CertificateRevocationList::parse(&root.certificate).is_err());
 }
