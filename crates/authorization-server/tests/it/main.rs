@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod admin;
+mod admin_nouns;
 mod forwarded;
 mod metadata;
 mod operations;
@@ -13,4 +14,5 @@ mod rfc8705_2;
 mod rfc8705_2_1;
 mod rfc8705_2_2;
 mod rfc8705_3;
+mod store_away;
 mod world;

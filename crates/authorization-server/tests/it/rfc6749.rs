@@ -200,7 +200,7 @@ async fn nothing_with_a_token_or_about_one_is_cached() {
     }
 }
 
-// covers R6749-13, T36
+// covers R6749-13, T36, FAPI-13, R9700-5
 #[tokio::test]
 async fn every_code_has_its_status_and_hostile_input_is_never_repeated() {
     let (world, leaf) = world().await;

@@ -67,7 +67,7 @@ async fn without_a_certificate_the_handshake_succeeds_and_the_answer_is_invalid_
     );
 }
 
-// covers MTLS-2-5, MTLS-2-7, MTLS-2-4
+// covers MTLS-2-5, MTLS-2-7, MTLS-2-4, FAPI-4
 #[tokio::test]
 async fn a_certificate_of_another_client_is_refused_although_it_is_valid() {
     let authority = Authority::root("corp");

@@ -245,7 +245,7 @@ async fn one_bad_certificate_for_each_pitfall() {
     assert_eq!(reply.status, StatusCode::OK);
 }
 
-// covers MTLS-2.1-7, MTLS-7.1-1
+// covers MTLS-2.1-7
 #[tokio::test]
 async fn a_renewed_certificate_needs_no_change_at_the_server() {
     let authority = Authority::root("corp");

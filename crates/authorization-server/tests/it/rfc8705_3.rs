@@ -68,7 +68,7 @@ async fn jwt_and_opaque_tokens_carry_the_thumbprint_of_the_presented_certificate
     }
 }
 
-// covers MTLS-3-14, TRAP-48, FAPI-18, R6749-9
+// covers MTLS-3-14, TRAP-48, FAPI-12, FAPI-18, R6749-9, R9700-3
 #[tokio::test]
 async fn a_bound_token_is_a_bearer_token_and_comes_without_a_refresh_token() {
     let authority = Authority::root("corp");
