@@ -133,8 +133,8 @@ pub trait AccessTokens: Send + Sync {
         entry: AuditEntry,
     ) -> Answer<RecordAccessToken>;
 
-    /// The token with this hash, and whether anything denies it: its own revocation, its client's, its certificate's, a restored
-    /// backup. A point read; never cached.
+    /// The token with this hash, and whether anything denies it: its own revocation, its client's, its certificate's, a
+    /// restored backup. A point read; never cached.
     fn find_access_token(
         &self,
         hash: &AccessTokenHash,

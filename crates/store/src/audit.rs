@@ -1,11 +1,11 @@
 //! Who changed what: the audit log, a hash chain written in the same transaction as each change.
 //!
-//! A caller says who acts, when and from where ([`AuditEntry`]); the verb itself adds what was done to which subject, so an
-//! entry can't describe another change than the one it was committed with. An entry is written if and only if something
-//! changed: `AlreadyExists`, `Unknown` and the like leave none.
+//! A caller says who acts, when and from where ([`AuditEntry`]); the verb itself adds what was done to which subject,
+//! so an entry can't describe another change than the one it was committed with. An entry is written if and only if
+//! something changed: `AlreadyExists`, `Unknown` and the like leave none.
 //!
-//! Chains are per node and writer lane. Each record carries the hash of its predecessor; the heads of all chains are sealed
-//! together with a key derived from the key file, so that cutting off the newest records shows too.
+//! Chains are per node and writer lane. Each record carries the hash of its predecessor; the heads of all chains are
+//! sealed together with a key derived from the key file, so that cutting off the newest records shows too.
 
 use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::CertificateThumbprint;

@@ -14,8 +14,8 @@ pub struct StoredClient {
     pub metadata: String,
     /// Who made it.
     pub origin: ClientOrigin,
-    /// Counts the changes of all clients of this store, so a client deleted and made again never has an old version again.
-    /// The entity tag of the admin API.
+    /// Counts the changes of all clients of this store, so a client deleted and made again never has an old version
+    /// again. The entity tag of the admin API.
     pub version: u64,
     /// When it was made.
     pub created_at: Timestamp,

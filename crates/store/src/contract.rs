@@ -1,7 +1,7 @@
 //! The contract suite: what every database behind the traits must do, run unchanged on each (STYLE §7).
 //!
-//! A case is given a way to open the store and starts with a fresh one. Opening again must show what was committed: so the
-//! suite covers restarts too. Cases panic where the contract is broken.
+//! A case is given a way to open the store and starts with a fresh one. Opening again must show what was committed: so
+//! the suite covers restarts too. Cases panic where the contract is broken.
 
 #![expect(clippy::unwrap_used, reason = "test code: a broken contract is a panic")]
 

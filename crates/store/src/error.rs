@@ -39,7 +39,8 @@ pub enum StoreError {
     Closed,
 }
 
-/// Why a store could not be opened. Each is one sentence that names the file; [`fix`](OpenError::fix) is what to do about it.
+/// Why a store could not be opened. Each is one sentence that names the file; [`fix`](OpenError::fix) is what to do
+/// about it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// `store.url` is not one that this build can open.

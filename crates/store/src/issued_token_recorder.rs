@@ -9,8 +9,8 @@ use crate::{Actor, Answer, AuditEntry, IssuedToken, IssuedTokens, StoreError};
 
 /// Where a server puts the JWT access tokens it issues. Recording never waits for the database.
 ///
-/// Between [`start`](IssuedTokenRecorder::start) and [`close`](IssuedTokenRecorder::close) a crash may lose the last batch; the
-/// next start notices the missing close and says so in the audit log.
+/// Between [`start`](IssuedTokenRecorder::start) and [`close`](IssuedTokenRecorder::close) a crash may lose the last
+/// batch; the next start notices the missing close and says so in the audit log.
 pub struct IssuedTokenRecorder {
     recorder: Recorder<IssuedToken>,
     issued_tokens: Arc<dyn IssuedTokens>,

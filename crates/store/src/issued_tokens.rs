@@ -1,7 +1,7 @@
 //! Issued JWT access tokens, recorded in batches: nothing is written for a single one (DESIGN §3.16).
 //!
-//! Servers record them through an [`IssuedTokenRecorder`](crate::IssuedTokenRecorder). A crash may lose the last batch, and
-//! the gap shows: a run that ended without its closing record is marked at the next start.
+//! Servers record them through an [`IssuedTokenRecorder`](crate::IssuedTokenRecorder). A crash may lose the last batch,
+//! and the gap shows: a run that ended without its closing record is marked at the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,11 +53,12 @@ pub struct IssuedTokenBatch {
 
 /// Batches of issued JWT access tokens.
 pub trait IssuedTokens: Send + Sync {
-    /// Starts a run of the recorder. True if the run before it was not [closed](IssuedTokens::close_issued_tokens): its last
-    /// batch may be lost, and the audit log now says so.
+    /// Starts a run of the recorder. True if the run before it was not [closed](IssuedTokens::close_issued_tokens): its
+    /// last batch may be lost, and the audit log now says so.
     fn open_issued_tokens(&self, entry: AuditEntry) -> Answer<bool>;
 
-    /// Appends one batch as one row, sealed by one record of the audit lane [`IssuedTokens`](crate::Lane::IssuedTokens).
+    /// Appends one batch as one row, sealed by one record of the audit lane
+    /// [`IssuedTokens`](crate::Lane::IssuedTokens).
     fn append_issued_tokens(&self, tokens: &[IssuedToken], not_recorded: u64, entry: AuditEntry) -> Answer<()>;
 
     /// Ends a run of the recorder: everything it was given is on file.

@@ -1,8 +1,8 @@
-//! The key file: 32 random bytes beside the database, never in it. What the store must be able to read again is encrypted
-//! under it, and the heads of the audit chains are sealed with it.
+//! The key file: 32 random bytes beside the database, never in it. What the store must be able to read again is
+//! encrypted under it, and the heads of the audit chains are sealed with it.
 //!
-//! A copy of the database alone (a backup, a disk that was thrown away) therefore gives no signing key away, and whoever can
-//! write the database alone can't rewrite the audit log unseen.
+//! A copy of the database alone (a backup, a disk that was thrown away) therefore gives no signing key away, and
+//! whoever can write the database alone can't rewrite the audit log unseen.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -103,7 +103,8 @@ impl KeyFile {
         &self.path
     }
 
-    /// Encrypts `plain` (AES-256-GCM, random nonce). It opens only under the same `label`, which names what it is and whose.
+    /// Encrypts `plain` (AES-256-GCM, random nonce). It opens only under the same `label`, which names what it is and
+    /// whose.
     pub(crate) fn seal(&self, plain: &[u8], label: &[u8]) -> Result<Vec<u8>, NotSealedByUs> {
         let mut sealed = Zeroizing::new(Vec::with_capacity(plain.len() + AES_256_GCM.tag_len()));
         sealed.extend_from_slice(plain);

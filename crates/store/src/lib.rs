@@ -1,17 +1,19 @@
 //! What the authorization server remembers: one small trait per noun, SQLite behind it.
 //!
-//! Each trait is named for the noun it decides about, and each of its verbs is a use case: it changes everything it must in
-//! one transaction, writes its audit record there, and answers only once the commit is durable. Verbs that change
-//! something return an [`Answer`], a future with a deadline of its own; point reads by key are plain functions, because they
-//! run in microseconds on a read-only connection that belongs to the calling thread. What a caller did wrong (a name that exists, a stale
-//! version, an assertion seen before) is an *outcome*, never an error: [`StoreError`] means "ask again later", HTTP 503.
+//! Each trait is named for the noun it decides about, and each of its verbs is a use case: it changes everything it
+//! must in one transaction, writes its audit record there, and answers only once the commit is durable. Verbs that
+//! change something return an [`Answer`], a future with a deadline of its own; point reads by key are plain functions,
+//! because they run in microseconds on a read-only connection that belongs to the calling thread. What a caller did
+//! wrong (a name that exists, a stale version, an assertion seen before) is an *outcome*, never an error:
+//! [`StoreError`] means "ask again later", HTTP 503.
 //!
-//! Deliberately not here: HTTP, TLS, clocks (every verb is told the time), and any opinion about what client metadata or a
-//! trust anchor means. Both arrive and leave as the JSON text that the authorization server wrote. Secrets come as hashes
-//! ([`AccessTokenHash`]); the one thing stored that must be readable again, a signing key, is encrypted under a [key file](KeyFile).
+//! Deliberately not here: HTTP, TLS, clocks (every verb is told the time), and any opinion about what client metadata
+//! or a trust anchor means. Both arrive and leave as the JSON text that the authorization server wrote. Secrets come as
+//! hashes ([`AccessTokenHash`]); the one thing stored that must be readable again, a signing key, is encrypted under a
+//! [key file](KeyFile).
 //!
-//! SQL is in `sqlite/` and nowhere else in the workspace. A second database implements the same traits and passes the same
-//! contract suite (`contract.rs`, feature `contract`).
+//! SQL is in `sqlite/` and nowhere else in the workspace. A second database implements the same traits and passes the
+//! same contract suite (`contract.rs`, feature `contract`).
 //!
 //! Reading order: [`audit`], [`clients`], [`access_tokens`], [`revocations`], [`client_assertions`], [`refusals`],
 //! [`issued_tokens`], [`trust_anchors`], [`signing_keys`], [`upkeep`] (the nouns); [`RefusalRecorder`] and

@@ -1,8 +1,8 @@
 //! What both recorders share: a bounded buffer, and a thread that writes it in batches.
 //!
-//! Recording never waits for the database: it takes a lock for as long as a push takes. A batch is written when it is full, when it is
-//! a second old, when somebody [flushes](Recorder::flush), and at the end. If the database fails the batch is kept and tried
-//! again, while the buffer has room; what does not fit is counted.
+//! Recording never waits for the database: it takes a lock for as long as a push takes. A batch is written when it is
+//! full, when it is a second old, when somebody [flushes](Recorder::flush), and at the end. If the database fails the
+//! batch is kept and tried again, while the buffer has room; what does not fit is counted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -139,7 +139,8 @@ struct Batch<T> {
 impl<T> Shared<T> {
     /// What the thread does.
     fn run(&self, write: &Write<T>) {
-        // Its own small runtime: the answers of the store need a timer, and the callers' runtimes end before the last batch.
+        // Its own small runtime: the answers of the store need a timer, and the callers' runtimes end before the last
+        // batch.
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime,
             Err(error) => return tracing::error!(%error, "nothing can be recorded"),

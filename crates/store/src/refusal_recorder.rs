@@ -43,7 +43,8 @@ impl RefusalRecorder {
         })
     }
 
-    /// Records a refusal. If there were too many in its second, or the buffer is full, it is only counted, and this is false.
+    /// Records a refusal. If there were too many in its second, or the buffer is full, it is only counted, and this is
+    /// false.
     pub fn record(&self, refusal: Refusal) -> bool {
         if !self.has_room_at(refusal.at) {
             self.recorder.count_dropped();
@@ -74,8 +75,9 @@ impl RefusalRecorder {
 
     /// Counts one more in the second of `at`, up to the limit.
     ///
-    /// Several threads record, and each has read the clock for itself: a time that differs by a second or two belongs to
-    /// the current second, or two threads at its edge would start it over with every refusal. A clock that was set is followed.
+    /// Several threads record, and each has read the clock for itself: a time that differs by a second or two belongs
+    /// to the current second, or two threads at its edge would start it over with every refusal. A clock that was set
+    /// is followed.
     fn has_room_at(&self, at: Timestamp) -> bool {
         let at = at.unix_secs();
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);

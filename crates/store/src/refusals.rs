@@ -49,8 +49,8 @@ pub struct RefusalPage {
 
 /// Recorded refusals.
 pub trait Refusals: Send + Sync {
-    /// Stores a batch, oldest first, counts `not_stored` more that a limit kept from being in it, and forgets all but the
-    /// newest [`REFUSALS_KEPT_MAX`]. No audit entry: a refusal changes nothing.
+    /// Stores a batch, oldest first, counts `not_stored` more that a limit kept from being in it, and forgets all but
+    /// the newest [`REFUSALS_KEPT_MAX`]. No audit entry: a refusal changes nothing.
     fn append_refusals(&self, refusals: &[Refusal], not_stored: u64) -> Answer<()>;
 
     /// The refusal with this id. A point read.

@@ -14,8 +14,8 @@ pub struct PrivateKeyDer(Zeroizing<Vec<u8>>);
 pub enum SigningKeyState {
     /// Signs, and is published.
     Active,
-    /// Has a successor: signs at most until that is known to those who verify, and is published until the last token it signed
-    /// has expired.
+    /// Has a successor: signs at most until that is known to those who verify, and is published until the last token it
+    /// signed has expired.
     Retiring,
     /// Neither; its private key is gone and tokens it signed are denied.
     Revoked,

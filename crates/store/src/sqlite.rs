@@ -1,11 +1,11 @@
 //! The store on SQLite: one file, one writer, any number of readers.
 //!
-//! In reading order: [`settings`](self) and `open` (the file and everything that can be wrong with it), `migrations` (the schema),
-//! `writer` and `batch` (group commit), `chain` (the audit chain), `readers` and `scanner` (reading), then one file for each
-//! noun, named as the trait's. All SQL of the workspace is below this file.
+//! In reading order: [`settings`](self) and `open` (the file and everything that can be wrong with it), `migrations`
+//! (the schema), `writer` and `batch` (group commit), `chain` (the audit chain), `readers` and `scanner` (reading),
+//! then one file for each noun, named as the trait's. All SQL of the workspace is below this file.
 //!
-//! Several processes may have the database open, such as a command line beside a server: nothing that decides is kept in memory
-//! between two transactions.
+//! Several processes may have the database open, such as a command line beside a server: nothing that decides is kept
+//! in memory between two transactions.
 
 mod access_tokens;
 mod audit;
@@ -48,8 +48,8 @@ pub struct SqliteStore;
 impl SqliteStore {
     /// Opens a database, or makes it; brings its schema up to date; checks the key file against it.
     ///
-    /// Reads and writes files and waits for locks: call it at start, off the runtimes. `now` goes into the records of what it
-    /// has to change.
+    /// Reads and writes files and waits for locks: call it at start, off the runtimes. `now` goes into the records of
+    /// what it has to change.
     ///
     /// # Errors
     /// [`OpenError`], one variant per thing that can be wrong. Nothing is changed then.

@@ -9,13 +9,16 @@ use crate::{
     TrustAnchors, Upkeep,
 };
 
-/// The answer to a verb that writes or scans: it comes after the commit is durable, or as a [`StoreError`] by the deadline.
+/// The answer to a verb that writes or scans: it comes after the commit is durable, or as a [`StoreError`] by the
+/// deadline.
 ///
-/// Boxed, so that the traits can be used as `dyn`; one allocation beside a disk flush. Owns what it needs, so it can be
-/// spawned. Polled on a tokio runtime with time enabled. Dropping it does not undo the verb.
+/// The verb is under way when the call returns, whether this is polled or not, and dropping this does not undo it. It owns what
+/// it needs, so it can be spawned; it is polled on a tokio runtime with time enabled. Boxed, so that the traits can be used
+/// as `dyn`: one allocation beside a disk flush.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
 
-/// One opened store: a handle for each noun. Cheap to clone; the database closes when the last handle is dropped.
+/// One opened store: a handle for each noun. Cheap to clone. Dropping the last handle writes what is queued, closes the
+/// database, and waits for both.
 ///
 /// Endpoints take the noun they need, not this value.
 #[derive(Clone)]

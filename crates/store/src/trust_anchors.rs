@@ -76,7 +76,7 @@ pub trait TrustAnchors: Send + Sync {
     /// All anchors, by name; at most [`TRUST_ANCHORS_MAX`].
     fn trust_anchors(&self) -> Answer<Vec<StoredTrustAnchor>>;
 
-    /// Counts the changes of stored anchors and of certificate revocations: what the server's own trust epoch is made of,
-    /// beside what it reads from files. A point read; look here every second.
+    /// Counts the changes of stored anchors and of certificate revocations: what the server's own trust epoch is made
+    /// of, beside what it reads from files. A point read; look here every second.
     fn trust_epoch(&self) -> Result<u64, StoreError>;
 }

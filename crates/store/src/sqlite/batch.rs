@@ -136,7 +136,8 @@ impl<'a> Batch<'a> {
         Ok(sequence)
     }
 
-    /// Writes the heads and their seal: the last thing before the commit. Returns the newest deny entry, if there is one.
+    /// Writes the heads and their seal: the last thing before the commit. Returns the newest deny entry, if there is
+    /// one.
     pub(super) fn finish(self, key_file: &KeyFile) -> Result<Option<RevocationCursor>, Fault> {
         let Mark {
             position,

@@ -49,7 +49,8 @@ pub(super) struct Content<'a> {
 }
 
 impl Content<'_> {
-    /// SHA-256 over all members, each variable one preceded by its length, so that nothing can move from one to the next.
+    /// SHA-256 over all members, each variable one preceded by its length, so that nothing can move from one to the
+    /// next.
     pub(super) fn hash(&self) -> Hash {
         let mut context = Context::new(&SHA256);
         context.update(b"keybound audit record 1\n");

@@ -10,7 +10,8 @@ use super::fault::Fault;
 use super::rows::{change, one};
 use crate::{Answer, AuditEntry, ClientAssertions, ConsumeClientAssertion, OneTimeAssertion};
 
-/// No assertion is accepted that lives longer: one without `iat` that expires later than this after a restore was made after it.
+/// No assertion is accepted that lives longer: one without `iat` that expires later than this after a restore was made
+/// after it.
 const LIFETIME_MAX: Duration = Duration::from_secs(600);
 /// How far a client's clock may be ahead.
 const LEEWAY_MAX: Duration = Duration::from_secs(60);

@@ -46,7 +46,8 @@ pub(super) fn open_reader(database: &Path) -> rusqlite::Result<Connection> {
 fn prepare(connection: &Connection, lock_wait: Duration) -> rusqlite::Result<()> {
     connection.busy_timeout(lock_wait)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    // A database file is input like any other: nothing in its schema may run code, and damaged pages are errors, not surprises.
+    // A database file is input like any other: nothing in its schema may run code, and damaged pages are errors, not
+    // surprises.
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     // KiB of page cache per connection: several connections must fit into a small process.

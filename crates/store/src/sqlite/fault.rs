@@ -32,8 +32,9 @@ impl Fault {
         }
     }
 
-    /// True if the connection itself may be broken: it is opened anew before it is used again. After a failed flush SQLite's and
-    /// the kernel's ideas of what is on the disk may differ, and a new connection starts from what is really there.
+    /// True if the connection itself may be broken: it is opened anew before it is used again. After a failed flush
+    /// SQLite's and the kernel's ideas of what is on the disk may differ, and a new connection starts from what is
+    /// really there.
     pub(super) fn spoils_connection(&self) -> bool {
         match self {
             Fault::Sqlite(error) => !matches!(

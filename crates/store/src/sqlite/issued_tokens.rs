@@ -92,8 +92,8 @@ fn record(
     Ok(())
 }
 
-/// Removes batches whose time is over and says so in the chain of changes, so that a missing batch is either named there or
-/// was taken away. Returns how many rows went.
+/// Removes batches whose time is over and says so in the chain of changes, so that a missing batch is either named
+/// there or was taken away. Returns how many rows went.
 pub(super) fn remove_expired(
     batch: &mut Batch<'_>,
     now: Timestamp,

@@ -1,4 +1,5 @@
-//! Opening the database: the file, its schema, its key file; and a plain sentence for everything that can be wrong with them.
+//! Opening the database: the file, its schema, its key file; and a plain sentence for everything that can be wrong with
+//! them.
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
@@ -48,7 +49,8 @@ pub(super) fn open(settings: &SqliteSettings, now: Timestamp) -> Result<(Connect
         .pragma_query_value(None, "page_size", |row| row.get(0))
         .map_err(failed)?;
     found.refuse_torn_file(database, page_bytes)?;
-    // IMMEDIATE takes the write lock, so a database that another program keeps locked is noticed now, not at the first token.
+    // IMMEDIATE takes the write lock, so a database that another program keeps locked is noticed now, not at the first
+    // token.
     change(&connection, "BEGIN IMMEDIATE", []).map_err(|fault| fault_error(database, fault))?;
     let key_file = prepare(&connection, settings, now)?;
     change(&connection, "COMMIT", []).map_err(|fault| fault_error(database, fault))?;
@@ -131,8 +133,8 @@ fn meta(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, Fault> {
     })
 }
 
-/// Makes the file if there is none, readable by its owner only. An existing file is left to SQLite: opening and closing it here
-/// would drop the locks that another connection of this process holds on it.
+/// Makes the file if there is none, readable by its owner only. An existing file is left to SQLite: opening and closing
+/// it here would drop the locks that another connection of this process holds on it.
 fn create_file(database: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -184,8 +186,8 @@ impl Lengths {
         }
     }
 
-    /// A file that ends within a page was cut off, unless a crash interrupted a checkpoint: then the log beside it has the
-    /// rest. SQLite itself notices whole missing pages only.
+    /// A file that ends within a page was cut off, unless a crash interrupted a checkpoint: then the log beside it has
+    /// the rest. SQLite itself notices whole missing pages only.
     fn refuse_torn_file(&self, database: &Path, page_bytes: i64) -> Result<(), OpenError> {
         let page_bytes = u64::try_from(page_bytes).unwrap_or(0).max(1);
         if self.log > 0 || self.database.is_multiple_of(page_bytes) {

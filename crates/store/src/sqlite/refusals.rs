@@ -115,7 +115,8 @@ fn append(batch: &mut Batch<'_>, rows: &[NewRow], not_stored: u64) -> Result<(),
     count_not_stored(connection, rows.last().map(|row| row.at), not_stored)
 }
 
-/// Counts in the hour of the batch's last refusal; a batch that is nothing but a count falls into the hour last counted.
+/// Counts in the hour of the batch's last refusal; a batch that is nothing but a count falls into the hour last
+/// counted.
 fn count_not_stored(connection: &Connection, at: Option<i64>, not_stored: u64) -> Result<(), Fault> {
     if not_stored == 0 {
         return Ok(());

@@ -96,8 +96,8 @@ pub(super) fn newest(connection: &Connection) -> Result<RevocationCursor, Fault>
 
 /// Adds a deny entry, as part of another verb: its record is that verb's. Returns its position.
 ///
-/// Positions are handed out inside the transaction of the one writer, so they become visible in their order and a follower
-/// that has read up to one of them has missed none.
+/// Positions are handed out inside the transaction of the one writer, so they become visible in their order and a
+/// follower that has read up to one of them has missed none.
 pub(super) fn add(batch: &mut Batch<'_>, revocation: &Revocation) -> Result<u64, Fault> {
     let position = next(batch.connection, "revocation_position")?;
     let (kind, name) = columns(&revocation.subject);

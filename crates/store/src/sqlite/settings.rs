@@ -85,7 +85,8 @@ impl SqliteSettings {
         if path.is_empty() {
             return Err(unsupported("the path is missing"));
         }
-        // SQLite would take these for a database in memory or for options, and everything would be gone after a restart.
+        // SQLite would take these for a database in memory or for options, and everything would be gone after a
+        // restart.
         if path.starts_with(':') || path.contains('?') || path.contains('\0') {
             return Err(unsupported("it names no file"));
         }

@@ -1,4 +1,5 @@
-//! [`SigningKeys`] on SQLite: private keys are encrypted before they reach the database and decrypted after they leave it.
+//! [`SigningKeys`] on SQLite: private keys are encrypted before they reach the database and decrypted after they leave
+//! it.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
 //! The one thread that writes: group commit.
 //!
-//! Callers queue; the thread takes what is waiting (up to `batch_max`), runs each verb inside one transaction, commits once,
-//! and only then answers them all. While it waits for the disk the next batch gathers by itself, so one caller pays one flush
-//! and many callers share one.
+//! Callers queue; the thread takes what is waiting (up to `batch_max`), runs each verb inside one transaction, commits
+//! once, and only then answers them all. While it waits for the disk the next batch gathers by itself, so one caller
+//! pays one flush and many callers share one.
 //!
-//! Each verb runs in a savepoint: one that fails is rolled back and answered alone, and the others of its batch are committed.
-//! Outcomes such as "exists already" are no failures. If the commit fails, nobody gets a yes.
+//! Each verb runs in a savepoint: one that fails is rolled back and answered alone, and the others of its batch are
+//! committed. Outcomes such as "exists already" are no failures. If the commit fails, nobody gets a yes.
 
 use std::path::PathBuf;
 use std::sync::Arc;

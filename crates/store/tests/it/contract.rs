@@ -71,7 +71,6 @@ fn audit() {
     check(contract::audit::CASES);
 }
 
-// covers T34
 #[test]
 fn upkeep() {
     check(contract::upkeep::CASES);

@@ -1,4 +1,5 @@
-//! Processes that are killed or run out of disk under load: what was acknowledged is there, nothing one-time happened twice.
+//! Processes that are killed or run out of disk under load: what was acknowledged is there, nothing one-time happened
+//! twice.
 //!
 //! The victim is this test binary, executed again; it says on its standard output what was acknowledged, after it was.
 
@@ -141,7 +142,8 @@ impl History {
         }
     }
 
-    /// Compares with the database: what was acknowledged is there, what was used is used, the log has an entry for each.
+    /// Compares with the database: what was acknowledged is there, what was used is used, the log has an entry for
+    /// each.
     fn check(&self, store: &Store) {
         for name in &self.clients {
             assert!(

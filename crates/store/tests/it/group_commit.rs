@@ -86,7 +86,8 @@ fn a_verb_that_fails_is_rolled_back_alone_and_its_batch_is_committed() {
             answer.await.unwrap();
         }
     });
-    // Deleting fails for some of them in its last step, when all the others are done: the row, a version, an audit record.
+    // Deleting fails for some of them in its last step, when all the others are done: the row, a version, an audit
+    // record.
     let other = directory.connect();
     other
         .execute_batch(

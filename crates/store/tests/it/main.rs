@@ -6,6 +6,7 @@ mod contract;
 mod crash;
 mod group_commit;
 mod opening;
+mod restore;
 mod secrets;
 mod tampering;
 mod unavailable;

@@ -225,8 +225,8 @@ fn open_unprivileged(directory: &Directory) -> String {
     let executable = std::env::current_exe().unwrap();
     let is_root = fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0);
     let mut command = if is_root {
-        // The binary itself lies where only root may look. Copied by another process: if this one had it open for writing while
-        // another test forks, nobody could execute it ("text file busy").
+        // The binary itself lies where only root may look. Copied by another process: if this one had it open for
+        // writing while another test forks, nobody could execute it ("text file busy").
         let copy = directory.path().join("it");
         assert!(
             Command::new("cp")

@@ -181,7 +181,8 @@ fn tamper(connection: &Connection, random: &mut Random) -> Option<String> {
             format!("exchanged rows {at} and {other} of {table}")
         }
         _ => {
-            // The end of the log goes, and its head with it, as after a copied-back old database; but the seal is the new one.
+            // The end of the log goes, and its head with it, as after a copied-back old database; but the seal is the
+            // new one.
             let sql = "DELETE FROM audit_records WHERE lane = 0 AND sequence > ?1";
             let last: i64 = connection
                 .query_row("SELECT max(sequence) FROM audit_records WHERE lane = 0", [], |row| {
