@@ -287,7 +287,7 @@ fn lists_of_kinds_that_are_not_read_are_refused_when_they_are_configured() {
     let unknown = extension("1.2.3", true, &[]);
     let critical_number = extension("2.5.29.20", true, &integer(&[1]));
     for refused in [delta, indirect, unknown, critical_number] {
-        assert!(load(&[refused.clone()]).is_err(), "{refused:?}");
+        assert!(load(std::slice::from_ref(&refused)).is_err(), "{refused:?}");
     }
     assert!(CertificateRevocationList::parse(b"junk").is_err());
     assert!(CertificateRevocationList::parse(&root.certificate).is_err());
