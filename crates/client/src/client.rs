@@ -121,8 +121,8 @@ impl Client {
 
     /// A token for `request`, the one that is held or a new one (grant `client_credentials`).
     ///
-    /// Tasks that ask for the same at the same time cause one request. A token that is due for renewal is used on if the server
-    /// cannot be reached and it is still good.
+    /// Tasks that ask for the same at the same time cause one request. A token that is due for renewal and still good is used on
+    /// while another task renews it, and if the server cannot be reached.
     ///
     /// # Errors
     /// The authorization server cannot be reached, or refuses.
@@ -139,18 +139,28 @@ impl Client {
     ) -> Result<AccessToken, ClientError> {
         let identity = self.identity();
         let slot = self.tokens.slot(&TokenKey::new(identity.thumbprint(), request));
-        let mut held = slot.lock().await;
-        held.take_if(|held| rejected.is_some_and(|rejected| rejected.is_same_as(&held.token)));
+        let held = slot.held(rejected);
+        if let Some(held) = held.as_ref().filter(|held| held.is_fresh(now)) {
+            return Ok(held.token.clone());
+        }
+        let _asking = match (slot.asking.try_lock(), held) {
+            (Ok(asking), _) => asking,
+            // Somebody renews it; until he has done so it is good enough.
+            (Err(_), Some(held)) if held.is_good(now) => return Ok(held.token),
+            (Err(_), _) => slot.asking.lock().await,
+        };
+        // Whoever was waited for may have brought it.
+        let held = slot.held(rejected);
         if let Some(held) = held.as_ref().filter(|held| held.is_fresh(now)) {
             return Ok(held.token.clone());
         }
         match self.obtain(identity, request, now).await {
             Ok(token) => {
-                *held = Some(HeldToken::new(token.clone(), now));
+                slot.hold(HeldToken::new(token.clone(), now));
                 Ok(token)
             }
-            Err(error) => match held.as_ref().filter(|held| error.is_transient() && held.is_good(now)) {
-                Some(held) => Ok(held.token.clone()),
+            Err(error) => match held.filter(|held| error.is_transient() && held.is_good(now)) {
+                Some(held) => Ok(held.token),
                 None => Err(error),
             },
         }

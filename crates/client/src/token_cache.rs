@@ -3,13 +3,13 @@
 //! The certificate is part of the key: after a renewal the client asks for a new token instead of presenting one that is bound to
 //! the certificate it no longer shows (RFC 8705 §6.3).
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keybound_protocol::confirmation::CertificateThumbprint;
 use keybound_protocol::time::Timestamp;
 use quick_cache::sync::Cache;
-use tokio::sync::Mutex;
 
 use crate::access_token::AccessToken;
 use crate::client::TokenRequest;
@@ -62,21 +62,38 @@ impl HeldToken {
     }
 }
 
-/// Where the token of one key is, or will be: whoever holds the lock may be asking for it, and the others wait for his answer.
-pub(crate) type TokenSlot = Arc<Mutex<Option<HeldToken>>>;
+/// Where the token of one key is, or will be.
+#[derive(Debug, Default)]
+pub(crate) struct TokenSlot {
+    held: Mutex<Option<HeldToken>>,
+    /// Held by the one task that asks for a new token; the others wait for its answer if they have none to go on with.
+    pub(crate) asking: tokio::sync::Mutex<()>,
+}
+
+impl TokenSlot {
+    /// The token that is held, unless it is `rejected`: then it is forgotten.
+    pub(crate) fn held(&self, rejected: Option<&AccessToken>) -> Option<HeldToken> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.take_if(|held| rejected.is_some_and(|rejected| rejected.is_same_as(&held.token)));
+        held.clone()
+    }
+
+    pub(crate) fn hold(&self, token: HeldToken) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    }
+}
 
 /// The tokens of one client.
 #[derive(Debug)]
-pub(crate) struct TokenCache(Cache<TokenKey, TokenSlot>);
+pub(crate) struct TokenCache(Cache<TokenKey, Arc<TokenSlot>>);
 
 impl TokenCache {
     pub(crate) fn new() -> TokenCache {
         TokenCache(Cache::new(TOKENS_MAX))
     }
 
-    pub(crate) fn slot(&self, key: &TokenKey) -> TokenSlot {
-        let made: Result<TokenSlot, std::convert::Infallible> =
-            self.0.get_or_insert_with(key, || Ok(TokenSlot::default()));
+    pub(crate) fn slot(&self, key: &TokenKey) -> Arc<TokenSlot> {
+        let made: Result<Arc<TokenSlot>, Infallible> = self.0.get_or_insert_with(key, || Ok(Arc::default()));
         match made {
             Ok(slot) => slot,
         }

@@ -15,6 +15,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
@@ -34,8 +35,11 @@ fn client_of(url: &str, identity: Identity) -> Client {
     })
 }
 
-/// A server that decides about certificates in the handshake, as many do, and knows only clients of [`pki::CA`].
-async fn strict_server(versions: &'static [&'static rustls::SupportedProtocolVersion]) -> String {
+/// A server that decides about certificates in the handshake, as many do, and knows only clients of [`pki::CA`]; and the versions of
+/// TLS that its connections come to.
+async fn strict_server(
+    versions: &'static [&'static rustls::SupportedProtocolVersion],
+) -> (String, mpsc::UnboundedReceiver<Option<rustls::ProtocolVersion>>) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(pki::CA.der().clone()).unwrap();
@@ -56,14 +60,17 @@ async fn strict_server(versions: &'static [&'static rustls::SupportedProtocolVer
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/token", listener.local_addr().unwrap().port());
+    let (negotiated, versions) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         while let Ok((stream, _)) = listener.accept().await {
             // A refusal is an error here and an alert at the client.
-            let _ = acceptor.accept(stream).await;
+            if let Ok(stream) = acceptor.accept(stream).await {
+                let _ = negotiated.send(stream.get_ref().1.protocol_version());
+            }
         }
     });
-    url
+    (url, versions)
 }
 
 static TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
@@ -73,7 +80,7 @@ static TLS12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
 #[tokio::test]
 async fn a_late_alert_about_the_certificate_is_told_as_such_and_nothing_is_tried_again() {
     for versions in [TLS13, TLS12] {
-        let url = strict_server(versions).await;
+        let (url, _) = strict_server(versions).await;
         let stranger = Party::self_signed("stranger");
         let error = client_of(&url, stranger.identity())
             .token(&TokenRequest::new(), NOW)
@@ -97,7 +104,7 @@ async fn a_late_alert_about_the_certificate_is_told_as_such_and_nothing_is_tried
 // covers TRAP-21
 #[tokio::test]
 async fn a_server_that_demands_a_certificate_says_so_to_who_has_none() {
-    let url = strict_server(TLS13).await;
+    let (url, _) = strict_server(TLS13).await;
     let request = Request::get(&url).body(OutgoingBody::Empty).unwrap();
     let error = pki::anonymous().send(request).await.unwrap_err();
     assert!(
@@ -108,8 +115,30 @@ async fn a_server_that_demands_a_certificate_says_so_to_who_has_none() {
 
 // covers MTLS-8-1
 #[tokio::test]
-async fn tls_13_can_be_demanded_and_is_preferred() {
-    let url = strict_server(TLS12).await;
+async fn tls_13_is_preferred() {
+    let (url, mut versions) = strict_server(rustls::ALL_VERSIONS).await;
+    let error = client_of(&url, Party::new("demo").identity())
+        .token(&TokenRequest::new(), NOW)
+        .await
+        .unwrap_err();
+    // The server hangs up once the handshake is done.
+    assert!(
+        matches!(
+            &error,
+            ClientError::Request {
+                source: RequestError::Http { .. },
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(versions.recv().await, Some(Some(rustls::ProtocolVersion::TLSv1_3)));
+}
+
+// covers MTLS-8-1
+#[tokio::test]
+async fn tls_13_can_be_demanded() {
+    let (url, _) = strict_server(TLS12).await;
     let mut settings = HttpClientSettings::new(pki::roots());
     settings.identity = Some(Party::new("demo").certificate_and_key());
     settings.tls13_only = true;

@@ -129,6 +129,63 @@ async fn a_token_that_is_still_good_outlives_a_failure_of_its_server_and_one_tha
 }
 
 #[tokio::test]
+async fn nobody_waits_for_the_renewal_of_a_token_that_is_still_good() {
+    // Answers the first request at once and keeps the second waiting until it is told.
+    let (release, waiting) = std::sync::mpsc::channel::<()>();
+    let waiting = std::sync::Mutex::new(waiting);
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let server = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let site = Site::asking(move |seen| {
+            let issuer = format!("https://{}", seen.headers["host"].to_str().unwrap());
+            match seen.path.as_str() {
+                "/token" => {
+                    if count.fetch_add(1, Ordering::SeqCst) == 1 {
+                        waiting.lock().unwrap().recv().unwrap();
+                    }
+                    fresh_token()
+                }
+                _ => json_response(&metadata(&issuer, &issuer, None)),
+            }
+        });
+        (runtime, site)
+    });
+    let (runtime, site) = server.join().unwrap();
+    let server = std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    let client = Arc::new(client(&site, Party::new("demo").identity()));
+    let wanted = TokenRequest::new();
+    let first = client.token(&wanted, NOW).await.unwrap();
+    let due = NOW.plus(Duration::from_secs(290));
+    let renewal = tokio::spawn({
+        let (client, wanted) = (Arc::clone(&client), wanted.clone());
+        async move { client.token(&wanted, due).await.unwrap() }
+    });
+    while asked.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..10 {
+        assert_eq!(
+            client.token(&wanted, due).await.unwrap().expose_text(),
+            first.expose_text()
+        );
+    }
+    release.send(()).unwrap();
+    let renewed = renewal.await.unwrap();
+    assert_ne!(renewed.expose_text(), first.expose_text());
+    assert_eq!(
+        client.token(&wanted, due).await.unwrap().expose_text(),
+        renewed.expose_text()
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert!(!server.is_finished());
+}
+
+#[tokio::test]
 async fn a_refusal_is_not_answered_with_the_token_that_is_held() {
     let refuses = Arc::new(AtomicBool::new(false));
     let is_refusing = Arc::clone(&refuses);
