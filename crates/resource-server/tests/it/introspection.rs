@@ -287,6 +287,26 @@ async fn an_answer_that_cannot_be_gone_by_is_a_refusal_and_never_an_unbound_toke
     ));
 }
 
+// covers MTLS-3.2-2
+#[tokio::test]
+async fn a_binding_is_a_top_level_member_and_nowhere_else() {
+    let asked = Asked::new();
+    let party = Party::new("demo");
+    for place in ["token", "token_introspection", "access_token"] {
+        let mut answer = active(&party);
+        let cnf = answer.as_object_mut().unwrap().remove("cnf").unwrap();
+        answer[place] = json!({"cnf": cnf});
+        answer["x5t#S256"] = cnf["x5t#S256"].clone();
+        asked.answer(place, answer);
+        let refused = refused_as_invalid_token(asked.check(place, &party.presented(), NOW).await);
+        assert!(
+            matches!(refused.reason(), AccessTokenRefusal::Unbound),
+            "{:?}",
+            refused.reason()
+        );
+    }
+}
+
 // covers TRAP-25
 #[tokio::test]
 async fn an_active_token_without_a_binding_passes_only_where_the_route_says_so() {
