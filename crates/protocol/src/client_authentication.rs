@@ -3,7 +3,7 @@
 //! The method comes from the registration, never from what was sent. Each method has its own module, which alone can make an
 //! [`AuthenticatedClient`]: [`tls_client_auth`](crate::tls_client_auth),
 //! [`self_signed_tls_client_auth`](crate::self_signed_tls_client_auth), [`client_assertion`](crate::client_assertion). A client of
-//! method `none` is a [`PublicClient`] and never an authenticated one. [`rules`](explanation::rules) tells an operator afterwards how
+//! method `none` is a [`PublicClient`] and never an authenticated one. [`rules`] tells an operator afterwards how
 //! far a refused request came.
 
 pub mod accepted_certificate;

@@ -202,7 +202,7 @@ impl Walk<'_> {
         if self.anchors.iter().any(|anchor| seems_below(anchor, top.certificate)) {
             return ChainError::MissingIntermediate { issuer };
         }
-        ChainError::UnknownIssuer { issuer }
+        ChainError::IssuerNotPresented { issuer }
     }
 }
 

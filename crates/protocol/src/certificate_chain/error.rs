@@ -81,10 +81,20 @@ pub enum ChainError {
         /// The extension.
         oid: String,
     },
-    /// The path, as far as it was presented, ends at an authority that is no trust anchor of this client.
+    /// The path was presented up to its root, and that is no trust anchor of this client.
     #[error("{issuer} is not a trust anchor of this client")]
     UnknownIssuer {
-        /// The authority at the end of what was presented.
+        /// The root.
+        issuer: String,
+    },
+    /// The issuer is no trust anchor of this client and its certificate was not presented, so that it cannot be known whether it is a
+    /// stranger or an authority below an anchor.
+    #[error(
+        "the issuer {issuer} is not a trust anchor of this client, and its certificate was not presented: \
+         it is unknown here, or an intermediate certificate is missing"
+    )]
+    IssuerNotPresented {
+        /// The authority whose certificate nobody showed.
         issuer: String,
     },
     /// The certificate is its own issuer: it belongs to the other method.
@@ -252,6 +262,7 @@ impl ChainError {
             | ChainError::AuthorityAsEndEntity
             | ChainError::UnsupportedCriticalExtension { .. }
             | ChainError::UnknownIssuer { .. }
+            | ChainError::IssuerNotPresented { .. }
             | ChainError::SelfSigned
             | ChainError::MissingIntermediate { .. }
             | ChainError::SameNameOtherKey { .. }
@@ -301,6 +312,9 @@ impl ChainError {
             ChainError::UnsupportedCriticalExtension { .. } => "issue the certificate without this critical extension",
             ChainError::UnknownIssuer { .. } => {
                 "have the certificate issued by a trust anchor of this client, or configure its issuer in [[trust_anchors]]"
+            }
+            ChainError::IssuerNotPresented { .. } => {
+                "if the issuer stands below a trust anchor, let the client send its certificate too; else have the certificate issued by a trust anchor of this client, or configure its issuer in [[trust_anchors]]"
             }
             ChainError::SelfSigned => {
                 "present a certificate from a trust anchor, or register the client with self_signed_tls_client_auth"

@@ -48,7 +48,7 @@ fn right_subject_from_an_unknown_authority_is_refused() {
     let certificate = other.issue(&Template::client("demo"));
     let error = refused(DEMO_DN, &certificate, &[], &trust);
     assert!(
-        matches!(error, ClientAuthenticationError::Chain(chain) if matches!(*chain, ChainError::UnknownIssuer { .. }))
+        matches!(error, ClientAuthenticationError::Chain(chain) if matches!(*chain, ChainError::IssuerNotPresented { .. }))
     );
 
     let self_made = Template::client("demo").self_sign(&Key::generate());
