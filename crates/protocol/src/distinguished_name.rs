@@ -2,8 +2,12 @@
 //!
 //! A name is never compared as text and never built by joining text (RFC 8705 §2.1, RFC 5280 §7.1). Read in this order: this file
 //! (the structure), `parse` and `display` (RFC 4514), `value` and `prepare` (what a value is compared by; RFC 4518), `compare`
-//! (RFC 4517). Attribute types with a short name compare without regard to case, whichever string type holds them; all others
-//! compare by their octets.
+//! (RFC 4517).
+//!
+//! Attribute types with a short name compare as text without regard to case, whichever string type holds it: UTF8String,
+//! PrintableString, IA5String, NumericString, VisibleString, BMPString (no surrogates) and UniversalString. A TeletexString counts as text
+//! where it is ASCII, because beyond that issuers disagree about what it means. Everything else, and every type without a short name,
+//! compares by its octets.
 
 mod attribute_type;
 mod compare;

@@ -8,6 +8,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+/// How many characters of a value or an explanation one rule keeps: a certificate can carry names of many kilobytes.
+pub const RULE_TEXT_CHARS_MAX: usize = 1024;
+
 /// How one rule of a decision came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,6 +82,22 @@ impl RuleOutcome {
         self
     }
 
+    /// Cut to what a record keeps: [`RULE_TEXT_CHARS_MAX`] characters of each text, and marks only where they still point at something.
+    #[must_use]
+    pub fn bounded(mut self) -> RuleOutcome {
+        let cut = |text: String| match text.char_indices().nth(RULE_TEXT_CHARS_MAX) {
+            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+            None => text,
+        };
+        self.presented = self.presented.map(cut);
+        self.registered = self.registered.map(cut);
+        self.detail = self.detail.map(cut);
+        let visible = |mark: &Range<usize>| mark.end <= RULE_TEXT_CHARS_MAX;
+        self.presented_mark = self.presented_mark.filter(visible);
+        self.registered_mark = self.registered_mark.filter(visible);
+        self
+    }
+
     /// A list in which every rule of `rules` before `failed` passed, `failed` failed, and the rest were not reached.
     ///
     /// If `failed` is not in the list every rule passed.
@@ -106,5 +125,23 @@ mod tests {
         let list = RuleOutcome::list(&["a", "b", "c"], "b");
         let outcomes: Vec<Outcome> = list.iter().map(|rule| rule.outcome).collect();
         assert_eq!(outcomes, [Outcome::Passed, Outcome::Failed, Outcome::NotReached]);
+    }
+
+    #[test]
+    fn a_record_keeps_so_much_of_a_text_and_no_more() {
+        let of = |chars: usize| {
+            let mut rule = RuleOutcome::new("a", Outcome::Failed).presented("ä".repeat(chars));
+            rule.presented_mark = Some(chars - 1..chars);
+            rule.bounded()
+        };
+        assert_eq!(of(1024).presented.map(|text| text.chars().count()), Some(1024));
+        assert!(of(1024).presented_mark.is_some());
+        assert_eq!(
+            of(1025).presented.map(|text| text.chars().count()),
+            Some(1025),
+            "one of them says that it was cut"
+        );
+        assert_eq!(of(70_000).presented.map(|text| text.chars().count()), Some(1025));
+        assert_eq!(of(70_000).presented_mark, None);
     }
 }

@@ -124,7 +124,7 @@ pub fn rules(error: &ClientAuthenticationError, context: &ExplanationContext<'_>
             fill_failed(outcome, error);
         }
     }
-    outcomes
+    outcomes.into_iter().map(RuleOutcome::bounded).collect()
 }
 
 /// What is known about a rule that was evaluated, however it came out.
@@ -144,7 +144,10 @@ fn fill(outcome: &mut RuleOutcome, error: &ClientAuthenticationError, context: &
         LENGTH => outcome.presented = end_entity.map(|end_entity| end_entity.intermediates().len().to_string()),
         POSSESSION => outcome.detail = possession(context.presented).map(Cow::into_owned),
         READABLE => outcome.presented = certificate.map(|certificate| certificate.subject().to_string()),
-        VALIDITY => outcome.presented = certificate.map(validity),
+        VALIDITY => {
+            outcome.presented = certificate.map(validity);
+            outcome.detail = Some(format!("now {}", context.now));
+        }
         PATH => {
             outcome.presented = certificate.map(|certificate| format!("issued by {}", certificate.issuer()));
             outcome.registered = context.client.and_then(permitted_anchors);
