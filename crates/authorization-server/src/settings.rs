@@ -11,7 +11,7 @@ use keybound_protocol::issuer::Issuer;
 use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
-use keybound_protocol::trust_anchor::TrustAnchor;
+use keybound_protocol::trust_anchor::{TrustAnchor, TrustAnchorName};
 use keybound_store::Store;
 use keybound_tls::{Clock, GuardedFetch};
 use url::Url;
@@ -98,7 +98,7 @@ impl Settings {
             profile: self.profile,
             client_secrets_enabled: false,
             grant_types: GRANT_TYPES.into(),
-            trust_anchors: self.trust_anchors.iter().map(|anchor| anchor.name().clone()).collect(),
+            trust_anchors: self.trust_anchors.iter().flat_map(trust_anchor_names).collect(),
             scopes: self.scope_words(),
             resources: resources.chain(self.tokens.default_resource.clone()).collect(),
         }
@@ -107,4 +107,9 @@ impl Settings {
     fn scope_words(&self) -> Option<BTreeSet<String>> {
         (!self.scopes.is_empty()).then(|| self.scopes.iter().map(|scope| scope.name.clone()).collect())
     }
+}
+
+/// What a client may call an anchor in `keybound_trust_anchors`: its name, or its key by the SPKI hash (DESIGN §3.3).
+pub(crate) fn trust_anchor_names(anchor: &TrustAnchor) -> [TrustAnchorName; 2] {
+    [anchor.name().clone(), anchor.key_name().clone()]
 }

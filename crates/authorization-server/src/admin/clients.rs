@@ -23,6 +23,7 @@ use super::preconditions::if_match;
 use super::problem::Problem;
 use super::routes::{Answer, Handled, json_body, page_limit};
 use crate::clients::parse_stored;
+use crate::settings::trust_anchor_names;
 
 /// Random octets of a client id that we choose.
 const CLIENT_ID_RANDOM_BYTES: usize = 16;
@@ -196,14 +197,9 @@ fn metadata(request: &AdminRequest, body: &[u8]) -> Result<ClientMetadata, Probl
 /// What the configuration knows, and the trust anchors that administrators added.
 fn registration_policy(request: &AdminRequest) -> RegistrationPolicy {
     let mut policy = request.server.configuration.load().registration_policy.clone();
-    policy.trust_anchors.extend(
-        request
-            .server
-            .trust
-            .anchors()
-            .iter()
-            .map(|anchor| anchor.name().clone()),
-    );
+    policy
+        .trust_anchors
+        .extend(request.server.trust.anchors().iter().flat_map(trust_anchor_names));
     policy
 }
 

@@ -275,6 +275,19 @@ async fn an_anchor_added_or_removed_counts_from_the_next_request_on_also_on_open
         it.world.token(Some(&it.demo), "limited").await.status,
         StatusCode::BAD_REQUEST
     );
+    // And by the anchor's key, which is what it is whatever it is called.
+    let limited = with(
+        tls_client("demo.example"),
+        json!({"client_id": "limited-by-key", "keybound_trust_anchors": [&shown.json()["anchors"][0]["key"]]}),
+    );
+    assert_eq!(
+        it.call(Method::POST, "/clients", &[], Some(limited)).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        peer.post("/token", &credentials("limited-by-key")).await.status,
+        StatusCode::OK
+    );
 
     let entity_tag = shown.header("etag").unwrap().to_owned();
     assert_problem(
@@ -286,7 +299,7 @@ async fn an_anchor_added_or_removed_counts_from_the_next_request_on_also_on_open
         .call(Method::DELETE, "/anchors/partner", &[("if-match", &entity_tag)], None)
         .await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
-    for client_id in ["demo", "limited"] {
+    for client_id in ["demo", "limited", "limited-by-key"] {
         let reply = peer.post("/token", &credentials(client_id)).await;
         it.world
             .assert_refused(&reply, 400, "invalid_client", "path to a trust anchor of this client")

@@ -420,6 +420,31 @@ async fn on_one_connection_each_client_is_judged_by_its_own_anchors() {
     assert!(world.listeners[1].counters().snapshot().handshakes_completed <= 2);
 }
 
+// covers MTLS-7.4-1, T13
+#[tokio::test]
+async fn a_client_is_limited_to_an_anchor_by_its_key_too() {
+    let (one, two) = (Authority::root("same"), Authority::root("same"));
+    let key = anchor("one", &one, &[], None)[0].key_name().to_string();
+    assert!(key.starts_with("sha256:"), "{key}");
+    let limited = with(
+        tls_client("shared.example"),
+        json!({"keybound_trust_anchors": [key.to_uppercase().replace("SHA", "sha")]}),
+    );
+    let world = Plan::new()
+        .trusts("one", &one)
+        .trusts("two", &two)
+        .client("by-key", limited)
+        .start()
+        .await;
+    let leaf = one.issue(dns("shared.example"));
+    assert_eq!(world.token(Some(&leaf), "by-key").await.status, StatusCode::OK);
+    let leaf = two.issue(dns("shared.example"));
+    let reply = world.token(Some(&leaf), "by-key").await;
+    world
+        .assert_refused(&reply, 400, "invalid_client", "path to a trust anchor of this client")
+        .await;
+}
+
 // covers TRAP-33, T17
 #[tokio::test]
 async fn a_yes_ends_with_the_certificate_also_on_a_connection_that_stays_open() {
