@@ -9,9 +9,9 @@
 //! [`PresentedCertificate`](keybound_protocol::peer_certificate::PresentedCertificate)), sockets, and any cache of "this request
 //! was fine".
 //!
-//! Read in this order: [`route_policy`], [`settings`], `resource_server.rs` (the check), `issuer_state.rs`, `issuer_keys.rs` with
-//! `fetch_schedule.rs`, `introspector.rs`, `cached_token.rs`, [`deny_list`], [`refusal`], [`layer`]. `examples/axum.rs` is a
-//! whole resource server.
+//! Read in this order: [`route_policy`], [`settings`], `resource_server.rs` (the check) with what lies below it,
+//! `issuer_state.rs`, `issuer_keys.rs` with `fetch_schedule.rs`, `introspector.rs`, `cached_token.rs`, [`deny_list`], [`refusal`],
+//! [`layer`]. `examples/axum.rs` is a whole protected resource.
 
 pub mod accepted_token;
 mod cached_token;

@@ -1,17 +1,15 @@
 //! The check of one request, from its `Authorization` header to an accepted token.
 //!
-//! In two halves. First: who vouches for this token, and for which claims? That is answered from the cache, by a signature, or by
-//! asking the issuer, and depends on the token alone. Then, at every request anew: is it for this resource, inside its dates, not
-//! revoked, bound to the certificate of *this* request, and does its scope suffice?
+//! In two halves. First, here: who vouches for this token, and for which claims? That is answered from the cache, by a signature, or
+//! by asking the issuer, and depends on the token alone. Then, at every request anew, in `resource_server/decision.rs`: is it for
+//! this resource, inside its dates, not revoked, bound to the certificate of *this* request, and does its scope suffice?
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use keybound_protocol::access_token::{AccessTokenError, CLOCK_LEEWAY, UnverifiedAccessToken};
+use keybound_protocol::access_token::{AccessTokenError, UnverifiedAccessToken};
 use keybound_protocol::bearer::BearerToken;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jwk_set::JwkSet;
@@ -22,15 +20,18 @@ use keybound_protocol::time::Timestamp;
 use crate::accepted_token::AcceptedAccessToken;
 use crate::cached_token::{CACHE_BYTES_MAX, CachedToken, LastToken, Origin, TokenCache, TokenHash, hash_of};
 use crate::deny_list::{DeniedSubject, DenyList};
-use crate::introspector::{Introspector, Unusable};
+use crate::introspector::Introspector;
 use crate::issuer_keys::Fetch;
 use crate::issuer_state::{Authority, IssuerState, LocalVerdict};
 use crate::refusal::{AccessTokenRefusal, Refused};
-use crate::route_policy::{Binding, RoutePolicy};
+use crate::route_policy::RoutePolicy;
 use crate::settings::{IssuerSettings, SettingsError, require_consistent};
 
-/// The verdict about one request.
-pub type Verdict = Result<AcceptedAccessToken, Box<Refused>>;
+mod check;
+mod decision;
+
+use check::Pending;
+pub use check::{Check, PendingCheck, Verdict};
 
 /// Checks access tokens, of any number of issuers. Cloning is cheap and shares everything.
 #[derive(Clone, Debug)]
@@ -43,43 +44,6 @@ struct State {
     issuers: Vec<IssuerState>,
     tokens: TokenCache,
     origin: Origin,
-}
-
-/// A check that is done, or that waits for an issuer.
-#[derive(Debug)]
-pub enum Check {
-    /// The verdict. Always, if the token is known or can be judged with the keys that are here.
-    Done(Verdict),
-    /// The issuer has to be asked first: for its keys, or about the token.
-    Pending(PendingCheck),
-}
-
-impl Check {
-    /// The verdict, waited for if it must be.
-    pub async fn finish(self) -> Verdict {
-        match self {
-            Check::Done(verdict) => verdict,
-            Check::Pending(pending) => pending.await,
-        }
-    }
-}
-
-/// A check that waits for an issuer. It owns what it needs; dropping it gives the request up.
-#[must_use = "nothing is decided before it is awaited"]
-pub struct PendingCheck(Pin<Box<dyn Future<Output = Verdict> + Send>>);
-
-impl Future for PendingCheck {
-    type Output = Verdict;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Verdict> {
-        self.0.as_mut().poll(context)
-    }
-}
-
-impl std::fmt::Debug for PendingCheck {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("PendingCheck")
-    }
 }
 
 impl ResourceServer {
@@ -359,129 +323,5 @@ impl State {
             AccessTokenError::ClaimMissing("iss") => AccessTokenRefusal::UnknownIssuer { presented: None },
             error => AccessTokenRefusal::Token(error),
         }))
-    }
-
-    /// Decides about one request with a token that its issuer vouches for. Everything here is asked at every request: nothing of
-    /// it is remembered.
-    fn decide(
-        &self,
-        token: &Arc<CachedToken>,
-        presented: &PresentedCertificate,
-        policy: &RoutePolicy,
-        now: Timestamp,
-    ) -> Verdict {
-        let claims = &token.claims;
-        self.require_usable(token, policy, now)
-            .and_then(|()| match (policy.binding(), &claims.confirmation) {
-                (Binding::None, _) | (Binding::Optional, None) => Ok(AcceptedAccessToken::bearer(Arc::clone(token))),
-                (Binding::Required, None) => Err(AccessTokenRefusal::Unbound),
-                (Binding::Required | Binding::Optional, Some(confirmation)) => Ok(AcceptedAccessToken::bound(
-                    Arc::clone(token),
-                    confirmation.verify(presented)?,
-                )),
-            })
-            .and_then(|accepted| {
-                // Last, because it is the one refusal that tells the caller something about the route.
-                if policy.scopes().is_subset_of(&claims.scope) {
-                    return Ok(accepted);
-                }
-                let (presented, required) = (claims.scope.clone(), policy.scopes().clone());
-                Err(AccessTokenRefusal::InsufficientScope { presented, required })
-            })
-            .map_err(|reason| Refused::of_known(reason, policy, token))
-    }
-
-    /// Whether the token may be used on this route now, by whoever it belongs to.
-    fn require_usable(
-        &self,
-        token: &CachedToken,
-        policy: &RoutePolicy,
-        now: Timestamp,
-    ) -> Result<(), AccessTokenRefusal> {
-        let claims = &token.claims;
-        // The position comes from this very list.
-        let Some(issuer) = self
-            .issuers
-            .get(token.issuer)
-            .filter(|own| policy.admits_issuer(&own.settings.issuer))
-        else {
-            return Err(AccessTokenRefusal::IssuerNotAdmitted {
-                issuer: claims.issuer.clone(),
-            });
-        };
-        if claims.audience.is_empty() {
-            return Err(AccessTokenError::ClaimMissing("aud").into());
-        }
-        if !claims
-            .audience
-            .iter()
-            .any(|presented| issuer.is_audience(presented, policy.audience()))
-        {
-            let own = std::iter::once(policy.audience().as_str().to_owned());
-            let expected = own.chain(issuer.settings.audiences.iter().cloned()).collect();
-            return Err(AccessTokenError::Audience {
-                presented: claims.audience.clone(),
-                expected,
-            }
-            .into());
-        }
-        if claims.expires_at.plus(CLOCK_LEEWAY) <= now {
-            return Err(AccessTokenError::Expired {
-                expired_at: claims.expires_at,
-                now,
-            }
-            .into());
-        }
-        match issuer.denied(token) {
-            Some(subject) => Err(AccessTokenRefusal::Denied { subject }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A request whose token waits for its issuer.
-struct Pending {
-    state: Arc<State>,
-    token: String,
-    hash: TokenHash,
-    presented: PresentedCertificate,
-    policy: RoutePolicy,
-    now: Timestamp,
-}
-
-impl Pending {
-    async fn with_keys(self, fetch: Fetch) -> Verdict {
-        fetch.finished().await;
-        match self.state.vouch(&self.token, &self.policy, self.now, false) {
-            Vouching::Done(Ok(vouched)) => self.decide(self.state.keep(self.hash, vouched)),
-            Vouching::Done(Err(reason)) => self.refuse(reason),
-            // A token does not change its form, and waiting was not permitted.
-            Vouching::AwaitKeys(_) | Vouching::Introspect(_) => self.refuse(AccessTokenRefusal::Inactive),
-        }
-    }
-
-    /// The first issuer that calls the token active decides.
-    async fn by_introspection(self, introspectors: Vec<Arc<Introspector>>) -> Verdict {
-        let mut refusal = AccessTokenRefusal::Inactive;
-        for introspector in introspectors {
-            match introspector.introspect(self.hash, &self.token, self.now).await {
-                Ok(vouched) => {
-                    self.state.tokens.insert(self.hash, Arc::clone(&vouched));
-                    return self.decide(vouched);
-                }
-                // One that could not be asked, or answered wrongly, might have known it: that is worth more than another's no.
-                Err(Unusable::Inactive) => {}
-                Err(unusable) => refusal = introspector.refusal(unusable),
-            }
-        }
-        Err(Refused::of_introspected(refusal, &self.policy))
-    }
-
-    fn decide(&self, vouched: Arc<CachedToken>) -> Verdict {
-        self.state.decide(&vouched, &self.presented, &self.policy, self.now)
-    }
-
-    fn refuse(&self, reason: AccessTokenRefusal) -> Verdict {
-        Err(Refused::new(reason, &self.policy))
     }
 }
