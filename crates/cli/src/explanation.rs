@@ -1,5 +1,7 @@
 //! A refusal for people: the certificate presented, every rule in order, the first that failed, the fix.
 
+use std::ops::Range;
+
 use keybound_protocol::refusal::{CertificateSummary, Refusal};
 use keybound_protocol::rule::{Outcome, RuleOutcome};
 use keybound_protocol::time::Timestamp;
@@ -86,18 +88,33 @@ fn rule_lines(number: usize, rule: &RuleOutcome) -> Vec<String> {
         Outcome::NotReached => (styled(DIM, "·"), styled(DIM, format!("{name} (not reached)"))),
     };
     let mut lines = vec![format!("{number:>2} {mark} {name}")];
-    let mut value = |label: &str, text: &Option<String>| {
-        if let Some(text) = text {
-            // A detail may hold a line of its own with a caret under the difference.
-            lines.extend(clean(text).lines().enumerate().map(|(index, line)| {
-                let label = if index == 0 { label } else { "" };
-                format!("     {label:<11} {line}")
-            }));
-        }
-    };
-    value("registered", &rule.registered);
-    value("presented", &rule.presented);
-    value("", &rule.detail);
+    lines.extend(value_lines(
+        "registered",
+        rule.registered.as_deref(),
+        rule.registered_mark.as_ref(),
+    ));
+    lines.extend(value_lines(
+        "presented",
+        rule.presented.as_deref(),
+        rule.presented_mark.as_ref(),
+    ));
+    lines.extend(value_lines("", rule.detail.as_deref(), None));
+    lines
+}
+
+/// A value under its label, and carets under the part of it that differs.
+fn value_lines(label: &str, value: Option<&str>, mark: Option<&Range<usize>>) -> Vec<String> {
+    let Some(value) = value else { return Vec::new() };
+    let mut lines = vec![format!("     {label:<11} {}", clean(value).replace('\n', " "))];
+    if let Some(mark) = mark {
+        let carets = "^".repeat(mark.len().max(1));
+        lines.push(format!(
+            "     {:<11} {}{}",
+            "",
+            " ".repeat(mark.start),
+            styled(BAD, carets)
+        ));
+    }
     lines
 }
 
@@ -125,7 +142,8 @@ mod tests {
             "certificate": { "x5t#S256": "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0", "subject": "CN=a", "not_after": 1_700_086_400 },
             "rules": [
                 { "rule": "inside its validity period", "outcome": "passed" },
-                { "rule": "tls_client_auth_subject_dn", "outcome": "failed", "presented": "CN=a", "registered": "CN=b" },
+                { "rule": "tls_client_auth_subject_dn", "outcome": "failed", "presented": "CN=a", "registered": "CN=b",
+                  "presented_mark": { "start": 3, "end": 4 } },
                 { "rule": "last", "outcome": "not_reached" },
             ],
             "fix": "register CN=a",
@@ -151,6 +169,7 @@ mod tests {
             " 2 ✘ tls_client_auth_subject_dn",
             "     registered  CN=b",
             "     presented   CN=a",
+            "                    ^",
             " 3 · last (not reached)",
             "Fix:    register CN=a",
             "The caller saw: HTTP 400 invalid_client",

@@ -8,4 +8,6 @@ mod bad_input;
 mod command_line;
 mod configuration_errors;
 mod installation;
+mod openssl;
+mod peers;
 mod quickstart;
