@@ -3,7 +3,7 @@
 //! A JWT is made without any write (DESIGN §3.16); that it was issued is recorded in batches. An opaque token exists once its
 //! hash is durable, and is nowhere but in the answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::error::Unspecified;
@@ -41,6 +41,17 @@ pub(crate) struct AccessTokens {
     pub(crate) revocations: Arc<dyn Revocations>,
     pub(crate) issued: IssuedTokenRecorder,
     pub(crate) random: SystemRandom,
+    pub(crate) token_ids: TokenIds,
+}
+
+/// Random octets for token ids, drawn in advance: one call of the generator costs as much as the rest of a token's claims.
+///
+/// An id has to be distinct, not secret. What is secret, an opaque token, is drawn for itself.
+pub(crate) struct TokenIds(Mutex<DrawnInAdvance>);
+
+struct DrawnInAdvance {
+    octets: [u8; TOKEN_ID_RANDOM_BYTES * 128],
+    used: usize,
 }
 
 /// What a token is to say.
@@ -97,6 +108,32 @@ pub(crate) enum Revoked {
     Done,
     /// It belongs to another client and still counts.
     IssuedToAnother,
+}
+
+impl Default for TokenIds {
+    fn default() -> TokenIds {
+        let octets = [0; TOKEN_ID_RANDOM_BYTES * 128];
+        TokenIds(Mutex::new(DrawnInAdvance {
+            used: octets.len(),
+            octets,
+        }))
+    }
+}
+
+impl TokenIds {
+    fn draw(&self, into: &mut [u8; TOKEN_ID_RANDOM_BYTES], random: &SystemRandom) -> Result<(), Unspecified> {
+        let mut drawn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if drawn.used + into.len() > drawn.octets.len() {
+            random.fill(&mut drawn.octets)?;
+            drawn.used = 0;
+        }
+        let used = drawn.used;
+        if let Some(octets) = drawn.octets.get(used..used + into.len()) {
+            into.copy_from_slice(octets);
+        }
+        drawn.used += into.len();
+        Ok(())
+    }
 }
 
 impl AccessTokens {
@@ -204,7 +241,7 @@ impl AccessTokens {
 
     fn token_id(&self) -> Result<TokenId, Unspecified> {
         let mut random = [0; TOKEN_ID_RANDOM_BYTES];
-        self.random.fill(&mut random)?;
+        self.token_ids.draw(&mut random, &self.random)?;
         Ok(TokenId::from_random(random))
     }
 
@@ -284,5 +321,23 @@ impl AccessTokens {
             expires_at: date("exp")?,
         };
         Some((token, verified.key().key_id()?.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn token_ids_drawn_in_advance_are_all_different() {
+        let (ids, random) = (TokenIds::default(), SystemRandom::new());
+        let mut seen = HashSet::new();
+        for n in 0..1_000 {
+            let mut id = [0; TOKEN_ID_RANDOM_BYTES];
+            assert!(ids.draw(&mut id, &random).is_ok());
+            assert!(seen.insert(id), "{n}");
+        }
     }
 }

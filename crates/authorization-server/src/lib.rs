@@ -39,7 +39,6 @@ mod signing_keys;
 mod trust;
 
 pub use limits::Limits;
-pub use metrics::Figure;
 pub use operations::OperationsService;
 pub use resources::admin_resource;
 pub use server::{AuthorizationServer, StartError};

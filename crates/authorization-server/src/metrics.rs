@@ -2,8 +2,6 @@
 //!
 //! The handles are fetched once at start, so that a request pays an atomic increment and no look-up.
 
-use std::fmt::Write as _;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use keybound_protocol::error_code::ErrorCode;
@@ -17,22 +15,9 @@ use crate::router::Route;
 
 type Label = [(&'static str, &'static str); 1];
 
-/// A figure that another part of the process counts, read when `/metrics` is asked for.
-pub struct Figure {
-    /// The metric's name, without prefix: `tls_handshakes_failed`.
-    pub name: &'static str,
-    /// What it says, one line.
-    pub help: &'static str,
-    /// Whether it only ever grows (a counter) or also shrinks (a gauge).
-    pub monotonic: bool,
-    /// Reads it.
-    pub read: Box<dyn Fn() -> u64 + Send + Sync>,
-}
-
 /// The counters of one server.
 pub(crate) struct Metrics {
     registry: Registry,
-    figures: Mutex<Vec<Figure>>,
     durations: [Histogram; Route::COUNT],
     responses: [[Counter; 5]; Route::COUNT],
     refusals: Family<Label, Counter>,
@@ -113,7 +98,6 @@ impl Metrics {
             key_sets_fetched: fetches.get_or_create_owned(&[("outcome", "fetched")]),
             key_set_fetches_failed: fetches.get_or_create_owned(&[("outcome", "failed")]),
             registry,
-            figures: Mutex::new(Vec::new()),
         }
     }
 
@@ -134,34 +118,14 @@ impl Metrics {
         self.refusals.get_or_create(&[("error", code.as_str())]).inc();
     }
 
-    /// Adds figures of other parts of the process.
-    pub(crate) fn add(&self, figures: impl IntoIterator<Item = Figure>) {
-        self.figures
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .extend(figures);
-    }
-
-    /// The OpenMetrics text.
-    pub(crate) fn encode(&self) -> String {
+    /// The OpenMetrics text, with what `append` adds to it: whole metric families.
+    pub(crate) fn encode(&self, append: &dyn Fn(&mut String)) -> String {
         let mut text = String::with_capacity(16 * 1024);
         // A String never refuses to be written to.
         let _ = encode(&mut text, &self.registry);
         let end = text.rfind("# EOF").unwrap_or(text.len());
         let tail = text.split_off(end);
-        let figures = self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for figure in figures.iter() {
-            let (kind, suffix) = if figure.monotonic {
-                ("counter", "_total")
-            } else {
-                ("gauge", "")
-            };
-            let (name, help, value) = (figure.name, figure.help, (figure.read)());
-            let _ = write!(
-                text,
-                "# HELP keybound_{name} {help}.\n# TYPE keybound_{name} {kind}\nkeybound_{name}{suffix} {value}\n"
-            );
-        }
+        append(&mut text);
         text.push_str(&tail);
         text
     }
@@ -174,15 +138,9 @@ mod tests {
     #[test]
     fn the_text_ends_as_openmetrics_wants_and_holds_the_figures_of_others() {
         let metrics = Metrics::new();
-        metrics.add([Figure {
-            name: "tls_connections",
-            help: "Open connections",
-            monotonic: false,
-            read: Box::new(|| 7),
-        }]);
         metrics.answered(Route::Token, http::StatusCode::OK, Duration::from_micros(80));
         metrics.refused(ErrorCode::InvalidClient);
-        let text = metrics.encode();
+        let text = metrics.encode(&|text| text.push_str("keybound_tls_connections 7\n"));
         assert!(text.ends_with("# EOF\n"), "{text}");
         assert!(text.contains("keybound_tls_connections 7\n"));
         assert!(

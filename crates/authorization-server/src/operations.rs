@@ -14,11 +14,21 @@ use crate::response::{self, Response};
 pub struct OperationsService {
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) more_metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
 impl OperationsService {
+    /// With further metrics of the process, such as those of its listeners: `append` adds whole families of OpenMetrics text.
+    #[must_use]
+    pub fn with_metrics(self, append: impl Fn(&mut String) + Send + Sync + 'static) -> Self {
+        Self {
+            more_metrics: Arc::new(append),
+            ..self
+        }
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Response {
         let found = matches!(path, "/health/live" | "/health/ready" | "/metrics");
         if !found {
@@ -39,7 +49,7 @@ impl OperationsService {
             _ => response::text(
                 StatusCode::OK,
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                self.metrics.encode(),
+                self.metrics.encode(&*self.more_metrics),
             ),
         }
     }

@@ -15,14 +15,14 @@ use keybound_tls::Clock;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::access_tokens::AccessTokens;
+use crate::access_tokens::{AccessTokens, TokenIds};
 use crate::admin::AdminApi;
 use crate::client_authentication::ClientAuthentication;
 use crate::clients::Clients;
 use crate::configuration::Configuration;
 use crate::health::Health;
 use crate::key_sets::KeySets;
-use crate::metrics::{Figure, Metrics};
+use crate::metrics::Metrics;
 use crate::operations::OperationsService;
 use crate::rate_limit::FailedAuthentications;
 use crate::refusals::Refusals;
@@ -122,6 +122,7 @@ impl AuthorizationServer {
         OperationsService {
             health: Arc::clone(&self.server.health),
             metrics: Arc::clone(&self.server.metrics),
+            more_metrics: Arc::new(|_| {}),
         }
     }
 
@@ -129,19 +130,6 @@ impl AuthorizationServer {
     /// beside the store.
     pub fn set_ready(&self, ready: bool) {
         self.server.health.set_serving(ready);
-    }
-
-    /// Has figures of other parts of the process shown at `/metrics`.
-    pub fn add_figures(&self, figures: impl IntoIterator<Item = Figure>) {
-        self.server.metrics.add(figures);
-    }
-
-    /// The record of a refusal, also of one that was answered a moment ago.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn refusal(&self, id: &RefusalId) -> Result<Option<Refusal>, StoreError> {
-        self.server.refusals.recorder.find(id).await
     }
 
     /// Ends the server's own work, after the listeners have drained: what was recorded becomes durable.
@@ -197,6 +185,7 @@ impl Server {
             issued: IssuedTokenRecorder::start(Arc::clone(&store.issued_tokens), RecorderLimits::default(), now)
                 .await?,
             random: SystemRandom::new(),
+            token_ids: TokenIds::default(),
         };
         let refusals = Refusals {
             recorder: RefusalRecorder::start(Arc::clone(&store.refusals), RecorderLimits::default())?,
