@@ -81,6 +81,27 @@ async fn the_well_known_path_is_inserted_before_the_issuers_own_and_openid_is_th
     );
 }
 
+// covers R8414-3
+#[tokio::test]
+async fn a_failure_of_the_first_document_is_no_reason_to_believe_the_second() {
+    for failure in [
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::FORBIDDEN,
+        StatusCode::FOUND,
+    ] {
+        let site = Site::plain(move |seen| {
+            let issuer = format!("https://{}", seen.headers["host"].to_str().unwrap());
+            match seen.path.as_str() {
+                "/.well-known/oauth-authorization-server" => status(failure),
+                _ => json_response(&metadata(&issuer, &issuer, None)),
+            }
+        });
+        let error = discovery().server_metadata(&issuer(&site.issuer())).await.unwrap_err();
+        assert_eq!(error.is_transient(), failure.is_server_error(), "{error:?}");
+        assert!(site.seen_at("/.well-known/openid-configuration").is_empty());
+    }
+}
+
 #[tokio::test]
 async fn where_there_is_no_metadata_the_error_says_where_it_was_looked_for() {
     let site = Site::plain(|_| status(StatusCode::NOT_FOUND));

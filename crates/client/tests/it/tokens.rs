@@ -174,6 +174,10 @@ async fn nobody_waits_for_the_renewal_of_a_token_that_is_still_good() {
             first.expose_text()
         );
     }
+    // Who finds it expired has to wait.
+    let expired = NOW.plus(Duration::from_secs(300));
+    let waits = tokio::time::timeout(Duration::from_millis(50), client.token(&wanted, expired)).await;
+    assert!(waits.is_err());
     release.send(()).unwrap();
     let renewed = renewal.await.unwrap();
     assert_ne!(renewed.expose_text(), first.expose_text());

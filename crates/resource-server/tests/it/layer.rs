@@ -9,6 +9,7 @@ use axum::extract::Extension;
 use axum::routing::get;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
+use keybound_protocol::confirmation::BindingError;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::scope::Scope;
 use keybound_resource_server::client::{Clock, OutgoingBody};
@@ -80,8 +81,12 @@ async fn without_a_certificate_from_the_tls_layer_no_bound_token_passes() {
         request.headers_mut().insert("client-cert", forged);
         let response = router(&issuer).oneshot(request).await.unwrap();
         let refused = response.extensions().get::<Arc<Refused>>().unwrap();
+        // Nobody said that a certificate was asked for, so that is what the operator is told.
         assert!(
-            matches!(refused.reason(), AccessTokenRefusal::Binding(_)),
+            matches!(
+                refused.reason(),
+                AccessTokenRefusal::Binding(BindingError::NotRequested)
+            ),
             "{:?}",
             refused.reason()
         );
