@@ -116,6 +116,28 @@ fn after_a_request_to_upgrade_nothing_passes_before_the_answer() {
 }
 
 #[test]
+fn a_head_may_be_as_long_as_the_limit_and_no_longer() {
+    let limit = Limits::default().head_bytes_max;
+    let head = |bytes: usize| {
+        let start = "GET / HTTP/1.1\r\nHost: a\r\nA: ";
+        format!("{start}{}\r\n\r\n", "a".repeat(bytes - start.len() - 4))
+    };
+    check(&head(limit), limit, Outcome::Passed, Phase::Between);
+    check(
+        &head(limit + 1),
+        0,
+        Outcome::Head(LayerRefusal::HeadTooLong),
+        Phase::Linger,
+    );
+    check(
+        &format!("{HEAD}{}", head(limit)),
+        HEAD.len() + limit,
+        Outcome::Passed,
+        Phase::Between,
+    );
+}
+
+#[test]
 fn a_head_is_refused_as_too_long_as_soon_as_it_is() {
     let mut octets = b"GET / HTTP/1.1\r\nHost: a\r\nA: ".to_vec();
     octets.resize(32 * 1024 - 1, b'a');
