@@ -7,6 +7,7 @@ use keybound_protocol::form::FormError;
 use keybound_protocol::refusal::Refusal;
 use keybound_protocol::rule::{Outcome, RuleOutcome};
 use keybound_protocol::token_request::TokenRequestError;
+use keybound_tls::LayerRefusal;
 
 use crate::client_authentication::AuthenticationFailure;
 use crate::error::Reason;
@@ -14,7 +15,6 @@ use crate::grants::client_credentials::GrantRefusal;
 use crate::refusals::Circumstances;
 use crate::router::Route;
 
-const TRANSPORT: &str = "request acceptable to the listener";
 const PATH: &str = "path of an endpoint";
 const METHOD: &str = "HTTP method of the endpoint";
 const MEDIA_TYPE: &str = "media type application/x-www-form-urlencoded";
@@ -52,10 +52,8 @@ const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
 
 /// The rules of the decision that ended with `reason`.
 pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<RuleOutcome> {
-    if let Reason::Transport(_) = reason {
-        return vec![failed(RuleOutcome::new(TRANSPORT, Outcome::Failed), reason)];
-    }
     let names: &[&str] = match circumstances.route {
+        _ if matches!(reason, Reason::Transport(_)) => &LayerRefusal::RULES,
         Some(Route::Token) => &AT_TOKEN,
         Some(Route::Introspection) => &AT_INTROSPECTION,
         Some(Route::Revocation) => &AT_REVOCATION,
@@ -113,13 +111,13 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::IntrospectionRequest(_) => "send token",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
         Reason::Store(_) | Reason::Issue(_) => "see the server's log; keybound doctor checks the database",
-        Reason::Transport(_) => return None,
+        Reason::Transport(refusal) => refusal.fix(),
     })
 }
 
 fn failed_rule(reason: &Reason) -> &'static str {
     match reason {
-        Reason::Transport(_) => TRANSPORT,
+        Reason::Transport(refusal) => refusal.rule(),
         Reason::PathUnknown { .. } => PATH,
         Reason::MethodNotAllowed { .. } => METHOD,
         Reason::MediaType { .. } => MEDIA_TYPE,
@@ -151,6 +149,9 @@ fn failed(outcome: RuleOutcome, reason: &Reason) -> RuleOutcome {
     let text = Refusal::presented_text;
     match reason {
         Reason::PathUnknown { path } => outcome.presented(text(path)),
+        Reason::Transport(LayerRefusal::Misdirected { authority, .. }) => {
+            outcome.presented(text(authority)).detail(Refusal::reason_of(reason))
+        }
         Reason::MethodNotAllowed { presented, allow } => outcome.presented(text(presented)).registered(*allow),
         Reason::MediaType { presented } => {
             outcome.presented(presented.as_deref().map_or_else(|| "none".to_owned(), text))

@@ -132,6 +132,14 @@ impl AuthorizationServer {
         self.server.health.set_serving(ready);
     }
 
+    /// The record of a refusal, also of one that was answered a moment ago.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn refusal(&self, id: &RefusalId) -> Result<Option<Refusal>, StoreError> {
+        self.server.refusals.recorder.find(id).await
+    }
+
     /// Ends the server's own work, after the listeners have drained: what was recorded becomes durable.
     ///
     /// # Errors

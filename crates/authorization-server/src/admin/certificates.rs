@@ -30,7 +30,7 @@ pub(super) async fn matching(
     let mut chain = certificate_file::certificates(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
     let leaf = chain.remove(0);
     // Not proven, and nothing is granted on it: the question is what would happen if it were.
-    let presented = PresentedCertificate::from_peer(PeerCertificate::assert_possession_proven(leaf, chain));
+    let presented = PresentedCertificate::from_peer(PeerCertificate::suppose_possession(leaf, chain));
     let page = page(&request, &query).await?;
     let mut judged: Vec<Value> = Vec::with_capacity(page.clients.len());
     for client in &page.clients {

@@ -435,3 +435,37 @@ async fn other_paths_and_methods_are_problems_too() {
     let reply = it.call(Method::POST, "/clients", &[], Some(huge)).await;
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+// covers MTLS-2-4
+#[tokio::test]
+async fn a_certificate_is_judged_for_every_client_as_the_token_endpoint_would() {
+    let it = Administration::new().await;
+    let matching = async |certificates: &str| {
+        let authorization = format!("Bearer {}", it.token);
+        let body = Some(("application/x-pem-file", certificates.to_owned()));
+        let headers = [("authorization", authorization.as_str())];
+        it.peer()
+            .send(Method::POST, "/admin/v1/certificates/match", &headers, body)
+            .await
+    };
+    for leaf in [&it.demo, &it.admin, &self_signed(dns("demo.example"))] {
+        let found = matching(&crate::pki::pem("CERTIFICATE", &leaf.der)).await.json();
+        for client in found["clients"].as_array().unwrap() {
+            let client_id = client["client_id"].as_str().unwrap();
+            let reply = it.world.token(Some(leaf), client_id).await;
+            assert_eq!(
+                client["matches"].as_bool().unwrap(),
+                reply.status == StatusCode::OK,
+                "{client} {reply:?}"
+            );
+        }
+        assert_eq!(found["clients"].as_array().unwrap().len(), 4);
+    }
+    for certificates in [
+        "",
+        "garbage",
+        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+    ] {
+        assert_problem(&matching(certificates).await, StatusCode::BAD_REQUEST);
+    }
+}

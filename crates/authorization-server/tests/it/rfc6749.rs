@@ -167,7 +167,7 @@ async fn a_body_just_under_the_limit_passes_and_just_over_it_is_413() {
     assert_eq!(reply.status, StatusCode::OK);
     let reply = peer.send(Method::POST, "/token", &[], padded(64 * 1024 + 1)).await;
     world
-        .assert_refused(&reply, 413, "invalid_request", "request acceptable to the listener")
+        .assert_refused(&reply, 413, "invalid_request", "request body within its limits")
         .await;
     let many: String = (0..101).map(|n| format!("p{n}=x&")).collect();
     let reply = peer.send(Method::POST, "/token", &[], Some((FORM, many))).await;
@@ -363,7 +363,7 @@ async fn a_request_for_another_host_is_421_and_recorded() {
         .post_with("/token", &credentials("demo"), &[("host", "other.example")])
         .await;
     let refusal = world
-        .assert_refused(&reply, 421, "invalid_request", "request acceptable to the listener")
+        .assert_refused(&reply, 421, "invalid_request", "host served on this connection")
         .await;
     assert!(refusal.reason.contains("other.example"), "{}", refusal.reason);
 }
