@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::{DistinguishedName, RelativeDistinguishedName};
+use super::{Attribute, DistinguishedName, RelativeDistinguishedName};
 
 /// Where a presented name first differs from the registered one, in the order in which names are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,8 +131,23 @@ impl DistinguishedName {
 
 impl RelativeDistinguishedName {
     fn matches(&self, other: &RelativeDistinguishedName) -> bool {
-        is_permutation(&self.attributes, &other.attributes, |one, two| {
-            one.attribute_type == two.attribute_type && one.value.matches(&two.value)
+        if self.attributes.len() != other.attributes.len() {
+            return false;
+        }
+        let mut free: Vec<&Attribute> = other.attributes.iter().collect();
+        // A text for a type with no name equals that text in every string type, and those do not equal each other. So values meet
+        // their like first and such a text takes what is left; else the order of attributes would decide.
+        let ours = |any_type| {
+            let attributes = self.attributes.iter();
+            attributes.filter(move |attribute| attribute.value.is_of_any_type() == any_type)
+        };
+        ours(false).chain(ours(true)).all(|one| {
+            let partner = |any_type| {
+                free.iter()
+                    .position(|two| two.value.is_of_any_type() == any_type && one.matches(two))
+            };
+            let partner = partner(false).or_else(|| partner(true));
+            partner.map(|position| free.swap_remove(position)).is_some()
         })
     }
 
@@ -140,6 +155,12 @@ impl RelativeDistinguishedName {
         self.attributes
             .iter()
             .any(|attribute| attribute.value.uncomparable().is_some())
+    }
+}
+
+impl Attribute {
+    fn matches(&self, other: &Attribute) -> bool {
+        self.attribute_type == other.attribute_type && self.value.matches(&other.value)
     }
 }
 

@@ -116,6 +116,11 @@ impl AttributeValue {
         }
     }
 
+    /// Whether this is a text that equals strings of different types, which do not equal each other.
+    pub(super) fn is_of_any_type(&self) -> bool {
+        matches!(self.key, Key::Exact(_))
+    }
+
     /// Whether two values of the same attribute type are equal.
     pub(super) fn matches(&self, other: &AttributeValue) -> bool {
         match (&self.key, &other.key) {

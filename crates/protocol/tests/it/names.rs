@@ -265,6 +265,20 @@ fn rdns_match_by_position_and_attributes_of_one_rdn_in_any_order() {
     check(&pair, "OU=a+OU=b", false);
 }
 
+// covers DN-5
+#[test]
+fn a_text_of_any_string_type_takes_what_its_typed_neighbours_leave() {
+    // The text equals both octet forms, which do not equal each other: whoever chooses first must not decide.
+    let presented = subject(&[&[("1.2.3.4.5", UTF8, b"T"), ("1.2.3.4.5", PRINTABLE, b"T")]]);
+    for registered in ["1.2.3.4.5=T+1.2.3.4.5=#0c0154", "1.2.3.4.5=#0c0154+1.2.3.4.5=T"] {
+        check(&presented, registered, true);
+        assert!(written(registered).matches(&presented), "{registered}");
+    }
+    check(&presented, "1.2.3.4.5=#0c0154+1.2.3.4.5=#0c0154", false);
+    check(&presented, "1.2.3.4.5=T+1.2.3.4.5=t", false);
+    check(&presented, "1.2.3.4.5=T+1.2.3.4.5=T", true);
+}
+
 // covers DN-6, DN-9, TRAP-3
 #[test]
 fn the_same_text_in_any_string_type_is_the_same() {
