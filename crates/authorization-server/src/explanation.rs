@@ -9,6 +9,7 @@ use keybound_protocol::rule::{Outcome, RuleOutcome};
 use keybound_protocol::token_request::TokenRequestError;
 use keybound_tls::LayerRefusal;
 
+use crate::access_tokens::IssueError;
 use crate::client_authentication::AuthenticationFailure;
 use crate::error::Reason;
 use crate::grants::client_credentials::GrantRefusal;
@@ -110,7 +111,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         },
         Reason::IntrospectionRequest(_) => "send token",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
-        Reason::Store(_) | Reason::Issue(_) => "see the server's log; keybound doctor checks the database",
+        Reason::Store(_) | Reason::Issue(_) => "see the server's log, and whether the database's disk is full or another process holds it",
         Reason::Transport(refusal) => refusal.fix(),
     })
 }
@@ -139,7 +140,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
         Reason::Grant(GrantRefusal::ScopeOfAnotherResource { .. } | GrantRefusal::NothingAtAdminApi { .. }) => TOGETHER,
         Reason::IntrospectionRequest(_) => TOKEN,
         Reason::ForeignToken => OWN_TOKEN,
-        Reason::Store(_) => STORE,
+        Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => STORE,
         Reason::Issue(_) => ISSUED,
     }
 }

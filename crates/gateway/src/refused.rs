@@ -178,13 +178,11 @@ impl Refused {
             Self::Own(reason) => reason.rules(),
             Self::Token(refused) => reason::rules_around_token(refused.rules()),
             Self::Layer(refusal) => {
-                vec![
-                    RuleOutcome::new(
-                        "the request is well-formed HTTP, for this host, within the limits",
-                        Outcome::Failed,
-                    )
-                    .detail(refusal.to_string()),
-                ]
+                let mut rules = RuleOutcome::list(&LayerRefusal::RULES, refusal.rule());
+                for rule in rules.iter_mut().filter(|rule| rule.outcome == Outcome::Failed) {
+                    rule.detail = Some(Refusal::reason_of(refusal));
+                }
+                rules
             }
         }
     }
@@ -193,7 +191,7 @@ impl Refused {
         match self {
             Self::Own(reason) => Some(reason.fix().to_owned()),
             Self::Token(refused) => Some(refused.fix()),
-            Self::Layer(refusal) => Some(refusal.description().to_owned()),
+            Self::Layer(refusal) => Some(refusal.fix().to_owned()),
         }
     }
 }

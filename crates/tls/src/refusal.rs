@@ -26,7 +26,7 @@ pub enum LayerRefusal {
     #[error("the request body was too slow")]
     BodyTimeout,
     /// 421: this connection is not for the authority the request names (RFC 9110 §15.5.20).
-    #[error("authority {authority:?} is not served on a connection for {server_name:?}")]
+    #[error("authority {authority:?} is not served on a connection {}", named(server_name.as_deref()))]
     Misdirected {
         /// The authority of the request, without port, lower case; empty if there was none.
         authority: String,
@@ -41,7 +41,17 @@ pub enum LayerRefusal {
     TooManyConnections,
 }
 
+const CONNECTIONS: &str = "connections within their limit";
+const HTTP: &str = "well-formed HTTP";
+const HEAD: &str = "request head within its limits";
+const HOST: &str = "host served on this connection";
+const EXPECTATION: &str = "expectation known";
+const BODY: &str = "request body within its limits";
+
 impl LayerRefusal {
+    /// What a listener asks of every request, in this order; the first that fails is the reason. For `explain`.
+    pub const RULES: [&str; 6] = [CONNECTIONS, HTTP, HEAD, HOST, EXPECTATION, BODY];
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
@@ -85,6 +95,37 @@ impl LayerRefusal {
         }
     }
 
+    /// Which of [`RULES`](Self::RULES) failed.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            LayerRefusal::TooManyConnections => CONNECTIONS,
+            LayerRefusal::Malformed(_) => HTTP,
+            LayerRefusal::HeadTooLong | LayerRefusal::HeadTimeout => HEAD,
+            LayerRefusal::Misdirected { .. } => HOST,
+            LayerRefusal::ExpectationUnknown => EXPECTATION,
+            LayerRefusal::BodyTooLong { .. } | LayerRefusal::BodyTimeout => BODY,
+        }
+    }
+
+    /// What to do about it, for operators.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            LayerRefusal::Malformed(_) => {
+                "send well-formed HTTP; if a proxy stands in between, look at what it makes of the request"
+            }
+            LayerRefusal::HeadTooLong => "send fewer or shorter header fields, or raise limits.request_head_bytes",
+            LayerRefusal::HeadTimeout => "send the head at once, or raise limits.request_head",
+            LayerRefusal::BodyTooLong { .. } => "send less, or raise limits.request_body_bytes",
+            LayerRefusal::BodyTimeout => "send the body at once, or raise limits.request_body",
+            LayerRefusal::Misdirected { .. } => {
+                "use one host as server name (SNI), in the URL and in Host, and a connection of its own for each; this listener \
+                 serves the names of its certificates"
+            }
+            LayerRefusal::ExpectationUnknown => "send no Expect, or 100-continue",
+            LayerRefusal::TooManyConnections => "use fewer connections, or raise limits.connections",
+        }
+    }
+
     /// The JSON error body that goes with [`status`](Self::status). The code is `invalid_request` in every case but 503.
     pub fn json(&self) -> String {
         let error = match self {
@@ -92,6 +133,13 @@ impl LayerRefusal {
             _ => "invalid_request",
         };
         format!(r#"{{"error":"{error}","error_description":"{}"}}"#, self.description())
+    }
+}
+
+fn named(server_name: Option<&str>) -> String {
+    match server_name {
+        Some(name) => format!("for {name:?}"),
+        None => "without a server name".to_owned(),
     }
 }
 
