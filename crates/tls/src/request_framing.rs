@@ -263,4 +263,6 @@ enum Line {
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;

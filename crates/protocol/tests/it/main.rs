@@ -12,6 +12,7 @@ mod der;
 mod error_codes;
 mod explanations;
 mod forms;
+mod fuzz_corpora;
 mod introspection;
 mod jose;
 mod jwk_sets;
