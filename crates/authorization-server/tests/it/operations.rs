@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use keybound_protocol::client::{ClientId, ClientOrigin};
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::signer::{LocalSigner, Signer};
 use keybound_protocol::time::Timestamp;
-use keybound_store::{Actor, AuditEntry, NewSigningKey, PrivateKeyDer};
+use keybound_store::{
+    Actor, AuditEntry, NewClient, NewSigningKey, NewTrustAnchor, PrivateKeyDer, SqliteSettings, SqliteStore,
+};
 use serde_json::json;
 
 use crate::pki::{Authority, dns, self_signed};
@@ -259,5 +262,44 @@ async fn every_algorithm_signs_what_its_published_key_verifies() {
             keybound_protocol::access_token::verify(&token, &policy, &keys, now).is_ok(),
             "{algorithm}"
         );
+    }
+}
+
+// covers I4
+#[tokio::test]
+async fn what_another_process_changes_in_the_database_is_seen_within_two_seconds() {
+    let authority = Authority::root("corp");
+    let world = Plan::new().start().await;
+    let leaf = authority.issue(dns("demo.example"));
+    let peer = world.peer(Side::MutualTls, Some(&leaf));
+    // Remembered: nobody of that name, and nobody to trust.
+    assert_eq!(
+        peer.post("/token", &credentials("demo")).await.status,
+        StatusCode::BAD_REQUEST
+    );
+    let files = |name: &str| world.directory.path().join(name);
+    let now = Timestamp::from_unix_secs(NOW);
+    let other = SqliteStore::open(&SqliteSettings::new(files("keybound.db"), files("keys.kek")), now).unwrap();
+    let entry = || AuditEntry::new(now, Actor::Operator);
+    let client = NewClient {
+        client_id: ClientId::parse("demo").unwrap(),
+        metadata: tls_client("demo.example").to_string(),
+        origin: ClientOrigin::Administrator,
+    };
+    other.clients.create_client(client, entry()).await.unwrap();
+    let definition = json!({"name": "corp", "certificates": authority.pem()}).to_string();
+    let anchor = NewTrustAnchor {
+        name: "corp".to_owned(),
+        definition,
+    };
+    other.trust_anchors.create_trust_anchor(anchor, entry()).await.unwrap();
+    let began = std::time::Instant::now();
+    while peer.post("/token", &credentials("demo")).await.status != StatusCode::OK {
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(10),
+            "not seen after {:?}",
+            began.elapsed()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }

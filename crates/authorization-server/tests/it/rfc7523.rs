@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::pki::{Leaf, dns, self_signed};
 use crate::rfc8705_2::{assertion, private_key_jwt_client};
+use crate::rfc8705_2_2::Publisher;
 use crate::world::{NOW, Plan, Reply, Side, World, credentials, with};
 
 async fn world() -> (World, Leaf) {
@@ -269,4 +270,35 @@ async fn a_used_assertion_stays_used_over_a_restart() {
     world
         .assert_refused(&reply, 400, "invalid_client", "client assertion used once")
         .await;
+}
+
+// covers R7523-1, TRAP-42
+#[tokio::test]
+async fn keys_at_jwks_uri_verify_assertions_and_are_rotated_within_thirty_seconds() {
+    let (old, new) = (self_signed(dns("old")), self_signed(dns("new")));
+    let plan = Plan::new();
+    let (publisher, uri, _handle) = Publisher::start(&plan.server_authority);
+    publisher.publish(&[&old]);
+    let mut metadata = private_key_jwt_client(&old);
+    metadata.as_object_mut().unwrap().remove("jwks");
+    let world = plan
+        .client("jwt", with(metadata, json!({"jwks_uri": uri})))
+        .start()
+        .await;
+    let now = || world.clock.now();
+    let reply = present(&world, &credentials("jwt"), &assertion(&old, "jwt", "a", now())).await;
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    publisher.publish(&[&new]);
+    let reply = present(&world, &credentials("jwt"), &assertion(&new, "jwt", "b", now())).await;
+    assert_eq!(reply.json()["error"], "invalid_client");
+    world.clock.advance(30);
+    let reply = present(&world, &credentials("jwt"), &assertion(&new, "jwt", "c", now())).await;
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    let reply = present(&world, &credentials("jwt"), &assertion(&old, "jwt", "d", now())).await;
+    assert_eq!(reply.json()["error"], "invalid_client");
+    assert_eq!(publisher.asked(), 2);
+    // Something that is no assertion makes nobody ask.
+    world.clock.advance(30);
+    present(&world, &credentials("jwt"), "garbage").await;
+    assert_eq!(publisher.asked(), 2);
 }

@@ -89,7 +89,7 @@ async fn an_expired_registered_certificate_is_refused_unless_the_client_says_oth
 
 /// A server of key sets that counts who asks.
 #[derive(Clone)]
-struct Publisher {
+pub(crate) struct Publisher {
     body: Arc<Mutex<String>>,
     status: Arc<Mutex<StatusCode>>,
     delay: Arc<Mutex<Duration>>,
@@ -110,7 +110,7 @@ impl Service for Publisher {
 }
 
 impl Publisher {
-    fn start(authority: &Authority) -> (Publisher, String, ListenerHandle) {
+    pub(crate) fn start(authority: &Authority) -> (Publisher, String, ListenerHandle) {
         let publisher = Publisher {
             body: Arc::default(),
             status: Arc::new(Mutex::new(StatusCode::OK)),
@@ -130,7 +130,7 @@ impl Publisher {
         (publisher, url, handle)
     }
 
-    fn publish(&self, leaves: &[&Leaf]) {
+    pub(crate) fn publish(&self, leaves: &[&Leaf]) {
         let keys: Vec<Value> = leaves.iter().map(|leaf| leaf.jwk()).collect();
         *self.body.lock().unwrap() = json!({ "keys": keys }).to_string();
     }
@@ -145,7 +145,7 @@ impl Publisher {
         self.publish(leaves);
     }
 
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 }
