@@ -139,12 +139,18 @@ async fn answer(response: Response<keybound_tls::IncomingBody>) -> Result<Answer
         code,
         sentence.map_or_else(|| format!("the server answered {}", parts.status), str::to_owned),
     );
-    Err(
-        match parts.headers.get("keybound-refusal").and_then(|id| id.to_str().ok()) {
-            Some(id) => error.with_fix(format!("keybound explain {id}")),
-            None => error,
-        },
-    )
+    let id = parts.headers.get("keybound-refusal").and_then(|id| id.to_str().ok());
+    Err(match (parts.status.as_u16(), id) {
+        // `explain` would have to pass the very door that is shut.
+        (401 | 403, id) => error.with_fix(format!(
+            "this administrator's client needs the scope {SCOPE} and bound tokens; the server's log, or another administrator, \
+             says more{}",
+            id.map(|id| format!(" of {id}")).unwrap_or_default()
+        )),
+        (400, None) => error.with_fix("`keybound certificate inspect FILE` prints metadata that is ready to register"),
+        (_, Some(id)) => error.with_fix(format!("keybound explain {id}")),
+        (_, None) => error,
+    })
 }
 
 /// Percent-encodes one path segment.

@@ -246,8 +246,8 @@ pub(crate) struct CertificateCheck {
     /// Trusted authorities, PEM.
     #[arg(long, value_name = "FILE")]
     pub ca: Vec<PathBuf>,
-    /// Revocation lists, PEM or DER.
-    #[arg(long, value_name = "FILE")]
+    /// Revocation lists, PEM or DER; they count below the authorities of --ca.
+    #[arg(long, value_name = "FILE", requires = "ca")]
     pub crl: Vec<PathBuf>,
     /// Warn when it expires within so many days.
     #[arg(long, value_name = "DAYS", default_value_t = 30)]

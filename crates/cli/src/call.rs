@@ -1,5 +1,7 @@
 //! `keybound call URL`: get a bound token and call a protected resource with it.
 
+use std::io::{IsTerminal, Write};
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request};
 
@@ -47,8 +49,11 @@ pub(crate) async fn run(arguments: &Call, terminal: &Terminal) -> CommandResult 
             "status": parts.status.as_u16(), "www_authenticate": header("www-authenticate"),
             "refusal": header("keybound-refusal"), "body": json,
         }));
-    } else if !text.is_empty() {
-        terminal.raw(without_control_characters(&text));
+    } else if std::io::stdout().is_terminal() {
+        terminal.line(without_control_characters(&text));
+    } else {
+        // Into a file or a pipe it goes octet for octet.
+        std::io::stdout().write_all(&body)?;
     }
     if !parts.status.is_success() {
         terminal.remark(format!("{} {}", styled(BAD, "HTTP"), styled(STRONG, parts.status)));

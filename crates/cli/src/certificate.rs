@@ -17,8 +17,7 @@ use crate::exit_code::{CommandError, ExitCode};
 
 /// Reads a chain, leaf first, from PEM or one certificate from DER; `-` is standard input.
 ///
-/// The result says "possession proven" because whoever runs the command on a file asks what would happen if the holder of
-/// its key connected.
+/// Possession of the key is supposed: whoever runs the command on a file asks what would happen if its holder connected.
 ///
 /// # Errors
 /// Not found, or not a certificate (exit 1).
@@ -39,7 +38,7 @@ pub(crate) fn read_chain(path: &Path) -> Result<PeerCertificate, CommandError> {
         );
     }
     let leaf = chain.remove(0);
-    Ok(PeerCertificate::assert_possession_proven(leaf, chain))
+    Ok(PeerCertificate::suppose_possession(leaf, chain))
 }
 
 /// Reads a file, or standard input for `-`.

@@ -1,17 +1,23 @@
 //! What both daemons have: listeners that are opened first and serve afterwards, reload their certificates, and drain.
 
-use std::sync::{Mutex, PoisonError};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keybound_tls::{BindError, HostPolicies, Listener, ListenerHandle, Service};
+use keybound_tls::{BindError, CounterSnapshot, HostPolicies, Listener, ListenerHandle, Service};
 
 use crate::exit_code::{CommandError, ExitCode};
 use crate::terminal::Terminal;
 
 type Start = Box<dyn FnOnce() -> ListenerHandle + Send>;
 
-/// The listeners of one daemon.
-#[derive(Default)]
+/// The listeners of one daemon. Cloning shares them.
+#[derive(Clone, Default)]
 pub(crate) struct Running {
+    listeners: Arc<Listeners>,
+}
+
+#[derive(Default)]
+struct Listeners {
     held: Mutex<Vec<Start>>,
     handles: Mutex<Vec<ListenerHandle>>,
 }
@@ -19,26 +25,70 @@ pub(crate) struct Running {
 impl Running {
     /// Keeps an open listener until [`start`](Self::start): connections wait in its socket meanwhile.
     pub(crate) fn hold(&self, listener: Listener, service: impl Service) {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Box::new(move || listener.serve(service)));
+        lock(&self.listeners.held).push(Box::new(move || listener.serve(service)));
     }
 
     /// Begins to answer on all of them.
     pub(crate) fn start(&self) {
-        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
-        self.handles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(held.into_iter().map(|start| start()));
+        let held = std::mem::take(&mut *lock(&self.listeners.held));
+        lock(&self.listeners.handles).extend(held.into_iter().map(|start| start()));
     }
 
     /// Prints a line for each: scripts wait for them.
     pub(crate) fn announce(&self, terminal: &Terminal) {
-        for handle in self.handles.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            terminal.remark(format!("listening on {} ({})", handle.local_addr(), handle.name()));
+        for handle in lock(&self.listeners.handles).iter() {
+            terminal.line(format!("listening on {} ({})", handle.local_addr(), handle.name()));
+            terminal.json(&serde_json::json!({ "listening": handle.local_addr(), "listener": handle.name() }));
         }
+    }
+
+    /// Appends what the listeners count, as OpenMetrics text.
+    pub(crate) fn append_metrics(&self, text: &mut String) {
+        let handles = lock(&self.listeners.handles);
+        let snapshots: Vec<_> = handles
+            .iter()
+            .map(|handle| (handle.name(), handle.counters().snapshot()))
+            .collect();
+        let mut family =
+            |name: &str, kind: &str, help: &str, values: &dyn Fn(&CounterSnapshot) -> Vec<(&'static str, u64)>| {
+                let suffix = if kind == "counter" { "_total" } else { "" };
+                // A String never refuses to be written to.
+                let _ = write!(text, "# HELP keybound_{name} {help}.\n# TYPE keybound_{name} {kind}\n");
+                for (listener, snapshot) in &snapshots {
+                    for (reason, value) in values(snapshot) {
+                        let reason = if reason.is_empty() {
+                            String::new()
+                        } else {
+                            format!(",reason=\"{reason}\"")
+                        };
+                        let _ = writeln!(
+                            text,
+                            "keybound_{name}{suffix}{{listener=\"{listener}\"{reason}}} {value}"
+                        );
+                    }
+                }
+            };
+        family("connections_open", "gauge", "Connections open now", &|it| {
+            vec![("", it.connections_open)]
+        });
+        family("handshakes", "counter", "TLS handshakes finished", &|it| {
+            vec![("", it.handshakes_completed)]
+        });
+        family("handshakes_failed", "counter", "TLS handshakes not finished", &|it| {
+            it.handshakes_failed.clone()
+        });
+        family(
+            "connections_refused",
+            "counter",
+            "Connections closed for a limit",
+            &|it| it.connections_refused.clone(),
+        );
+        family(
+            "requests_refused",
+            "counter",
+            "Requests refused by the transport",
+            &|it| it.requests_refused.clone(),
+        );
     }
 
     /// Gives the listener called `name` other certificates.
@@ -46,7 +96,7 @@ impl Running {
     /// # Errors
     /// If the hosts contradict each other; the old ones go on.
     pub(crate) fn reload_hosts(&self, name: &str, hosts: &HostPolicies) -> Result<(), CommandError> {
-        for handle in self.handles.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for handle in lock(&self.listeners.handles).iter() {
             if handle.name() == name {
                 handle
                     .reload(hosts)
@@ -58,7 +108,7 @@ impl Running {
 
     /// Takes no new connections and waits for the old ones, as long as the listeners' limit says.
     pub(crate) async fn drain(&self) {
-        let handles = std::mem::take(&mut *self.handles.lock().unwrap_or_else(PoisonError::into_inner));
+        let handles = std::mem::take(&mut *lock(&self.listeners.handles));
         let drains: Vec<_> = handles
             .into_iter()
             .map(|handle| tokio::spawn(async move { handle.drain().await }))
@@ -68,6 +118,10 @@ impl Running {
             let _ = drain.await;
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A port that cannot be had, as a plain sentence with a fix.

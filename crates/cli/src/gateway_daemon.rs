@@ -13,7 +13,6 @@ use keybound_protocol::client::ClientId;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
-use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_resource_server::{
     Binding, IssuerSettings, KeySource, ResourceServer, RoutePolicy, Validation as TokenValidation,
 };
@@ -28,6 +27,7 @@ use crate::configuration::gateway::{self, GatewayFile, IssuerEntry, RouteEntry, 
 use crate::configuration::{Reading, environment};
 use crate::daemon::{Running, bind_failed};
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
+use crate::file_watch::{FileWatch, Watched};
 use crate::random;
 use crate::signals;
 use crate::terminal::Terminal;
@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) ->
     let daemon = GatewayDaemon::open(path, file, clock, &runtimes)?;
     daemon.start();
     daemon.running.announce(terminal);
-    runtimes.block_on(signals::until_stop(async || daemon.reload()));
+    runtimes.block_on(signals::until_stop(|| daemon.files_changed(), async || daemon.reload()));
     daemon.stop(&runtimes);
     Ok(ExitCode::Ok)
 }
@@ -61,6 +61,7 @@ pub(crate) fn check(reading: Reading<GatewayFile>) -> Vec<Diagnostic> {
 /// A gateway with its listeners.
 pub(crate) struct GatewayDaemon {
     path: PathBuf,
+    watch: FileWatch,
     gateway: Gateway,
     resource: String,
     running: Running,
@@ -77,7 +78,9 @@ impl GatewayDaemon {
         clock: &Clock,
         runtimes: &Runtimes,
     ) -> Result<Self, CommandError> {
-        let (settings, resource_server) = assemble(&file)?;
+        let (settings, issuers) = assemble(&file)?;
+        let resource_server =
+            ResourceServer::new(issuers).map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
         let environment = Environment {
             clock: clock.clone(),
             random: Arc::new(random::fill),
@@ -91,10 +94,14 @@ impl GatewayDaemon {
         let resource = Listener::bind(resource, runtimes).map_err(bind_failed)?;
         let operations = Listener::bind(operations, runtimes).map_err(bind_failed)?;
         running.hold(resource, gateway.resource_service());
-        let service = gateway.operations_service();
+        let listeners = running.clone();
+        let service = gateway
+            .operations_service()
+            .with_metrics(move |text| listeners.append_metrics(text));
         running.hold(operations, service);
         Ok(Self {
             path: path.to_path_buf(),
+            watch: FileWatch::new(watched(path, &file.files)),
             gateway,
             resource: file.resource,
             running,
@@ -123,11 +130,23 @@ impl GatewayDaemon {
 
     fn try_reload(&self) -> Result<(), CommandError> {
         let file = gateway::load(&self.path, &environment())?.into_result()?;
-        let (settings, resource_server) = assemble(&file)?;
+        let (settings, issuers) = assemble(&file)?;
+        let invalid = |error: anyhow::Error| CommandError::new(ExitCode::InvalidConfiguration, error);
+        let resource_server = self
+            .gateway
+            .resource_server()
+            .reconfigured(issuers)
+            .map_err(|error| invalid(error.into()))?;
+        self.watch.replace(watched(&self.path, &file.files));
         self.gateway
             .reload(&settings, resource_server)
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
         self.running.reload_hosts("gateway", &hosts(&file))
+    }
+
+    /// Whether a file that counts has changed since this was asked last.
+    pub(crate) fn files_changed(&self) -> bool {
+        self.watch.changed()
     }
 
     /// Says not ready, lets what runs end, and stops.
@@ -138,15 +157,27 @@ impl GatewayDaemon {
     }
 }
 
-fn hosts(file: &GatewayFile) -> HostPolicies {
-    HostPolicies::one(HostPolicy::new(
-        "gateway",
-        ClientCertificatePolicy::Optional,
-        file.tls.clone(),
-    ))
+fn watched(path: &Path, files: &[PathBuf]) -> Watched {
+    let mut files = files.to_vec();
+    files.push(path.to_path_buf());
+    Watched {
+        files,
+        patterns: Vec::new(),
+    }
 }
 
-fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, ResourceServer), CommandError> {
+fn hosts(file: &GatewayFile) -> HostPolicies {
+    // Where no route checks a binding, nobody is asked for a certificate; a mixture of both was refused as configuration.
+    let asks = file.routes.iter().any(|route| route.binding != gateway::Binding::None);
+    let policy = if asks {
+        ClientCertificatePolicy::Optional
+    } else {
+        ClientCertificatePolicy::Never
+    };
+    HostPolicies::one(HostPolicy::new("gateway", policy, file.tls.clone()))
+}
+
+fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, Vec<IssuerSettings>), CommandError> {
     let invalid = |error: anyhow::Error| CommandError::new(ExitCode::InvalidConfiguration, error);
     let roots = match file.outgoing_ca.as_slice() {
         [] => Roots::system(),
@@ -159,7 +190,6 @@ fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, ResourceServer), Com
         .map(|entry| issuer(entry, &roots))
         .collect::<anyhow::Result<Vec<_>>>()
         .map_err(invalid)?;
-    let resource_server = ResourceServer::new(issuers).map_err(|error| invalid(error.into()))?;
     let audience = ResourceUri::parse(&file.resource).map_err(|error| invalid(error.into()))?;
     let routes = file
         .routes
@@ -172,7 +202,7 @@ fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, ResourceServer), Com
             routes,
             limits: keybound_gateway::limits::Limits::default(),
         },
-        resource_server,
+        issuers,
     ))
 }
 
@@ -217,13 +247,7 @@ fn issuer(entry: &IssuerEntry, roots: &Roots) -> anyhow::Result<IssuerSettings> 
     };
     let mut settings = IssuerSettings::new(issuer, validation);
     if !entry.algorithms.is_empty() {
-        settings.algorithms = entry
-            .algorithms
-            .iter()
-            .copied()
-            .map(SignatureAlgorithm::from_name)
-            .collect::<Option<_>>()
-            .unwrap_or_default();
+        settings.algorithms.clone_from(&entry.algorithms);
     }
     if !entry.token_types.is_empty() {
         settings.token_types.clone_from(&entry.token_types);

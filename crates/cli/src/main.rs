@@ -18,6 +18,7 @@ mod database;
 mod exit_code;
 mod explain;
 mod explanation;
+mod file_watch;
 mod gateway_daemon;
 mod init;
 mod panic_log;

@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Quickstart, terminal: &Terminal, clock: &Clock) ->
         ));
     }
     let passed = checks.outcomes.iter().all(checks::Outcome::passed);
-    say_what_next(terminal, &directory, checks.refusal_id.as_deref(), arguments.exit);
+    say_what_next(terminal, &directory, &checks, arguments.exit);
     terminal.line(styled(
         DIM,
         format!(
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Quickstart, terminal: &Terminal, clock: &Clock) ->
     ));
     terminal.json(&serde_json::json!({
         "issuer": server.issuer(), "mtls_token_endpoint": checks.mtls_token_endpoint, "gateway": gateway.resource(),
-        "directory": directory.display().to_string(),
+        "directory": if directory.as_os_str().is_empty() { ".".to_owned() } else { directory.display().to_string() },
         "checks": checks.outcomes.iter().map(checks::Outcome::to_json).collect::<Vec<_>>(),
     }));
     if !passed {
@@ -87,10 +87,13 @@ pub(crate) fn run(arguments: &Quickstart, terminal: &Terminal, clock: &Clock) ->
         ));
     }
     if !arguments.exit {
-        runtimes.block_on(signals::until_stop(async || {
-            server.reload().await;
-            gateway.reload();
-        }));
+        runtimes.block_on(signals::until_stop(
+            || server.files_changed() | gateway.files_changed(),
+            async || {
+                server.reload().await;
+                gateway.reload();
+            },
+        ));
     }
     gateway.stop(&runtimes);
     server.stop(&runtimes);
@@ -106,7 +109,7 @@ fn directory(arguments: &Quickstart) -> Result<PathBuf, CommandError> {
     let empty = std::fs::read_dir(here)?.next().is_none();
     let continued = here.join("keybound.toml").exists() && here.join("clients/demo/client.toml").exists();
     Ok(if empty || continued {
-        here.to_path_buf()
+        PathBuf::new()
     } else {
         PathBuf::from("keybound-quickstart")
     })
@@ -141,7 +144,7 @@ fn step(terminal: &Terminal, what: &str, detail: &str) {
     terminal.line(format!(" {} {what:<22} {}", styled(GOOD, "✔"), styled(DIM, detail)));
 }
 
-fn say_what_next(terminal: &Terminal, directory: &Path, refusal_id: Option<&str>, exits: bool) {
+fn say_what_next(terminal: &Terminal, directory: &Path, shown: &checks::Checks, exits: bool) {
     let client = directory.join("clients/demo");
     let admin = directory.join("admin.toml");
     terminal.line("");
@@ -156,11 +159,12 @@ fn say_what_next(terminal: &Terminal, directory: &Path, refusal_id: Option<&str>
         client.display()
     ));
     terminal.line(format!(
-        "        keybound call https://localhost:9443/hello --client {}",
+        "        keybound call {} --client {}",
+        shown.protected_resource,
         client.display()
     ));
     terminal.line(format!("        keybound client list --admin {}", admin.display()));
-    if let Some(id) = refusal_id {
+    if let Some(id) = &shown.refusal_id {
         terminal.line(format!(
             "        keybound explain {} --admin {}",
             styled(STRONG, id),

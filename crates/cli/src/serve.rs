@@ -1,7 +1,7 @@
 //! `keybound serve`: reads `keybound.toml`, opens the store and the listeners, serves, reloads, drains.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use keybound_authorization_server::settings::{Environment, ResourceSettings, ScopeSettings, Settings, TokenSettings};
@@ -12,7 +12,6 @@ use keybound_protocol::client::ClientOrigin;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUri;
-use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::trust_anchor::{self, TrustAnchor, TrustAnchorName, TrustAnchorSettings, TrustAnchors};
 use keybound_tls::{
     ClientCertificatePolicy, Clock, ForwardedCertificateSettings, GuardedFetch, GuardedFetchSettings, Host,
@@ -29,6 +28,7 @@ use crate::configuration::{InvalidConfiguration, Reading, environment};
 use crate::daemon::{Running, bind_failed};
 use crate::database;
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
+use crate::file_watch::{FileWatch, Watched};
 use crate::signals;
 use crate::terminal::Terminal;
 
@@ -42,7 +42,10 @@ pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) ->
     let daemon = ServerDaemon::open(path, file, clock, &runtimes)?;
     daemon.start();
     daemon.running.announce(terminal);
-    runtimes.block_on(signals::until_stop(async || daemon.reload().await));
+    runtimes.block_on(signals::until_stop(
+        || daemon.files_changed(),
+        async || daemon.reload().await,
+    ));
     daemon.stop(&runtimes);
     Ok(ExitCode::Ok)
 }
@@ -62,6 +65,11 @@ pub(crate) fn check(reading: Reading<ServerFile>) -> Vec<Diagnostic> {
 /// An authorization server with its listeners.
 pub(crate) struct ServerDaemon {
     path: PathBuf,
+    watch: FileWatch,
+    /// Who vouches for proxies; replaced with every reload.
+    proxy_anchors: ProxyAnchors,
+    /// What takes effect at the start only, as it was then.
+    fixed: String,
     server: AuthorizationServer,
     issuer: String,
     mutual_tls_origin: Url,
@@ -82,7 +90,9 @@ impl ServerDaemon {
         let (settings, warnings) = assemble(&file)?;
         warn(&warnings);
         // Sockets first: a second server on the same ports must not touch the first one's database.
-        let listeners = bind(&file, &settings, clock, runtimes)?;
+        let proxy_anchors = ProxyAnchors::new(&settings.trust_anchors);
+        let fixed = fixed(&file);
+        let listeners = bind(&file, &proxy_anchors, clock, runtimes)?;
         let store = database::open(&file.store, clock.now())?;
         let environment = Environment {
             store,
@@ -91,15 +101,26 @@ impl ServerDaemon {
         let server = runtimes
             .block_on(AuthorizationServer::start(settings, environment))
             .map_err(|error| CommandError::new(ExitCode::Unavailable, error))?;
+        let watch = FileWatch::new(watched(path, &file));
         let running = Running::default();
         for listener in listeners {
             match listener {
                 Opened::Tls(listener) => running.hold(listener, server.service()),
-                Opened::Operations(listener) => running.hold(listener, server.operations_service()),
+                Opened::Operations(listener) => {
+                    let listeners = running.clone();
+                    let service = server.operations_service();
+                    running.hold(
+                        listener,
+                        service.with_metrics(move |text| listeners.append_metrics(text)),
+                    );
+                }
             }
         }
         Ok(Self {
             path: path.to_path_buf(),
+            watch,
+            proxy_anchors,
+            fixed,
             server,
             issuer: file.issuer,
             mutual_tls_origin: file.mutual_tls_origin,
@@ -143,15 +164,28 @@ impl ServerDaemon {
         let (settings, warnings) = assemble(&file)?;
         warn(&warnings);
         let hosts = Hosts::of(&file);
+        let anchors = settings.trust_anchors.clone();
+        // Hosts first: they are checked as a whole, and what follows fails only if the database is away.
+        self.running.reload_hosts(PUBLIC, &hosts.public)?;
+        if let Some(mutual_tls) = &hosts.mutual_tls {
+            self.running.reload_hosts(MUTUAL_TLS, mutual_tls)?;
+        }
         self.server
             .reload(settings)
             .await
-            .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
-        self.running.reload_hosts(PUBLIC, &hosts.public)?;
-        match &hosts.mutual_tls {
-            Some(mutual_tls) => self.running.reload_hosts(MUTUAL_TLS, mutual_tls),
-            None => Ok(()),
+            .map_err(|error| CommandError::new(ExitCode::Unavailable, error))?;
+        self.proxy_anchors.replace(&anchors);
+        self.watch.replace(watched(&self.path, &file));
+        if fixed(&file) != self.fixed {
+            let keys = "listen, store, limits, forwarded_certificate";
+            tracing::warn!(keys, "a change of these takes effect at the next start");
         }
+        Ok(())
+    }
+
+    /// Whether a file that counts has changed since this was asked last.
+    pub(crate) fn files_changed(&self) -> bool {
+        self.watch.changed()
     }
 
     /// Says not ready, lets what runs end, writes what waits, and stops.
@@ -162,6 +196,46 @@ impl ServerDaemon {
             tracing::error!(%error, "the last refusals and issued tokens could not be recorded");
         }
     }
+}
+
+/// The files whose change is a reason to read everything again, and the patterns of those that may appear.
+fn watched(path: &Path, file: &ServerFile) -> Watched {
+    let mut files = file.files.clone();
+    files.push(path.to_path_buf());
+    Watched {
+        files,
+        patterns: file.clients.iter().map(|pattern| pattern.value.clone()).collect(),
+    }
+}
+
+/// The trust anchors by which a proxy's own certificate is judged, those of the latest configuration.
+#[derive(Clone)]
+struct ProxyAnchors(Arc<Mutex<Arc<TrustAnchors>>>);
+
+impl ProxyAnchors {
+    fn new(anchors: &[TrustAnchor]) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(TrustAnchors::new(0, anchors.to_vec())))))
+    }
+
+    fn current(&self) -> Arc<TrustAnchors> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, anchors: &[TrustAnchor]) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A higher epoch: what was decided with the anchors before is decided again.
+        *current = Arc::new(TrustAnchors::new(current.epoch() + 1, anchors.to_vec()));
+    }
+}
+
+/// The keys that a reload does not change, in a form to compare.
+fn fixed(file: &ServerFile) -> String {
+    let forwarded: Vec<_> = file
+        .forwarded_certificates
+        .iter()
+        .map(|entry| (entry.listener.value, &entry.from, &entry.proxy_san_dns))
+        .collect();
+    format!("{:?}", (&file.listen, &file.store, &file.limits, forwarded))
 }
 
 /// Who is served where, and asked for a certificate or not.
@@ -219,7 +293,7 @@ enum Opened {
 
 fn bind(
     file: &ServerFile,
-    settings: &Settings,
+    proxy_anchors: &ProxyAnchors,
     clock: &Clock,
     runtimes: &Runtimes,
 ) -> Result<Vec<Opened>, CommandError> {
@@ -229,7 +303,7 @@ fn bind(
         let mut listener_settings = ListenerSettings::new(name, address, Transport::Tls(hosts));
         listener_settings.limits = file.limits.clone();
         listener_settings.forwarded_certificate =
-            forwarded_certificate(file, listener, settings, clock).map(Into::into);
+            forwarded_certificate(file, listener, proxy_anchors, clock).map(Into::into);
         Listener::bind(listener_settings, runtimes)
             .map(|listener| opened.push(Opened::Tls(listener)))
             .map_err(bind_failed)
@@ -248,18 +322,17 @@ fn bind(
 fn forwarded_certificate(
     file: &ServerFile,
     listener: ListenerName,
-    settings: &Settings,
+    proxy_anchors: &ProxyAnchors,
     clock: &Clock,
 ) -> Option<ForwardedCertificateSettings> {
     let entry = file
         .forwarded_certificates
         .iter()
-        .find(|entry| entry.listener == listener)?;
-    let anchors = Arc::new(TrustAnchors::new(0, settings.trust_anchors.clone()));
-    let proxy = entry
-        .proxy_san_dns
-        .as_ref()
-        .map(|san_dns| ProxyCertificate::new(san_dns, move || Arc::clone(&anchors), clock.clone()));
+        .find(|entry| entry.listener.value == listener)?;
+    let proxy = entry.proxy_san_dns.as_ref().map(|san_dns| {
+        let anchors = proxy_anchors.clone();
+        ProxyCertificate::new(san_dns, move || anchors.current(), clock.clone())
+    });
     Some(ForwardedCertificateSettings {
         from: entry.from.clone(),
         proxy,
@@ -310,7 +383,6 @@ fn assemble(file: &ServerFile) -> Result<(Settings, Vec<Diagnostic>), InvalidCon
         files => Roots::from_pem_files(files),
     };
     let roots = roots.map_err(|error| take(Err(format!("`outgoing.ca`: {error}")))).ok();
-    let algorithm = SignatureAlgorithm::from_name(file.tokens.signing_algorithm);
     let mut trust_anchors = Vec::new();
     for entry in &file.trust_anchors {
         match load_anchor(entry) {
@@ -319,7 +391,7 @@ fn assemble(file: &ServerFile) -> Result<(Settings, Vec<Diagnostic>), InvalidCon
         }
     }
     let invalid = |findings| Err(InvalidConfiguration { findings });
-    let (Some(issuer), Some(roots), Some(signing_algorithm)) = (issuer, roots, algorithm) else {
+    let (Some(issuer), Some(roots)) = (issuer, roots) else {
         return invalid(findings);
     };
     let mut fetch = GuardedFetchSettings::new(roots);
@@ -330,7 +402,7 @@ fn assemble(file: &ServerFile) -> Result<(Settings, Vec<Diagnostic>), InvalidCon
         profile: Profile::Default,
         tokens: TokenSettings {
             default_resource,
-            signing_algorithm,
+            signing_algorithm: file.tokens.signing_algorithm,
             access_token_lifetime: file.tokens.access_token_lifetime,
         },
         trust_anchors,

@@ -90,7 +90,7 @@ struct Decoded {
 
 fn decoded(token: &str) -> Result<Decoded, CommandError> {
     let opaque = |reason: String| {
-        CommandError::message(ExitCode::Unexpected, format!("this is no JWT: {reason}"))
+        CommandError::message(ExitCode::Usage, format!("this is no JWT: {reason}"))
             .with_fix("an opaque token means nothing outside its issuer; introspection tells what it stands for")
     };
     let jws = UnverifiedJws::parse(token).map_err(|error| opaque(error.to_string()))?;

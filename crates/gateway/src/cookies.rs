@@ -1,7 +1,7 @@
 //! The console's cookies stay with the console.
 //!
 //! Cookies ignore ports, so a browser that is signed in to the console on one port sends its session to the gateway on
-//! another. No upstream may see it (DESIGN §2.2), and none may set one in its place.
+//! another. No upstream may see it, and none may set one in its place.
 
 use http::HeaderValue;
 

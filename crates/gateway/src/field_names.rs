@@ -17,7 +17,7 @@ pub(crate) enum FieldKind {
     Reserved,
 }
 
-/// Reserved prefixes and whole names, as DESIGN lists them, written with `-`.
+/// Reserved prefixes and whole names, written with `-`: every header in which a proxy has ever said who the caller is.
 const IDENTITY_PREFIXES: &[&str] = &[
     "client-cert",
     "x-ssl-",
@@ -32,6 +32,9 @@ const IDENTITY_NAMES: &[&str] = &["x-forwarded-client-cert", "x-arr-clientcert"]
 /// was checked, is no information. `Proxy` becomes `HTTP_PROXY` in CGI.
 const ROUTING_PREFIXES: &[&str] = &["x-forwarded-"];
 const ROUTING_NAMES: &[&str] = &["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url", "proxy"];
+
+/// Fields that make some frameworks treat a request as one of another method.
+const METHOD_OVERRIDES: &[&str] = &["x-http-method-override", "x-http-method", "x-method-override"];
 
 const CONNECTION_NAMES: &[&str] = &[
     "connection",
@@ -92,9 +95,14 @@ pub(crate) fn is_identity(name: &str) -> bool {
     one_of(name, IDENTITY_NAMES) || begins_with_one(name, IDENTITY_PREFIXES)
 }
 
+/// Whether a field asks for another method than the one that the route's policy judged.
+pub(crate) fn overrides_method(name: &HeaderName) -> bool {
+    one_of(name.as_str(), METHOD_OVERRIDES)
+}
+
 /// Whether a trailer field may be passed on.
 pub(crate) fn may_be_trailer(name: &HeaderName) -> bool {
-    kind(name) == FieldKind::EndToEnd && !one_of(name.as_str(), NEVER_TRAILERS)
+    kind(name) == FieldKind::EndToEnd && !one_of(name.as_str(), NEVER_TRAILERS) && !overrides_method(name)
 }
 
 fn one_of(name: &str, list: &[&str]) -> bool {
@@ -117,6 +125,21 @@ fn begins_with(name: &str, prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_spelling_of_a_method_override_passes() {
+        for name in [
+            "x-http-method-override",
+            "x_http_method_override",
+            "x-http_method",
+            "x_method-override",
+        ] {
+            let name = HeaderName::try_from(name).expect("a header name");
+            assert!(overrides_method(&name), "{name}");
+            assert!(!may_be_trailer(&name), "{name}");
+        }
+        assert!(!overrides_method(&HeaderName::from_static("x-method")));
+    }
 
     fn check(name: &str, expected: FieldKind) {
         let parsed = HeaderName::from_bytes(name.as_bytes());

@@ -111,6 +111,12 @@ impl Gateway {
         Ok(())
     }
 
+    /// The resource server in use: the one to [reconfigure](ResourceServer::reconfigured) for a reload, so that known keys and
+    /// revocations go on.
+    pub fn resource_server(&self) -> ResourceServer {
+        self.shared.loaded.load().resource_server.clone()
+    }
+
     /// Answers the requests of the resource listener.
     pub fn resource_service(&self) -> ResourceService {
         ResourceService::new(Arc::clone(&self.shared))

@@ -16,9 +16,6 @@ use crate::identity_fields::{CallerFields, FIELDS_MAX};
 use crate::request_body::UpstreamBody;
 use crate::settings::Authorization;
 
-/// Fields that make some frameworks treat a request as one of another method.
-const METHOD_OVERRIDES: &[&str] = &["x-http-method-override", "x-http-method", "x-method-override"];
-
 /// Everything that decides what the upstream is sent.
 pub(crate) struct RequestHead<'a> {
     pub(crate) parts: &'a Parts,
@@ -87,7 +84,7 @@ impl RequestHead<'_> {
             HOST | COOKIE | CONTENT_LENGTH | EXPECT => false,
             AUTHORIZATION => self.authorization == Authorization::Forward,
             _ if field_names::kind(name) != FieldKind::EndToEnd => false,
-            _ => !(self.restricts_methods && METHOD_OVERRIDES.contains(&name.as_str())),
+            _ => !(self.restricts_methods && field_names::overrides_method(name)),
         }
     }
 

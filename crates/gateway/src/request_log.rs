@@ -1,7 +1,7 @@
 //! One record per request, written down by another thread.
 //!
 //! A request only pushes a record onto its lane. The upkeep thread takes the records a few times a second, counts them
-//! and writes the log; a lane that is full drops its records and counts those too (DESIGN §5.1.g).
+//! and writes the log; a lane that is full drops its records and counts those too.
 //!
 //! Never in a record: tokens, header values, the query. A caller is named by client id and thumbprint alone.
 

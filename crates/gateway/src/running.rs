@@ -8,10 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-use keybound_protocol::confirmation::Confirmation;
-use keybound_protocol::issuer::Issuer;
 use keybound_protocol::time::Timestamp;
-use keybound_resource_server::{AcceptedAccessToken, DenialKeys, ResourceServer};
+use keybound_resource_server::{AcceptedAccessToken, ResourceServer};
 use keybound_tls::Connection;
 
 use crate::lane::Lanes;
@@ -53,23 +51,9 @@ impl Watch {
 }
 
 impl Watch {
-    /// Whether the token, its client or its certificate was revoked meanwhile. Revoked signing keys are found by the next
-    /// request: which key signed is not known any more once a token is verified.
+    /// Whether the token, its client, its certificate or its signing key was revoked meanwhile.
     fn is_denied(&self) -> bool {
-        let claims = self.token.claims();
-        let Ok(issuer) = Issuer::parse(&claims.issuer) else {
-            return false;
-        };
-        let denied = self.resource_server.deny_list(&issuer).and_then(|deny_list| {
-            deny_list.find(DenialKeys {
-                token_id: claims.token_id.as_deref(),
-                client_id: claims.client_id.as_deref(),
-                certificate: claims.confirmation.as_ref().map(Confirmation::thumbprint),
-                key_id: None,
-                issued_at: claims.issued_at,
-            })
-        });
-        denied.is_some()
+        self.resource_server.denial_of(&self.token).is_some()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether a connection may be asked for an authority (DESIGN §2.2; RFC 9110 §7.4, RFC 9113 §9.1.1).
+//! Whether a connection may be asked for an authority (RFC 9110 §7.4, RFC 9113 §9.1.1).
 
 use std::{net::IpAddr, sync::Arc};
 

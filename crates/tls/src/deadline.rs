@@ -1,4 +1,4 @@
-//! The one deadline of a connection, looked at by the sweep of its runtime (DESIGN §5.1.f).
+//! The one deadline of a connection, looked at by the sweep of its runtime.
 //!
 //! Nothing on the path of a request reads a clock or makes a timer: the stream and the service only note the current tick,
 //! a number that the sweep counts up. All fields are written by the connection's own tasks and read by the sweep, which

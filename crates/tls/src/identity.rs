@@ -176,6 +176,13 @@ pub struct Roots {
 }
 
 impl Roots {
+    /// Nobody: for clients that speak plain HTTP alone.
+    pub fn none() -> Roots {
+        Roots {
+            store: Arc::new(RootCertStore::empty()),
+        }
+    }
+
     /// The operating system's roots.
     ///
     /// # Errors

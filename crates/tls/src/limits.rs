@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The limits of one [`Listener`](crate::Listener) (DESIGN §4). `Limits::default()` is what the documentation promises.
+/// The limits of one [`Listener`](crate::Listener). `Limits::default()` is what the documentation promises.
 ///
 /// All durations are enforced by one sweep per [`sweep_interval`](Self::sweep_interval): a limit of `d` takes effect
 /// between `d` and `d` plus one interval, never earlier. The length of a client's chain is limited by

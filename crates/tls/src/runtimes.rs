@@ -5,7 +5,7 @@ use std::{future::Future, io, thread::JoinHandle};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// One current-thread tokio runtime per core (DESIGN §5.1.a). A connection stays on the runtime that accepted it, so
+/// One current-thread tokio runtime per core. A connection stays on the runtime that accepted it, so
 /// nothing it touches moves between caches; tasks are `Send` all the same.
 ///
 /// Dropping it stops all runtimes and waits for their threads.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,7 @@ pub(crate) struct Document {
     root: Table,
     location: Location,
     findings: RefCell<Vec<Diagnostic>>,
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl Document {
@@ -88,6 +90,7 @@ impl Document {
             root,
             location: at(&source, 0..0),
             findings: RefCell::new(findings),
+            files: RefCell::default(),
         };
         for (variable, value) in environment {
             document.overlay(variable, value);
@@ -154,6 +157,11 @@ impl Document {
     /// Notes a finding.
     pub(crate) fn report(&self, finding: Diagnostic) {
         self.findings.borrow_mut().push(finding);
+    }
+
+    /// The files that the document names, as they were opened.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     /// Everything found so far, in the order of the file.
@@ -243,6 +251,11 @@ impl<'d> Section<'d> {
     /// Notes a finding.
     pub(crate) fn report(&self, finding: Diagnostic) {
         self.document.report(finding);
+    }
+
+    /// Notes that the document names `path`: what is to be watched for changes.
+    pub(crate) fn names_file(&self, path: &Path) {
+        self.document.files.borrow_mut().push(path.to_path_buf());
     }
 
     fn mistyped(&self, key: &str, node: &Node, wanted: &str) {

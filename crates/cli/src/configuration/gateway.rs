@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use keybound_gateway::settings::UpstreamSettings;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_tls::{Identity, Limits};
 use url::Url;
 
@@ -17,6 +18,8 @@ use super::{Base, Reading, read};
 pub(crate) struct GatewayFile {
     /// The file itself, for findings about all of it.
     pub location: Location,
+    /// Every file that it names.
+    pub files: Vec<PathBuf>,
     /// Where callers connect.
     pub listen: SocketAddr,
     /// Plain HTTP: health, metrics, refusals.
@@ -45,7 +48,7 @@ pub(crate) struct IssuerEntry {
     /// Where its keys are; discovered from its metadata if absent.
     pub jwks_uri: Option<Url>,
     /// JOSE names; empty means the default list.
-    pub algorithms: Vec<&'static str>,
+    pub algorithms: Vec<SignatureAlgorithm>,
     /// `typ` values; empty means the default list.
     pub token_types: Vec<String>,
     /// Further accepted `aud` values.
@@ -96,7 +99,7 @@ pub(crate) enum Binding {
     Required,
     /// Unbound tokens pass; bound ones are checked.
     Optional,
-    /// Unbound tokens only make sense here; bound ones are checked all the same.
+    /// Nobody is asked for a certificate, so no binding can be checked. For all routes of a listener or for none.
     None,
 }
 
@@ -107,14 +110,6 @@ pub(crate) enum Binding {
 pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> std::io::Result<Reading<GatewayFile>> {
     read(path, environment, interpret)
 }
-
-const ALGORITHMS: &[(&str, &str)] = &[
-    ("ES256", "ES256"),
-    ("ES384", "ES384"),
-    ("EdDSA", "EdDSA"),
-    ("PS256", "PS256"),
-    ("RS256", "RS256"),
-];
 
 fn interpret(document: &Document, base: &Base) -> Option<GatewayFile> {
     let root = document.root();
@@ -150,6 +145,7 @@ fn interpret(document: &Document, base: &Base) -> Option<GatewayFile> {
     root.finish();
     Some(GatewayFile {
         location,
+        files: document.files(),
         listen: listen?.value,
         operations: match operations {
             Some(located) => located.value,
@@ -175,7 +171,7 @@ fn issuer(section: Section<'_>, base: &Base) -> Option<IssuerEntry> {
         .parsed("introspection_endpoint", https_url)
         .map(|located| located.value);
     let algorithms = section
-        .parsed_strings("algorithms", word(ALGORITHMS))
+        .parsed_strings("algorithms", str::parse::<SignatureAlgorithm>)
         .into_iter()
         .map(|located| located.value)
         .collect();
@@ -276,6 +272,15 @@ fn route(section: Section<'_>) -> Option<RouteEntry> {
 }
 
 fn check_routes(document: &Document, issuers: &[IssuerEntry], routes: &[RouteEntry]) {
+    let unchecked = |route: &&RouteEntry| route.binding == Binding::None;
+    if let Some(route) = routes.iter().find(unchecked)
+        && !routes.iter().all(|route| unchecked(&route))
+    {
+        let message =
+            "binding = \"none\" belongs on a listener that asks for no certificate, and other routes here need one";
+        let finding = Diagnostic::error("C018", &route.path.location, message);
+        document.report(finding.with_help("\"optional\" lets tokens without cnf pass and checks the others"));
+    }
     for (index, route) in routes.iter().enumerate() {
         let overlaps = |other: &&RouteEntry| {
             other.path.value == route.path.value

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_tls::{Identity, Limits};
 use url::Url;
 
@@ -21,6 +22,8 @@ use super::{Base, Reading, read};
 pub(crate) struct ServerFile {
     /// The file itself, for findings about all of it.
     pub location: Location,
+    /// Every file that it names.
+    pub files: Vec<PathBuf>,
     /// `issuer`, exactly as written: it is compared as a string (RFC 8414 §3.3).
     pub issuer: String,
     /// `clients`: glob patterns, resolved.
@@ -87,8 +90,8 @@ pub(crate) struct StoreFiles {
 pub(crate) struct Tokens {
     /// `aud` when a request names no `resource`.
     pub default_resource: Option<String>,
-    /// JOSE name of the signature algorithm.
-    pub signing_algorithm: &'static str,
+    /// The algorithm that signs.
+    pub signing_algorithm: SignatureAlgorithm,
     /// How long an access token lives.
     pub access_token_lifetime: Duration,
 }
@@ -139,7 +142,7 @@ pub(crate) struct ResourceEntry {
 #[derive(Debug, Clone)]
 pub(crate) struct ForwardedCertificateEntry {
     /// `public` or `mutual_tls`.
-    pub listener: ListenerName,
+    pub listener: Located<ListenerName>,
     /// Addresses of the proxy.
     pub from: Vec<IpNet>,
     /// dNSName in the proxy's own certificate.
@@ -162,14 +165,6 @@ pub(crate) enum ListenerName {
 pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> std::io::Result<Reading<ServerFile>> {
     read(path, environment, interpret)
 }
-
-const ALGORITHMS: &[(&str, &str)] = &[
-    ("ES256", "ES256"),
-    ("ES384", "ES384"),
-    ("EdDSA", "EdDSA"),
-    ("PS256", "PS256"),
-    ("RS256", "RS256"),
-];
 
 fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
     let root = document.root();
@@ -217,12 +212,13 @@ fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
     let trust_anchors = trust_anchors(document, root.sections("trust_anchors"), base);
     let scopes = root.sections("scopes").into_iter().filter_map(scope).collect();
     let resources = root.sections("resources").into_iter().filter_map(resource).collect();
-    let forwarded_certificates = root
+    let forwarded_certificates: Vec<ForwardedCertificateEntry> = root
         .sections("forwarded_certificate")
         .into_iter()
         .filter_map(forwarded_certificate)
         .collect();
     let limits = limits(root.section("limits"), Limits::default());
+    check_forwarded_certificates(document, &forwarded_certificates);
     let default_origin = listen
         .as_ref()
         .map(|listen| format!("https://localhost:{}", listen.mutual_tls.port()));
@@ -230,6 +226,7 @@ fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
     root.finish();
     Some(ServerFile {
         location,
+        files: document.files(),
         issuer: issuer?.value,
         clients,
         mutual_tls_origin: match mutual_tls_origin {
@@ -272,6 +269,10 @@ fn listen(section: Section<'_>) -> Option<Listen> {
             section.location(),
             "`listen.operations` needs an address of its own",
         ));
+    }
+    if !listen.operations.ip().is_loopback() {
+        let message = "`listen.operations` is plain HTTP without authentication, and not a loopback address";
+        section.report(Diagnostic::warning("C022", section.location(), message));
     }
     section.finish();
     Some(listen)
@@ -325,8 +326,8 @@ fn tokens(section: Section<'_>) -> Tokens {
             })
             .map(|located| located.value),
         signing_algorithm: section
-            .parsed("signing_algorithm", word(ALGORITHMS))
-            .map_or("ES256", |located| located.value),
+            .parsed("signing_algorithm", str::parse::<SignatureAlgorithm>)
+            .map_or(SignatureAlgorithm::Es256, |located| located.value),
         access_token_lifetime: bounded_duration(
             &section,
             "access_token_lifetime",
@@ -412,6 +413,20 @@ fn resource(section: Section<'_>) -> Option<ResourceEntry> {
     })
 }
 
+/// A listener believes one proxy in one way: a second entry would be a second way in.
+fn check_forwarded_certificates(document: &Document, entries: &[ForwardedCertificateEntry]) {
+    for (index, entry) in entries.iter().enumerate() {
+        if entries
+            .iter()
+            .take(index)
+            .any(|other| other.listener.value == entry.listener.value)
+        {
+            let message = "a second `[[forwarded_certificate]]` for the same listener";
+            document.report(Diagnostic::error("C019", &entry.listener.location, message));
+        }
+    }
+}
+
 fn forwarded_certificate(section: Section<'_>) -> Option<ForwardedCertificateEntry> {
     let listener = section.required_parsed(
         "listener",
@@ -434,7 +449,7 @@ fn forwarded_certificate(section: Section<'_>) -> Option<ForwardedCertificateEnt
     section.finish();
     format?;
     Some(ForwardedCertificateEntry {
-        listener: listener?.value,
+        listener: listener?,
         from,
         proxy_san_dns,
     })

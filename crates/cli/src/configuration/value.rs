@@ -60,6 +60,7 @@ pub(crate) fn existing_files(section: &Section<'_>, base: &Base, key: &'static s
 
 fn checked_file(section: &Section<'_>, base: &Base, text: &Located<String>) -> Option<Located<PathBuf>> {
     let path = base.resolve(&text.value);
+    section.names_file(&path);
     match std::fs::File::open(&path) {
         Ok(_) => Some(Located {
             value: path,

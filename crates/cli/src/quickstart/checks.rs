@@ -16,6 +16,8 @@ pub(crate) struct Checks {
     pub outcomes: Vec<Outcome>,
     /// The alias under which tokens are asked for with a certificate.
     pub mtls_token_endpoint: String,
+    /// What the demo client called.
+    pub protected_resource: String,
     /// A refusal that `explain` can explain.
     pub refusal_id: Option<String>,
 }
@@ -151,6 +153,7 @@ pub(crate) async fn run(layout: &Layout, gateway: &str) -> Result<Checks, Comman
     Ok(Checks {
         outcomes,
         mtls_token_endpoint: token_endpoint,
+        protected_resource: url,
         refusal_id,
     })
 }

@@ -169,3 +169,24 @@ fn a_database_that_is_none_and_a_key_file_that_is_missing_are_plain_sentences() 
     let said = serve().expect_code(7);
     assert!(said.stderr.contains("is not a Keybound database"), "{said:?}");
 }
+
+#[test]
+fn head_over_http2_is_answered_like_get_without_the_content() {
+    let installation = Installation::start();
+    let token = format!("Authorization: Bearer {}", installation.token());
+    for (client, url) in [
+        (None, installation.public("/jwks")),
+        (None, installation.public("/nowhere")),
+        (Some("demo"), installation.gateway("/hello")),
+        (None, installation.gateway("/hello")),
+    ] {
+        let ask = |method: &[&str]| {
+            let arguments = [&["--http2", "-H", &token, &url], method].concat();
+            installation.curl(client, &arguments)
+        };
+        let (head, get) = (ask(&["--head"]), ask(&[]));
+        assert!(head.status != 0, "{url}: no answer");
+        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{url}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{url}");
+    }
+}

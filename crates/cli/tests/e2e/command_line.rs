@@ -107,7 +107,7 @@ fn exit_codes_say_what_happened() {
     installation
         .run(&["token", "get", "--client", "clients/demo", "--scope", "unheard-of"])
         .expect_code(5);
-    installation.run(&["token", "inspect", "not-a-token"]).expect_code(1);
+    installation.run(&["token", "inspect", "not-a-token"]).expect_code(2);
     installation
         .run(&["token", "inspect", &token, "--certificate", "clients/demo/cert.pem"])
         .expect_code(0);

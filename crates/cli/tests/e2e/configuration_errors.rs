@@ -61,7 +61,7 @@ fn each_mistake_is_found_at_its_line_and_column() {
         (
             "signing_algorithm = \"ES256\"",
             "signing_algorithm = \"HS256\"",
-            "must be one of",
+            "not one of ES256, ES384, EdDSA, PS256, RS256",
         ),
         (
             "access_token_lifetime = \"5m\"",
@@ -161,11 +161,11 @@ fn the_environment_overrides_the_file() {
         .env("KEYBOUND__LISTEN__PUBLIC", &address)
         .env("KEYBOUND__LISTEN__MUTUAL_TLS", format!("127.0.0.1:{}", 8444 + offset))
         .env("KEYBOUND__LISTEN__OPERATIONS", format!("127.0.0.1:{}", 8445 + offset))
-        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let stderr = std::io::BufReader::new(server.stderr.take().unwrap());
-    let first = std::io::BufRead::lines(stderr)
+    let stdout = std::io::BufReader::new(server.stdout.take().unwrap());
+    let first = std::io::BufRead::lines(stdout)
         .map_while(Result::ok)
         .find(|line| line.contains("listening on"));
     assert!(first.as_ref().is_some_and(|line| line.contains(&address)), "{first:?}");

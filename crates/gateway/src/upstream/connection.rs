@@ -18,7 +18,7 @@ use crate::request_body::UpstreamBody;
 pub(super) struct IdleConnection {
     sender: SendRequest<UpstreamBody>,
     /// One timer per connection, moved on for each exchange: moving a timer to a later moment costs next to nothing,
-    /// making a new one would not (DESIGN §5.1.f).
+    /// making a new one would not.
     timer: Pin<Box<Sleep>>,
     since: Instant,
 }

@@ -148,7 +148,7 @@ impl Refused {
             AccessTokenRefusal::Introspection { issuer, .. } => {
                 format!("the introspection endpoint of {issuer} answers what it may not: ask its operator")
             }
-            AccessTokenRefusal::Denied { .. } => "revoked on purpose: keybound audit says by whom and why".to_owned(),
+            AccessTokenRefusal::Denied { .. } => "revoked on purpose: the audit log of the authorization server says by whom".to_owned(),
             AccessTokenRefusal::Unbound => {
                 "register the client with tls_client_certificate_bound_access_tokens = true and let it ask for its token over \
                  mutual TLS"

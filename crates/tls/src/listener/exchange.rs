@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Response, StatusCode,
-    header::{CONNECTION, UPGRADE},
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, UPGRADE},
 };
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -26,6 +26,7 @@ pub(super) async fn answer<S: Service>(
     progress: RequestProgress,
     mut request: Request<Incoming>,
 ) -> Response<TrackedBody> {
+    let head_only = request.method() == Method::HEAD;
     let (refused, mut response) = match check(connection, &mut request) {
         Ok(()) => {
             connection.facts.counters.request(connection.facts.runtime);
@@ -58,7 +59,25 @@ pub(super) async fn answer<S: Service>(
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if head_only && connection.is_http2() {
+        response = without_body(response);
+    }
     response.map(|body| TrackedBody::new(body, progress))
+}
+
+/// The answer to HEAD: what GET would say of its length, and no content (RFC 9110 §9.3.2). hyper sees to that in HTTP/1.1 alone;
+/// in HTTP/2 a peer takes the content for an error of the protocol.
+fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact()
+        && length > 0
+    {
+        parts
+            .headers
+            .entry(CONTENT_LENGTH)
+            .or_insert_with(|| HeaderValue::from(length));
+    }
+    Response::from_parts(parts, ResponseBody::Empty)
 }
 
 fn check(connection: &Connection, request: &mut Request<Incoming>) -> Result<(), LayerRefusal> {
