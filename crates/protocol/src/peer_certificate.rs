@@ -91,6 +91,11 @@ impl PeerCertificate {
         PeerCertificate(EndEntityCertificate::new(leaf, intermediates))
     }
 
+    /// Supposes it: for asking what would happen if the holder of the key connected. Nothing may be granted on the answer.
+    pub fn suppose_possession(leaf: Vec<u8>, intermediates: Vec<Vec<u8>>) -> PeerCertificate {
+        PeerCertificate(EndEntityCertificate::new(leaf, intermediates))
+    }
+
     /// The certificate itself.
     pub fn end_entity(&self) -> &EndEntityCertificate {
         &self.0
