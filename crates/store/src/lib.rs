@@ -65,7 +65,9 @@ pub use signing_keys::{
 };
 pub use sqlite::{SqliteLimits, SqliteSettings, SqliteStore};
 pub use store::{Answer, Store};
-pub use trust_anchors::{CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, StoredTrustAnchor, TrustAnchors};
+pub use trust_anchors::{
+    CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, ReplaceTrustAnchor, StoredTrustAnchor, TrustAnchors,
+};
 pub use upkeep::{Removed, Upkeep, WriteCounts};
 
 /// The most rows any listing verb returns at once; a larger `limit` is lowered to this.

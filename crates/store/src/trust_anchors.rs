@@ -14,13 +14,13 @@ pub struct StoredTrustAnchor {
     pub name: String,
     /// Certificate, revocation lists and policy, JSON text of one object.
     pub definition: String,
-    /// The trust epoch at which it was added; the entity tag of the admin API.
+    /// The trust epoch at which it was added or last replaced; the entity tag of the admin API.
     pub version: u64,
     /// When it was added.
     pub created_at: Timestamp,
 }
 
-/// What [`TrustAnchors::create_trust_anchor`] stores.
+/// What [`TrustAnchors::create_trust_anchor`] and [`TrustAnchors::replace_trust_anchor`] store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTrustAnchor {
     /// The name by which clients refer to it.
@@ -41,6 +41,23 @@ pub enum CreateTrustAnchor {
     AlreadyExists,
     /// There are [`TRUST_ANCHORS_MAX`]; nothing changed.
     TooMany,
+}
+
+/// The outcome of [`TrustAnchors::replace_trust_anchor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplaceTrustAnchor {
+    /// Stored.
+    Replaced {
+        /// The new trust epoch.
+        epoch: u64,
+    },
+    /// The anchor has changed since the caller read it; nothing changed.
+    VersionConflict {
+        /// The version on file.
+        current: u64,
+    },
+    /// There is none of this name.
+    Unknown,
 }
 
 /// The outcome of [`TrustAnchors::delete_trust_anchor`].
@@ -64,6 +81,15 @@ pub enum DeleteTrustAnchor {
 pub trait TrustAnchors: Send + Sync {
     /// Adds an anchor and raises the trust epoch.
     fn create_trust_anchor(&self, anchor: NewTrustAnchor, entry: AuditEntry) -> Answer<CreateTrustAnchor>;
+
+    /// Replaces the definition of the anchor of this name, if its version is still `if_version` (where given), and raises the
+    /// trust epoch: how a new revocation list takes the place of an old one without a moment of neither.
+    fn replace_trust_anchor(
+        &self,
+        anchor: NewTrustAnchor,
+        if_version: Option<u64>,
+        entry: AuditEntry,
+    ) -> Answer<ReplaceTrustAnchor>;
 
     /// Removes an anchor, if its version is still `if_version` (where given), and raises the trust epoch.
     fn delete_trust_anchor(

@@ -3,12 +3,14 @@
 use super::{Case, Open, audit_records, cases, entry, t, thumbprint};
 use crate::trust_anchors::TRUST_ANCHORS_MAX;
 use crate::{
-    CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, Revocation, RevocationSubject, Store, StoredTrustAnchor,
+    CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, ReplaceTrustAnchor, Revocation, RevocationSubject, Store,
+    StoredTrustAnchor,
 };
 
 /// All cases.
 pub const CASES: &[Case] = cases![
     anchors_are_listed_by_name_also_after_a_restart,
+    an_anchor_is_replaced_only_at_the_version_that_was_read,
     an_anchor_is_deleted_only_at_the_version_that_was_read,
     every_change_raises_the_trust_epoch_and_nothing_else_does,
     there_is_a_limit,
@@ -57,6 +59,48 @@ async fn anchors_are_listed_by_name_also_after_a_restart(open: &dyn Open) {
     assert_eq!(
         store.trust_anchors.trust_anchors().await.unwrap(),
         [stored("backup ü", backup), stored("corp", corp)]
+    );
+}
+
+async fn an_anchor_is_replaced_only_at_the_version_that_was_read(open: &dyn Open) {
+    let store = open.open();
+    let changed = || NewTrustAnchor {
+        name: "corp".into(),
+        definition: "{\"name\":\"corp\",\"changed\":true}".into(),
+    };
+    let replace = async |if_version| {
+        let replaced = store
+            .trust_anchors
+            .replace_trust_anchor(changed(), if_version, entry(1));
+        replaced.await.unwrap()
+    };
+    let records = audit_records(&store).await;
+    assert_eq!(replace(None).await, ReplaceTrustAnchor::Unknown);
+    assert_eq!(audit_records(&store).await, records);
+    let (version, other) = (create(&store, "corp").await, create(&store, "other").await);
+    let (records, epoch) = (audit_records(&store).await, store.trust_anchors.trust_epoch().unwrap());
+    let conflict = ReplaceTrustAnchor::VersionConflict { current: version };
+    assert_eq!(replace(Some(version + 1)).await, conflict);
+    assert_eq!(store.trust_anchors.trust_epoch().unwrap(), epoch);
+    assert_eq!(audit_records(&store).await, records);
+    let ReplaceTrustAnchor::Replaced { epoch: replaced } = replace(Some(version)).await else {
+        panic!("the version was the one on file")
+    };
+    assert!(replaced > epoch);
+    assert_eq!(store.trust_anchors.trust_epoch().unwrap(), replaced);
+    assert_eq!(audit_records(&store).await, records + 1);
+    // Whoever read the first does not replace the second.
+    let conflict = ReplaceTrustAnchor::VersionConflict { current: replaced };
+    assert_eq!(replace(Some(version)).await, conflict);
+    let stored = |new: NewTrustAnchor, version| StoredTrustAnchor {
+        name: new.name,
+        definition: new.definition,
+        version,
+        created_at: t(0),
+    };
+    assert_eq!(
+        open.open().trust_anchors.trust_anchors().await.unwrap(),
+        [stored(changed(), replaced), stored(new("other"), other)]
     );
 }
 

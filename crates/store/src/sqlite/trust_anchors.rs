@@ -9,8 +9,8 @@ use super::fault::Fault;
 use super::rows::{all, change, counter, next, one, stored, timestamp, unsigned};
 use crate::trust_anchors::TRUST_ANCHORS_MAX;
 use crate::{
-    Answer, AuditEntry, CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, StoreError, StoredTrustAnchor,
-    TrustAnchors,
+    Answer, AuditEntry, CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, ReplaceTrustAnchor, StoreError,
+    StoredTrustAnchor, TrustAnchors,
 };
 
 const WHAT: &str = "trust anchor";
@@ -18,6 +18,16 @@ const WHAT: &str = "trust anchor";
 impl TrustAnchors for Database {
     fn create_trust_anchor(&self, anchor: NewTrustAnchor, entry: AuditEntry) -> Answer<CreateTrustAnchor> {
         self.writer.submit(move |batch| create(batch, &anchor, &entry))
+    }
+
+    fn replace_trust_anchor(
+        &self,
+        anchor: NewTrustAnchor,
+        if_version: Option<u64>,
+        entry: AuditEntry,
+    ) -> Answer<ReplaceTrustAnchor> {
+        self.writer
+            .submit(move |batch| replace(batch, &anchor, if_version, &entry))
     }
 
     fn delete_trust_anchor(
@@ -65,6 +75,33 @@ fn create(batch: &mut Batch<'_>, anchor: &NewTrustAnchor, entry: &AuditEntry) ->
         Some(json!({ "trust_epoch": epoch })),
     )?;
     Ok(CreateTrustAnchor::Created { epoch })
+}
+
+fn replace(
+    batch: &mut Batch<'_>,
+    anchor: &NewTrustAnchor,
+    if_version: Option<u64>,
+    entry: &AuditEntry,
+) -> Result<ReplaceTrustAnchor, Fault> {
+    let Some(current) = version(batch, &anchor.name)? else {
+        return Ok(ReplaceTrustAnchor::Unknown);
+    };
+    if if_version.is_some_and(|expected| expected != current) {
+        return Ok(ReplaceTrustAnchor::VersionConflict { current });
+    }
+    let epoch = next(batch.connection, "trust_epoch")?;
+    change(
+        batch.connection,
+        "UPDATE trust_anchors SET definition = ?2, version = ?3 WHERE name = ?1",
+        (&anchor.name, &anchor.definition, stored(epoch)),
+    )?;
+    batch.record(
+        entry,
+        "trust_anchor.replaced",
+        &anchor.name,
+        Some(json!({ "trust_epoch": epoch, "replaced_version": current })),
+    )?;
+    Ok(ReplaceTrustAnchor::Replaced { epoch })
 }
 
 fn delete(
