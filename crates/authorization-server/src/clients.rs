@@ -28,10 +28,17 @@ pub(crate) struct PreparedClient {
 pub(crate) struct Clients {
     stored: Arc<dyn StoredClients>,
     configured: ArcSwap<Configured>,
-    prepared: Cache<ClientId, Option<Arc<PreparedClient>>>,
-    /// Counts the occasions on which the cache was emptied: what was read before is not put in afterwards.
+    prepared: Cache<ClientId, Known>,
+    /// Counts the occasions on which the cache was emptied: what was read before one of them does not count after it.
     generation: AtomicU64,
     stored_version: AtomicU64,
+}
+
+/// What was found under an id, and under which generation: a slow reader may put in what it read before the cache was emptied.
+#[derive(Clone)]
+struct Known {
+    generation: u64,
+    client: Option<Arc<PreparedClient>>,
 }
 
 struct Configured {
@@ -82,15 +89,21 @@ impl Clients {
     /// # Errors
     /// [`StoreError`] if the store had to be asked and did not answer.
     pub(crate) fn find(&self, client_id: &ClientId) -> Result<Option<Arc<PreparedClient>>, StoreError> {
-        if let Some(known) = self.prepared.get(client_id) {
-            return Ok(known);
-        }
         let generation = self.generation.load(Ordering::Acquire);
-        let found = self.read(client_id)?;
-        if self.generation.load(Ordering::Acquire) == generation {
-            self.prepared.insert(client_id.clone(), found.clone());
+        if let Some(known) = self
+            .prepared
+            .get(client_id)
+            .filter(|known| known.generation == generation)
+        {
+            return Ok(known.client);
         }
-        Ok(found)
+        let client = self.read(client_id)?;
+        let known = Known {
+            generation,
+            client: client.clone(),
+        };
+        self.prepared.insert(client_id.clone(), known);
+        Ok(client)
     }
 
     /// Whether `client_id` belongs to the configuration, so that the API may not touch it.
@@ -168,5 +181,81 @@ pub(crate) fn parse_stored(stored: &StoredClient) -> Option<Client> {
             tracing::error!(client_id = %stored.client_id, %error, "a stored client cannot be read");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use keybound_protocol::client::ClientOrigin;
+    use keybound_protocol::time::Timestamp;
+    use keybound_store::{
+        Answer, AuditEntry, ClientPage, ClientRemoval, ClientReplacement, CreateClient, DeleteClient, NewClient,
+        ReplaceClient,
+    };
+
+    use super::*;
+
+    /// A store with at most one client.
+    #[derive(Default)]
+    struct One(Mutex<Option<StoredClient>>);
+
+    fn not_used<T: Send + 'static>() -> Answer<T> {
+        Box::pin(async { Err(StoreError::Closed) })
+    }
+
+    impl StoredClients for One {
+        fn create_client(&self, _: NewClient, _: AuditEntry) -> Answer<CreateClient> {
+            not_used()
+        }
+
+        fn replace_client(&self, _: ClientReplacement, _: AuditEntry) -> Answer<ReplaceClient> {
+            not_used()
+        }
+
+        fn delete_client(&self, _: ClientRemoval, _: AuditEntry) -> Answer<DeleteClient> {
+            not_used()
+        }
+
+        fn find_client(&self, client_id: &ClientId) -> Result<Option<StoredClient>, StoreError> {
+            let stored = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            Ok(stored.filter(|stored| stored.client_id == *client_id))
+        }
+
+        fn list_clients(&self, _: Option<ClientId>, _: u16) -> Answer<ClientPage> {
+            not_used()
+        }
+
+        fn clients_version(&self) -> Result<u64, StoreError> {
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn what_a_slow_reader_puts_in_after_the_cache_was_emptied_does_not_count() {
+        let (Ok(client_id), Ok(issuer)) = (ClientId::parse("slow"), Issuer::parse("https://as.example")) else {
+            panic!("both are valid")
+        };
+        let stored = StoredClient {
+            client_id: client_id.clone(),
+            metadata: r#"{"token_endpoint_auth_method":"tls_client_auth","tls_client_auth_san_dns":"a.example"}"#
+                .into(),
+            origin: ClientOrigin::Administrator,
+            version: 1,
+            created_at: Timestamp::from_unix_secs(0),
+            updated_at: Timestamp::from_unix_secs(0),
+        };
+        let store = Arc::new(One(Mutex::new(Some(stored))));
+        let clients = Clients::new(Arc::clone(&store) as Arc<dyn StoredClients>, &issuer, Vec::new(), 10);
+        assert!(clients.find(&client_id).is_ok_and(|found| found.is_some()));
+        // The client is removed; the cache is emptied, and then the reader from before gets to put in what it read.
+        *store.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        assert!(
+            clients.find(&client_id).is_ok_and(|found| found.is_some()),
+            "not cached"
+        );
+        clients.generation.fetch_add(1, Ordering::AcqRel);
+        assert!(clients.find(&client_id).is_ok_and(|found| found.is_none()));
     }
 }
