@@ -148,7 +148,8 @@ impl KeySets {
     }
 
     fn is_due(&self, state: &State, now: Timestamp) -> bool {
-        if state.in_flight.is_some() {
+        // One whose sender is gone ended without a result, in a panic: it would otherwise be waited for for ever.
+        if state.in_flight.as_ref().is_some_and(|done| done.has_changed().is_ok()) {
             return false;
         }
         match state.attempted_at {
@@ -215,5 +216,32 @@ impl KeySets {
 impl Entry {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keybound_tls::{GuardedFetchSettings, Roots};
+
+    use super::*;
+
+    #[test]
+    fn a_fetch_that_ended_without_a_result_is_not_in_flight() {
+        let roots = Roots::none();
+        let fetch = GuardedFetch::new(GuardedFetchSettings::new(roots));
+        let limits = Limits::default();
+        let key_sets = KeySets::new(fetch, &limits, Arc::new(Metrics::new()));
+        let at = Timestamp::from_unix_secs(1_000);
+        let (done, in_flight) = watch::channel(false);
+        let state = State {
+            attempted_at: Some(at),
+            in_flight: Some(in_flight),
+            ..State::default()
+        };
+        let later = at.plus(limits.key_set_refetch_interval);
+        assert!(!key_sets.is_due(&state, later), "one fetch at a time");
+        drop(done);
+        assert!(key_sets.is_due(&state, later));
+        assert!(!key_sets.is_due(&state, at), "failures are not repeated at once");
     }
 }
