@@ -96,7 +96,10 @@ impl Trust {
 
     /// Replaces the configured anchors.
     pub(crate) fn configure(&self, configured: Vec<TrustAnchor>) {
-        self.change(|parts| parts.configured = configured);
+        self.change(|parts| {
+            parts.configured = configured;
+            true
+        });
     }
 
     /// Reads the stored anchors again if they, or revocations, have changed.
@@ -113,8 +116,13 @@ impl Trust {
             .flat_map(load_stored)
             .collect();
         self.change(|parts| {
-            parts.added = added;
-            parts.stored_epoch = Some(epoch);
+            // Another refresh may have begun later and ended sooner: what it read is newer.
+            let is_newest = parts.stored_epoch.is_none_or(|known| known <= epoch);
+            if is_newest {
+                parts.added = added;
+                parts.stored_epoch = Some(epoch);
+            }
+            is_newest
         });
         Ok(())
     }
@@ -133,9 +141,12 @@ impl Trust {
             .clone()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Parts)) {
+    /// Makes the anchors anew, if `change` says that it changed anything.
+    fn change(&self, change: impl FnOnce(&mut Parts) -> bool) {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut parts);
+        if !change(&mut parts) {
+            return;
+        }
         // Under the lock, so that a higher epoch never holds older anchors.
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
         let anchors = parts.configured.iter().chain(&parts.added).cloned().collect();
@@ -156,4 +167,76 @@ fn load_stored(stored: &StoredTrustAnchor) -> Vec<TrustAnchor> {
         );
         Vec::new()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use keybound_store::{
+        Answer, AuditEntry, CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, ReplaceTrustAnchor,
+    };
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// A store whose first list of anchors takes until it is let go.
+    #[derive(Default)]
+    struct Slow {
+        epoch: AtomicU64,
+        let_go: Arc<Notify>,
+    }
+
+    fn not_used<T: Send + 'static>() -> Answer<T> {
+        Box::pin(async { Err(StoreError::Closed) })
+    }
+
+    impl StoredTrustAnchors for Slow {
+        fn create_trust_anchor(&self, _: NewTrustAnchor, _: AuditEntry) -> Answer<CreateTrustAnchor> {
+            not_used()
+        }
+
+        fn replace_trust_anchor(&self, _: NewTrustAnchor, _: Option<u64>, _: AuditEntry) -> Answer<ReplaceTrustAnchor> {
+            not_used()
+        }
+
+        fn delete_trust_anchor(&self, _: String, _: Option<u64>, _: AuditEntry) -> Answer<DeleteTrustAnchor> {
+            not_used()
+        }
+
+        fn trust_anchors(&self) -> Answer<Vec<StoredTrustAnchor>> {
+            // Epoch by epoch: the second sees that the first anchor was removed.
+            let is_first = self.epoch.fetch_add(1, Ordering::Relaxed) == 0;
+            let let_go = Arc::clone(&self.let_go);
+            Box::pin(async move {
+                if is_first {
+                    let_go.notified().await;
+                }
+                Ok(Vec::new())
+            })
+        }
+
+        fn trust_epoch(&self) -> Result<u64, StoreError> {
+            Ok(self.epoch.load(Ordering::Relaxed))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_earlier_does_not_replace_what_was_read_later() {
+        let store = Arc::new(Slow::default());
+        let trust = Arc::new(Trust::new(
+            Arc::clone(&store) as Arc<dyn StoredTrustAnchors>,
+            Vec::new(),
+        ));
+        let slow = tokio::spawn({
+            let trust = Arc::clone(&trust);
+            async move { trust.refresh().await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(store.epoch.load(Ordering::Relaxed), 1, "the slow one has begun");
+        assert!(trust.refresh().await.is_ok());
+        let epoch = trust.anchors().epoch();
+        store.let_go.notify_one();
+        assert!(slow.await.is_ok_and(|refreshed| refreshed.is_ok()));
+        let parts = trust.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!((parts.stored_epoch, trust.anchors().epoch()), (Some(1), epoch));
+    }
 }
