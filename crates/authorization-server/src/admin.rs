@@ -37,6 +37,7 @@ use tower::ServiceExt as _;
 
 use crate::configuration::Configuration;
 use crate::response::Response;
+use crate::router::ADMIN_PREFIX;
 use crate::server::Server;
 use authorization::Administrator;
 use problem::Problem;
@@ -157,12 +158,12 @@ impl TokenCheck {
     }
 }
 
-/// The part of the path that the routes are about: what follows `/admin/v1`.
+/// The part of the path that the routes are about: what follows `/admin/v1`, which the router has seen in front.
 fn below_prefix(uri: &Uri) -> Uri {
     let below = uri
         .path_and_query()
-        .and_then(|target| target.as_str().split_once("/admin/v1"))
-        .map_or("", |(_, below)| below);
+        .and_then(|target| target.as_str().strip_prefix(ADMIN_PREFIX))
+        .unwrap_or_default();
     let rooted = if below.starts_with('/') {
         below.to_owned()
     } else {
@@ -188,4 +189,23 @@ async fn convert(response: axum::response::Response) -> Response {
     parts.headers.remove(http::header::CONTENT_LENGTH);
     problem.headers(&mut parts.headers);
     Response::from_parts(parts, ResponseBody::from(problem.to_json()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_prefix_in_front_is_taken_off() {
+        for (uri, below) in [
+            ("/admin/v1", "/"),
+            ("/admin/v1/clients?limit=1", "/clients?limit=1"),
+            ("/admin/v1?x=/admin/v1/keys", "/?x=/admin/v1/keys"),
+            ("/admin/v1/clients/admin/v1/keys", "/clients/admin/v1/keys"),
+            ("https://as.example/admin/v1/keys", "/keys"),
+            ("/tenant/admin/v1/keys", "/"),
+        ] {
+            assert_eq!(below_prefix(&Uri::from_static(uri)), below, "{uri}");
+        }
+    }
 }

@@ -1,8 +1,12 @@
 //! Every path on one page: (listener, method, path) → endpoint.
 //!
-//! The issuer may have a path; endpoints lie below it, and the metadata of RFC 8414 §3.1 between host and path.
+//! The issuer may have a path; endpoints lie below it, and the metadata of RFC 8414 §3.1 between host and path. The admin API
+//! is at the root of the mutual-TLS origin whatever the issuer's path.
 
 use http::Method;
+
+/// Where the admin API is.
+pub(crate) const ADMIN_PREFIX: &str = "/admin/v1";
 
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,10 @@ pub(crate) fn route(side: Side, issuer_path: &str, method: &Method, path: &str) 
 }
 
 fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
+    let admin = path.strip_prefix(ADMIN_PREFIX);
+    if side == Side::MutualTls && admin.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
+        return Some(Route::Admin);
+    }
     if let Some(below) = path.strip_prefix(issuer_path) {
         match below {
             "/token" => return Some(Route::Token),
@@ -98,9 +106,6 @@ fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
             "/revoke" => return Some(Route::Revocation),
             "/jwks" => return Some(Route::Jwks),
             _ => {}
-        }
-        if side == Side::MutualTls && (below == "/admin/v1" || below.starts_with("/admin/v1/")) {
-            return Some(Route::Admin);
         }
     }
     (path.strip_prefix("/.well-known/oauth-authorization-server")? == issuer_path).then_some(Route::Metadata)
@@ -199,6 +204,19 @@ mod tests {
         for path in ["/admin/v1", "/admin/v1/clients"] {
             check("", Method::GET, path, Routed::To(Route::Admin));
             assert_eq!(route(Side::Public, "", &Method::GET, path), Routed::NotFound);
+        }
+    }
+
+    #[test]
+    fn the_admin_api_is_at_the_root_whatever_the_path_of_the_issuer() {
+        for issuer_path in ["/a/b", "/admin", "/admin/v1"] {
+            for path in ["/admin/v1", "/admin/v1/clients"] {
+                check(issuer_path, Method::GET, path, Routed::To(Route::Admin));
+                assert_eq!(route(Side::Public, issuer_path, &Method::GET, path), Routed::NotFound);
+            }
+        }
+        for path in ["/a/b/admin/v1", "/a/b/admin/v1/clients", "/admin/v10", "/xadmin/v1"] {
+            check("/a/b", Method::GET, path, Routed::NotFound);
         }
     }
 

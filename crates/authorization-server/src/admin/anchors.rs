@@ -6,13 +6,14 @@ use axum::extract::Path;
 use http::{HeaderMap, StatusCode};
 use keybound_protocol::refusal::Refusal;
 use keybound_protocol::trust_anchor::TrustAnchor;
-use keybound_store::{CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor};
+use keybound_store::{CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, ReplaceTrustAnchor};
 use serde_json::{Value, json};
 
 use super::AdminRequest;
 use super::preconditions::if_match;
 use super::problem::Problem;
 use super::routes::{Answer, Handled, json_body};
+use crate::router::ADMIN_PREFIX;
 use crate::trust::TrustAnchorDefinition;
 
 /// All anchors, those of the configuration first.
@@ -64,26 +65,9 @@ pub(super) async fn show(Extension(request): Extension<AdminRequest>, Path(name)
 
 /// Adds an anchor: `{"name", "certificates": PEM, "revocation_lists"?: PEM, "crl_missing"?, "require_client_auth_eku"?}`.
 pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers: HeaderMap, body: Bytes) -> Handled {
-    let body = json_body(&headers, body)?;
-    let definition: TrustAnchorDefinition =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
-    let anchors = definition
-        .load()
-        .map_err(|error| Problem::bad_request(Refusal::reason_of(&error)))?;
-    let name = definition.name.as_str().to_owned();
-    if request
-        .server
-        .trust
-        .configured()
-        .iter()
-        .any(|anchor| anchor.name() == &definition.name)
-    {
-        return Err(in_the_configuration(&name));
-    }
-    let new = NewTrustAnchor {
-        name: name.clone(),
-        definition: json!(definition).to_string(),
-    };
+    let (new, anchors) = read_definition(&headers, body)?;
+    let name = new.name.clone();
+    require_changeable(&request, &name)?;
     let entry = request.administrator.audit_entry(request.now);
     match request
         .server
@@ -96,16 +80,41 @@ pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers:
         CreateTrustAnchor::TooMany => Err(Problem::conflict("there are as many anchors as there may be")),
         CreateTrustAnchor::Created { epoch } => {
             request.server.trust.refresh().await?;
-            let shown: Vec<Value> = anchors
-                .iter()
-                .map(|anchor| shown_anchor(anchor, "administrator"))
-                .collect();
-            let location = format!(
-                "{}/admin/v1/anchors/{name}",
-                request.server.configuration.load().issuer_path
-            );
-            let answer = Answer::new(StatusCode::CREATED, &json!({"name": name, "anchors": shown}));
+            let location = format!("{ADMIN_PREFIX}/anchors/{name}");
+            let answer = Answer::new(StatusCode::CREATED, &made(&name, &anchors));
             Ok(answer.version(epoch).location(location))
+        }
+    }
+}
+
+/// Replaces everything that defines an anchor: how it gets new revocation lists. What is left out is gone.
+pub(super) async fn replace(
+    Extension(request): Extension<AdminRequest>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Handled {
+    require_changeable(&request, &name)?;
+    let (new, anchors) = read_definition(&headers, body)?;
+    if new.name != name {
+        return Err(Problem::bad_request(
+            "name is not the one of the path; it cannot be changed",
+        ));
+    }
+    let if_version = if_match(&headers)?;
+    let entry = request.administrator.audit_entry(request.now);
+    match request
+        .server
+        .store
+        .trust_anchors
+        .replace_trust_anchor(new, if_version, entry)
+        .await?
+    {
+        ReplaceTrustAnchor::Unknown => Err(unknown(&name)),
+        ReplaceTrustAnchor::VersionConflict { .. } => Err(Problem::precondition_failed()),
+        ReplaceTrustAnchor::Replaced { epoch } => {
+            request.server.trust.refresh().await?;
+            Ok(Answer::ok(&made(&name, &anchors)).version(epoch))
         }
     }
 }
@@ -116,15 +125,7 @@ pub(super) async fn delete(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Handled {
-    if request
-        .server
-        .trust
-        .configured()
-        .iter()
-        .any(|anchor| anchor.name().as_str() == name)
-    {
-        return Err(in_the_configuration(&name));
-    }
+    require_changeable(&request, &name)?;
     let entry = request.administrator.audit_entry(request.now);
     let if_version = if_match(&headers)?;
     match request
@@ -141,6 +142,38 @@ pub(super) async fn delete(
             Ok(Answer::no_content())
         }
     }
+}
+
+/// The definition that a body is, and the anchors that it makes.
+fn read_definition(headers: &HeaderMap, body: Bytes) -> Result<(NewTrustAnchor, Vec<TrustAnchor>), Problem> {
+    let body = json_body(headers, body)?;
+    let definition: TrustAnchorDefinition =
+        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let anchors = definition
+        .load()
+        .map_err(|error| Problem::bad_request(Refusal::reason_of(&error)))?;
+    let new = NewTrustAnchor {
+        name: definition.name.as_str().to_owned(),
+        definition: json!(definition).to_string(),
+    };
+    Ok((new, anchors))
+}
+
+/// What the configuration names is changed there.
+fn require_changeable(request: &AdminRequest, name: &str) -> Result<(), Problem> {
+    let configured = request.server.trust.configured();
+    if configured.iter().any(|anchor| anchor.name().as_str() == name) {
+        return Err(in_the_configuration(name));
+    }
+    Ok(())
+}
+
+fn made(name: &str, anchors: &[TrustAnchor]) -> Value {
+    let shown: Vec<Value> = anchors
+        .iter()
+        .map(|anchor| shown_anchor(anchor, "administrator"))
+        .collect();
+    json!({"name": name, "anchors": shown})
 }
 
 fn shown_anchor(anchor: &TrustAnchor, origin: &str) -> Value {

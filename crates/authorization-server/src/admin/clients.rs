@@ -23,6 +23,7 @@ use super::preconditions::if_match;
 use super::problem::Problem;
 use super::routes::{Answer, Handled, json_body, page_limit};
 use crate::clients::parse_stored;
+use crate::router::ADMIN_PREFIX;
 use crate::settings::trust_anchor_names;
 
 /// Random octets of a client id that we choose.
@@ -115,7 +116,7 @@ pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers:
         CreateClient::Created { version } => {
             request.server.clients.forget();
             let client = Client::new(client_id, metadata, ClientOrigin::Administrator, version);
-            let location = location(&request, client.client_id());
+            let location = location(client.client_id());
             Ok(Answer::new(StatusCode::CREATED, &shown(&client))
                 .version(version)
                 .location(location))
@@ -255,8 +256,7 @@ fn in_a_file(client_id: &ClientId) -> Problem {
     ))
 }
 
-fn location(request: &AdminRequest, client_id: &ClientId) -> String {
-    let path = &request.server.configuration.load().issuer_path;
+fn location(client_id: &ClientId) -> String {
     let encoded: String = url::form_urlencoded::byte_serialize(client_id.as_str().as_bytes()).collect();
-    format!("{path}/admin/v1/clients/{encoded}")
+    format!("{ADMIN_PREFIX}/clients/{encoded}")
 }

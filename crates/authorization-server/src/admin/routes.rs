@@ -22,7 +22,10 @@ pub(super) fn router() -> Router {
         )
         .route("/certificates/match", post(certificates::matching))
         .route("/anchors", get(anchors::list).post(anchors::create))
-        .route("/anchors/{name}", get(anchors::show).delete(anchors::delete))
+        .route(
+            "/anchors/{name}",
+            get(anchors::show).put(anchors::replace).delete(anchors::delete),
+        )
         .route("/refusals", get(refusals::list))
         .route("/refusals/{id}", get(refusals::show))
         .route("/keys", get(keys::list))

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod admin;
+mod admin_anchors;
 mod admin_nouns;
+mod admin_places;
 mod forwarded;
 mod metadata;
 mod operations;
