@@ -39,11 +39,14 @@ pub(crate) fn check(octets: &[u8]) {
     for (name, _) in &parameters {
         assert_eq!(reread.get(name), form.get(name));
     }
-    for (_, value) in &parameters {
-        // A debug print of a form names parameters and shows none of their values.
-        let secret = value.len() > 20 && !parameters.iter().any(|(name, _)| name.contains(value.as_str()));
-        assert!(!secret || !format!("{form:?}").contains(value.as_str()), "{value}");
-    }
+    // A debug print names the parameters and depends on none of their values.
+    let masked: Vec<(String, String)> = parameters
+        .into_iter()
+        .map(|(name, value)| (name, if value.is_empty() { "" } else { "x" }.to_owned()))
+        .collect();
+    let masked = write(&masked);
+    let masked = Form::parse(masked.as_bytes()).unwrap_or_else(|error| panic!("{masked}: {error}"));
+    assert_eq!(format!("{masked:?}"), format!("{form:?}"));
     check_requests(&form);
 }
 
