@@ -45,7 +45,7 @@ pub const CHORES: [(&str, &str); 5] = [
     ),
     (
         "fuzz",
-        "run every fuzz target for --minutes N of processor time each (default 10)",
+        "run the fuzz targets named, or all, --minutes N of processor time each (default 10); --keep adds what they found",
     ),
 ];
 

@@ -4,8 +4,10 @@
 //! that. `fuzz/` is a workspace of its own: libFuzzer is C++, and the product must build without a C++ compiler.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -42,12 +44,15 @@ pub(super) fn build() -> anyhow::Result<Result<String, String>> {
     Ok(Ok(format!("{} targets", targets()?.len())))
 }
 
-/// `cargo xtask fuzz [--minutes N] [TARGET …]`.
+/// `cargo xtask fuzz [TARGET …] [--minutes N] [--keep]`: runs targets one after the other, N minutes of processor time each.
+///
+/// `--keep` adds what they found, now and in earlier runs, to the committed corpus: the fewest inputs that reach everything.
 ///
 /// # Errors
 /// If a target does not build. A target that finds something makes the answer false.
 pub fn run(options: &[String]) -> anyhow::Result<bool> {
     let mut minutes = 10;
+    let mut keep = false;
     let mut wanted = Vec::new();
     let mut options = options.iter();
     while let Some(option) = options.next() {
@@ -56,6 +61,7 @@ pub fn run(options: &[String]) -> anyhow::Result<bool> {
                 let value = options.next().context("--minutes needs a number")?;
                 minutes = value.parse().with_context(|| format!("--minutes {value}"))?;
             }
+            "--keep" => keep = true,
             option if option.starts_with('-') => bail!("`cargo xtask fuzz` has no option `{option}`"),
             target => wanted.push(target.to_owned()),
         }
@@ -65,8 +71,31 @@ pub fn run(options: &[String]) -> anyhow::Result<bool> {
         bail!("no fuzz target is called `{unknown}`: there are {}", known.join(", "));
     }
     let chosen = if wanted.is_empty() { known } else { wanted };
-    // Coverage and the address sanitizer are nightly flags; RUSTC_BOOTSTRAP lets the pinned stable compiler take them.
-    let target_dir = workspace::root().join("fuzz/target");
+    let programs = build_sanitized()?;
+    let mut all_clean = true;
+    for name in &chosen {
+        let target = Target::new(&programs, name)?;
+        println!("── fuzz {name}, {minutes} minutes");
+        if minutes > 0 && !target.run(Duration::from_secs(minutes * 60))? {
+            println!("   FAILED: see {}", target.findings.display());
+            all_clean = false;
+        }
+        if keep {
+            target.keep()?;
+        }
+    }
+    println!(
+        "fuzz: {} targets, {minutes} minutes each, {}",
+        chosen.len(),
+        if all_clean { "clean" } else { "FAILED" }
+    );
+    Ok(all_clean)
+}
+
+/// Builds every target with coverage and the address sanitizer; returns where the programs are.
+fn build_sanitized() -> anyhow::Result<PathBuf> {
+    // Both are nightly flags; RUSTC_BOOTSTRAP lets the pinned stable compiler take them.
+    let target_dir = target_dir();
     let triple = host_triple()?;
     let mut build = workspace::cargo();
     build
@@ -86,37 +115,90 @@ pub fn run(options: &[String]) -> anyhow::Result<bool> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", FUZZ_FLAGS.join(" "));
     workspace::run_to_success(&mut build)?;
-    let mut all_clean = true;
-    for target in &chosen {
-        let program = target_dir.join(&triple).join("release").join(target);
-        let new_inputs = target_dir.join("corpus").join(target);
-        let findings = workspace::root().join("fuzz/artifacts").join(target);
-        fs::create_dir_all(&new_inputs)?;
-        fs::create_dir_all(&findings)?;
-        println!("── fuzz {target}, {minutes} minutes");
-        let mut command = Command::new(program);
+    Ok(target_dir.join(triple).join("release"))
+}
+
+/// One target and where its inputs are.
+struct Target {
+    program: PathBuf,
+    /// What it found itself; never committed.
+    found: PathBuf,
+    /// The committed inputs.
+    corpus: PathBuf,
+    /// The inputs that broke a property.
+    findings: PathBuf,
+}
+
+impl Target {
+    fn new(programs: &Path, name: &str) -> anyhow::Result<Target> {
+        let target = Target {
+            program: programs.join(name),
+            found: target_dir().join("corpus").join(name),
+            corpus: workspace::root().join("fuzz/corpus").join(name),
+            findings: workspace::root().join("fuzz/artifacts").join(name),
+        };
+        fs::create_dir_all(&target.found)?;
+        fs::create_dir_all(&target.findings)?;
+        Ok(target)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
         command.current_dir(workspace::root());
         command
-            .arg(format!("-max_total_time={}", minutes * 60))
-            .args(["-print_final_stats=1", "-verbosity=0"]);
+            .args(["-timeout=10", "-verbosity=0", "-print_funcs=0"])
+            .arg(format!("-artifact_prefix={}/", self.findings.display()));
         command
-            .args(["-max_len=65536", "-timeout=10"])
-            .arg(format!("-artifact_prefix={}/", findings.display()));
+    }
+
+    /// Runs it for this much processor time. True if no property broke.
+    fn run(&self, processor_time: Duration) -> anyhow::Result<bool> {
+        let mut command = self.command();
         // What it finds goes to the first directory; the committed corpus is only read.
         command
-            .arg(&new_inputs)
-            .arg(workspace::root().join("fuzz/corpus").join(target));
-        if !command.status()?.success() {
-            println!("   FAILED: see {}", findings.display());
-            all_clean = false;
+            .args(["-max_len=65536", "-print_final_stats=1"])
+            .arg(&self.found)
+            .arg(&self.corpus);
+        let mut child = command.spawn().context("cannot start the fuzz target")?;
+        // libFuzzer only knows the time on the wall, which on a busy machine is not time spent.
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status.success());
+            }
+            if processor_time_of(child.id()).unwrap_or_else(|| started.elapsed()) >= processor_time {
+                // It ends the input at hand, prints its figures and succeeds.
+                workspace::run_to_success(Command::new("kill").args(["-USR1", &child.id().to_string()]))?;
+                return Ok(child.wait()?.success());
+            }
+            thread::sleep(Duration::from_millis(500));
         }
     }
-    println!(
-        "fuzz: {} targets, {minutes} minutes each, {}",
-        chosen.len(),
-        if all_clean { "clean" } else { "FAILED" }
-    );
-    Ok(all_clean)
+
+    fn keep(&self) -> anyhow::Result<()> {
+        let mut command = self.command();
+        // The first directory gets what it lacks. Long inputs reach little that short ones do not.
+        command
+            .args(["-set_cover_merge=1", "-max_len=2048"])
+            .arg(&self.corpus)
+            .arg(&self.found);
+        workspace::run_to_success(&mut command)
+    }
+}
+
+/// The processor time of a running process; `None` where there is no `/proc`.
+fn processor_time_of(process: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The second field, the program's name, is in brackets and may hold blanks; the 14th and 15th are user and system time,
+    // in hundredths of a second on every Linux.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let hundredths = fields.split_whitespace().skip(11).take(2);
+    let hundredths: u64 = hundredths.map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+    Some(Duration::from_millis(hundredths * 10))
+}
+
+fn target_dir() -> PathBuf {
+    workspace::root().join("fuzz/target")
 }
 
 const FUZZ_FLAGS: [&str; 9] = [
