@@ -103,6 +103,37 @@ async fn tokens_and_certificates_that_alternate_are_never_confused() {
     assert!(accepted > 250, "{accepted}");
 }
 
+// covers T6
+#[tokio::test]
+async fn two_tokens_of_one_caller_are_told_apart_on_one_connection() {
+    let upstream = Upstream::start().await;
+    let world = World::start(vec![route("/", upstream.address)]);
+    let mut caller = world.connect().await;
+    for round in 0..20 {
+        let mut claims = world.issuer.claims(Some(&world.pki.client));
+        claims["client_id"] = format!("client-{}", round % 3).into();
+        claims["scope"] = format!("scope-{}", round % 2).into();
+        let host = ["localhost", "localhost:9443"][round % 2];
+        let token = world.issuer.token(&claims);
+        caller
+            .send(format!(
+                "GET / HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"
+            ))
+            .await;
+        assert_eq!(caller.response("GET").await.status, 200, "{host}");
+        let received = upstream.last();
+        for (field, expected) in [
+            ("keybound-client-id", format!("client-{}", round % 3)),
+            ("keybound-scope", format!("scope-{}", round % 2)),
+            ("host", host.to_owned()),
+            ("x-forwarded-host", host.to_owned()),
+            ("forwarded", format!("for=127.0.0.1;host=\"{host}\";proto=https")),
+        ] {
+            assert_eq!(received.field(field), Some(expected), "round {round}");
+        }
+    }
+}
+
 // covers T5
 #[tokio::test]
 async fn a_token_bound_to_the_gateways_own_certificate_opens_nothing() {

@@ -227,6 +227,8 @@ async fn upload(gateway: &GatewayProcess, caller: &mut Caller, bytes: u64) {
         caller.stream.write_all(&buffer[..count]).await.unwrap();
         sent += count as u64;
     }
+    // TLS keeps what the socket did not take at once.
+    caller.stream.flush().await.unwrap();
     assert_eq!(caller.response("POST").await.body.len(), 2);
 }
 
