@@ -85,13 +85,7 @@ pub(crate) fn forms() -> Vec<Vec<u8>> {
             .join("&")
             .into_bytes(),
     );
-    inputs.push(
-        format!(
-            "grant_type=client_credentials&{}",
-            vec!["resource=urn:a:b"; 11].join("&")
-        )
-        .into_bytes(),
-    );
+    inputs.push(format!("grant_type=client_credentials&{}", ["resource=urn:a:b"; 11].join("&")).into_bytes());
     inputs
 }
 
