@@ -1,4 +1,4 @@
-//! One request through the gateway, in reading order: method, host, path, route, token; then [`forward`](crate::forward).
+//! One request through the gateway, in reading order: method, host, path, route, token; then `forward`.
 
 use std::sync::Arc;
 use std::time::Instant;
