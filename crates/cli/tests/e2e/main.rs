@@ -5,9 +5,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod causes;
 mod command_line;
 mod configuration_errors;
 mod installation;
 mod openssl;
 mod peers;
 mod quickstart;
+mod scene;

@@ -128,8 +128,9 @@ impl OpenSsl {
         );
         let extension_file = format!("{name}.ext");
         std::fs::write(self.path(&extension_file), &extensions).unwrap();
-        if wanted.expired {
-            return self.expired_certificate(name, &extension_file, authority);
+        let expired = wanted.expired.then_some(("20200101000000Z", "20210101000000Z"));
+        if let Some(dates) = wanted.dates.or(expired) {
+            return self.dated_certificate(name, dates, &extension_file, authority);
         }
         let mut arguments = vec![
             "x509",
@@ -154,7 +155,7 @@ impl OpenSsl {
     }
 
     /// `openssl ca` is the one command of this version that sets both dates; it takes multi-valued RDNs apart.
-    fn expired_certificate(&self, name: &str, extension_file: &str, authority: Option<&str>) {
+    fn dated_certificate(&self, name: &str, (start, end): (&str, &str), extension_file: &str, authority: Option<&str>) {
         let state = format!("{name}.db");
         std::fs::write(self.path(&state), "").unwrap();
         let fields = ["C", "ST", "L", "O", "OU", "CN", "emailAddress"]
@@ -179,9 +180,9 @@ impl OpenSsl {
             "-out",
             &certificate,
             "-startdate",
-            "20200101000000Z",
+            start,
             "-enddate",
-            "20210101000000Z",
+            end,
             "-extfile",
             extension_file,
             "-extensions",

@@ -1,14 +1,14 @@
 //! A quickstart directory that a test completes before it is served: authorities, clients, key sets, further daemons.
 
-use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use keybound_tls::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -89,20 +89,9 @@ impl Scene {
 pub(crate) struct Daemon(Child);
 
 impl Daemon {
-    /// `keybound gateway` with this configuration, listening when this returns.
-    pub(crate) fn gateway(configuration: &Path) -> Self {
-        let mut child = keybound()
-            .args(["gateway", "--config"])
-            .arg(configuration)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = lines.next();
-        let daemon = Self(child);
-        assert!(matches!(first, Some(Ok(_))), "the gateway said {first:?}");
-        daemon
+    /// `keybound gateway` with this configuration, which says that it listens on `port`.
+    pub(crate) fn gateway(configuration: &Path, port: u16) -> Self {
+        Self::listening(keybound().args(["gateway", "--config"]).arg(configuration), port)
     }
 
     /// Anything else that listens on `port`.
@@ -152,7 +141,7 @@ pub(crate) fn serve_files(directory: &Path, pki: &Path, port: u16) -> Daemon {
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    Clock::system().now().unix_secs().cast_unsigned()
 }
 
 /// Something that nobody used before in this process.
@@ -163,8 +152,8 @@ pub(crate) fn unique() -> String {
 
 impl OpenSsl {
     /// An authority below another: `{name}.pem`, `{name}.key`.
-    pub(crate) fn intermediate(&self, name: &str, subject: &str, key: &[&str], authority: &str) {
-        self.key(name, key);
+    pub(crate) fn intermediate(&self, name: &str, subject: &str, authority: &str) {
+        self.key(name, P256);
         let file = |ending: &str| format!("{name}.{ending}");
         let (key, request, extensions, certificate) = (file("key"), file("csr"), file("ext"), file("pem"));
         let text = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n";
@@ -176,17 +165,44 @@ impl OpenSsl {
         self.run(&[&signed[..], &by].concat());
     }
 
-    /// A P-256 authority below another.
-    pub(crate) fn intermediate_p256(&self, name: &str, subject: &str, authority: &str) {
-        self.intermediate(name, subject, P256, authority);
-    }
-
     /// The certificates of `names` in one file, in this order: `{file}.pem`, with the key of the first beside it.
     pub(crate) fn bundle(&self, file: &str, names: &[&str]) {
         let read = |name: &&str| std::fs::read_to_string(self.path(&format!("{name}.pem"))).unwrap();
         let text: String = names.iter().map(read).collect();
         std::fs::write(self.path(&format!("{file}.pem")), text).unwrap();
-        std::fs::copy(self.path(&format!("{}.key", names[0])), self.path(&format!("{file}.key"))).unwrap();
+        std::fs::copy(
+            self.path(&format!("{}.key", names[0])),
+            self.path(&format!("{file}.key")),
+        )
+        .unwrap();
+    }
+
+    /// A revocation list of `authority`, `{authority}.crl`, with the certificate `revoked`; `dates` are OpenSSL's arguments for them.
+    pub(crate) fn revocation_list(&self, authority: &str, revoked: Option<&str>, dates: &[&str]) {
+        std::fs::write(self.path(&format!("{authority}.index")), "").unwrap();
+        std::fs::write(self.path(&format!("{authority}.number")), "01\n").unwrap();
+        let configuration_file = format!("{authority}.crl.cnf");
+        let configuration = format!(
+            "[ca]\ndefault_ca=d\n[d]\ndatabase={authority}.index\ndefault_md=sha256\ndefault_crl_days=7\nunique_subject=no\n\
+             crlnumber={authority}.number\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid:always\n"
+        );
+        std::fs::write(self.path(&configuration_file), configuration).unwrap();
+        let (certificate, key) = (format!("{authority}.pem"), format!("{authority}.key"));
+        let by = [
+            "ca",
+            "-batch",
+            "-config",
+            &configuration_file,
+            "-cert",
+            &certificate,
+            "-keyfile",
+            &key,
+        ];
+        if let Some(revoked) = revoked {
+            self.run(&[&by[..], &["-revoke", &format!("{revoked}.pem")]].concat());
+        }
+        let list = format!("{authority}.crl");
+        self.run(&[&by[..], &["-gencrl", "-out", &list], dates].concat());
     }
 
     /// `x5t#S256`.
@@ -220,13 +236,16 @@ impl OpenSsl {
         let header = json!({ "alg": "PS256", "typ": typ, "kid": kid });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&header), part(claims));
-        let (input, output, key) = (
-            format!("{name}.tbs"),
-            format!("{name}.sig"),
-            format!("{name}.key"),
-        );
+        let (input, output, key) = (format!("{name}.tbs"), format!("{name}.sig"), format!("{name}.key"));
         std::fs::write(self.path(&input), &signed).unwrap();
-        let digest = ["dgst", "-sha256", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"];
+        let digest = [
+            "dgst",
+            "-sha256",
+            "-sigopt",
+            "rsa_padding_mode:pss",
+            "-sigopt",
+            "rsa_pss_saltlen:32",
+        ];
         self.run(&[&digest[..], &["-sign", &key, "-out", &output, &input]].concat());
         let signature = std::fs::read(self.path(&output)).unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
@@ -235,6 +254,19 @@ impl OpenSsl {
     /// A client assertion (RFC 7523) that lives a minute.
     pub(crate) fn assertion(&self, key: &str, client_id: &str, audience: &str) -> String {
         self.jws(key, "JWT", key, &assertion_claims(client_id, audience))
+    }
+
+    /// The JWK that registers a self-signed certificate, as `keybound certificate inspect` says it.
+    pub(crate) fn certificate_jwk(&self, name: &str) -> Value {
+        let (certificate, _) = self.identity(name);
+        let arguments = ["--output", "json", "certificate", "inspect"];
+        let said = run_in(
+            certificate.parent().unwrap(),
+            &[&arguments[..], &[certificate.to_str().unwrap()]].concat(),
+        );
+        let said = said.expect_code(0).json();
+        let mut registrations = said["registrations"].as_array().unwrap().iter();
+        registrations.find_map(|it| it.pointer("/jwks/keys/0")).unwrap().clone()
     }
 
     /// Certificate and key for curl.
@@ -272,7 +304,12 @@ pub(crate) fn token(
     more: &str,
 ) -> Answer {
     let form = format!("grant_type=client_credentials&client_id={client_id}{more}");
-    ask(installation, openssl, name, &["-d", &form, &installation.mutual_tls("/token")])
+    ask(
+        installation,
+        openssl,
+        name,
+        &["-d", &form, &installation.mutual_tls("/token")],
+    )
 }
 
 /// The access token of a request that must succeed.
