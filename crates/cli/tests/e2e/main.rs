@@ -9,6 +9,7 @@ mod causes;
 mod command_line;
 mod configuration_errors;
 mod installation;
+mod one_connection;
 mod openssl;
 mod peers;
 mod quickstart;
