@@ -11,6 +11,7 @@ mod configuration_errors;
 mod forwarded;
 mod installation;
 mod one_connection;
+mod opaque;
 mod openssl;
 mod peers;
 mod quickstart;
