@@ -56,6 +56,7 @@ pub struct UnverifiedClientAssertion<'a> {
 pub struct VerifiedClientAssertion {
     client_id: ClientId,
     assertion_id: String,
+    issued_at: Option<Timestamp>,
     remember_until: Timestamp,
 }
 
@@ -152,7 +153,7 @@ impl<'a> UnverifiedClientAssertion<'a> {
                 });
             }
         }
-        let expires_at = self.require_dates(now)?;
+        let (issued_at, expires_at) = self.require_dates(now)?;
         let assertion_id = self
             .claims
             .string("jti")?
@@ -163,12 +164,14 @@ impl<'a> UnverifiedClientAssertion<'a> {
         Ok(VerifiedClientAssertion {
             client_id: client_id.clone(),
             assertion_id: assertion_id.to_owned(),
+            issued_at,
             // For the whole leeway, and the second in which it ends: else the record could go while the assertion is still good.
             remember_until: expires_at.plus(CLOCK_LEEWAY).plus(Duration::from_secs(1)),
         })
     }
 
-    fn require_dates(&self, now: Timestamp) -> Result<Timestamp, ClientAssertionError> {
+    /// `iat`, if there is one, and `exp`.
+    fn require_dates(&self, now: Timestamp) -> Result<(Option<Timestamp>, Timestamp), ClientAssertionError> {
         let date = |claim: &'static str| {
             self.claims
                 .numeric_date(claim)
@@ -194,7 +197,7 @@ impl<'a> UnverifiedClientAssertion<'a> {
                 return Err(ClientAssertionError::LivesTooLong { expires_at, from });
             }
         }
-        Ok(expires_at)
+        Ok((issued_at, expires_at))
     }
 }
 
@@ -209,6 +212,11 @@ impl VerifiedClientAssertion {
     /// assertion with it is a replay.
     pub fn assertion_id(&self) -> &str {
         &self.assertion_id
+    }
+
+    /// `iat`, by which a store that was restored from a backup knows that the assertion was made afterwards.
+    pub fn issued_at(&self) -> Option<Timestamp> {
+        self.issued_at
     }
 
     /// Until when the spent `jti` has to be remembered.
