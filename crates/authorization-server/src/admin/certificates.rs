@@ -21,6 +21,8 @@ use super::routes::Handled;
 /// `POST`, the body a PEM chain, leaf first: judges it for a page of clients exactly as `/token` would if the holder of its key
 /// connected, anchors and revocation lists included.
 ///
+/// Key sets that clients publish are those fetched before: a page of clients is not a reason to fetch a page of key sets.
+///
 /// Clients whose method is not one of mutual TLS are left out: a certificate is no credential of theirs.
 pub(super) async fn matching(
     Extension(request): Extension<AdminRequest>,
@@ -34,12 +36,12 @@ pub(super) async fn matching(
     let page = page(&request, &query).await?;
     let mut judged: Vec<Value> = Vec::with_capacity(page.clients.len());
     for client in &page.clients {
-        judged.extend(judge(&request, client, &presented).await);
+        judged.extend(judge(&request, client, &presented));
     }
     Ok(page.answer(judged))
 }
 
-async fn judge(request: &AdminRequest, client: &Arc<Client>, presented: &PresentedCertificate) -> Option<Value> {
+fn judge(request: &AdminRequest, client: &Arc<Client>, presented: &PresentedCertificate) -> Option<Value> {
     let anchors = Arc::clone(&request.server.trust.anchors());
     let now = request.now;
     let verdict = match client.metadata().authentication() {
@@ -49,11 +51,19 @@ async fn judge(request: &AdminRequest, client: &Arc<Client>, presented: &Present
         ClientAuthentication::SelfSignedTlsClientAuth { keys, .. } => {
             let keys = match keys {
                 ClientKeys::Jwks(keys) => Ok(Arc::clone(keys)),
-                ClientKeys::JwksUri(uri) => request.server.key_sets.key_set(client.client_id(), uri, now).await,
+                ClientKeys::JwksUri(uri) => request
+                    .server
+                    .key_sets
+                    .fetched(client.client_id(), uri, now)
+                    .ok_or_else(|| {
+                        format!(
+                            "the keys at {uri} have not been fetched yet: the client's next request has them fetched"
+                        )
+                    }),
             };
             let keys = match keys {
                 Ok(keys) => keys,
-                Err(error) => return Some(shown(client, Some(Refusal::reason_of(&error)))),
+                Err(reason) => return Some(shown(client, Some(reason))),
             };
             self_signed_tls_client_auth::authenticate(client, presented, &keys, anchors.epoch(), now).map(|_| ())
         }

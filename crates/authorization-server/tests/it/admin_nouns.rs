@@ -469,3 +469,41 @@ async fn a_certificate_is_judged_for_every_client_as_the_token_endpoint_would() 
         assert_problem(&matching(certificates).await, StatusCode::BAD_REQUEST);
     }
 }
+
+// covers MTLS-2-4
+#[tokio::test]
+async fn to_judge_a_certificate_nothing_is_fetched() {
+    let it = Administration::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("https://127.0.0.1:{}/keys", listener.local_addr().unwrap().port());
+    let metadata = json!({
+        "client_id": "published",
+        "token_endpoint_auth_method": "self_signed_tls_client_auth",
+        "jwks_uri": uri,
+    });
+    let reply = it.call(Method::POST, "/clients", &[], Some(metadata)).await;
+    assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+    let authorization = format!("Bearer {}", it.token);
+    let body = Some((
+        "application/x-pem-file",
+        crate::pki::pem("CERTIFICATE", &self_signed(dns("a.example")).der),
+    ));
+    let headers = [("authorization", authorization.as_str())];
+    let found = it
+        .peer()
+        .send(Method::POST, "/admin/v1/certificates/match", &headers, body)
+        .await
+        .json();
+    let clients = found["clients"].as_array().unwrap();
+    let published = clients
+        .iter()
+        .find(|client| client["client_id"] == "published")
+        .unwrap();
+    assert_eq!(published["matches"], false);
+    assert!(
+        published["reason"].as_str().unwrap().contains("not been fetched"),
+        "{published}"
+    );
+    let asked = tokio::time::timeout(std::time::Duration::from_millis(200), listener.accept()).await;
+    assert!(asked.is_err(), "somebody fetched");
+}
