@@ -50,7 +50,7 @@ pub(crate) struct AdminApi {
 }
 
 /// What a caller's token has to be.
-struct TokenCheck {
+pub(crate) struct TokenCheck {
     issuer: Issuer,
     resource_server: ResourceServer,
     policy: RoutePolicy,
@@ -79,10 +79,9 @@ impl AdminApi {
         })
     }
 
-    /// From now on takes the tokens of this configuration.
-    pub(crate) fn configure(&self, configuration: &Configuration, keys: JwkSet) -> Result<(), SettingsError> {
-        self.check.store(Arc::new(TokenCheck::new(configuration, keys)?));
-        Ok(())
+    /// From now on takes the tokens that this check accepts.
+    pub(crate) fn configure(&self, check: TokenCheck) {
+        self.check.store(Arc::new(check));
     }
 
     /// From now on takes tokens that these keys signed.
@@ -144,7 +143,7 @@ impl AdminApi {
 }
 
 impl TokenCheck {
-    fn new(configuration: &Configuration, keys: JwkSet) -> Result<TokenCheck, SettingsError> {
+    pub(crate) fn new(configuration: &Configuration, keys: JwkSet) -> Result<TokenCheck, SettingsError> {
         let issuer = configuration.issuer.clone();
         let admin = configuration.resources.admin().clone();
         let settings = IssuerSettings::new(issuer.clone(), Validation::Local(KeySource::Static(keys)));

@@ -12,11 +12,12 @@ use keybound_protocol::resource::ResourceUriError;
 use keybound_protocol::time::Timestamp;
 use keybound_store::{Actor, AuditEntry, IssuedTokenRecorder, RecorderLimits, RefusalRecorder, Store, StoreError};
 use keybound_tls::Clock;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::access_tokens::{AccessTokens, TokenIds};
-use crate::admin::AdminApi;
+use crate::admin::{AdminApi, TokenCheck};
 use crate::client_authentication::ClientAuthentication;
 use crate::clients::Clients;
 use crate::configuration::Configuration;
@@ -69,6 +70,8 @@ pub(crate) struct Server {
     pub(crate) clock: Clock,
     pub(crate) store: Store,
     pub(crate) configuration: ArcSwap<Configuration>,
+    /// Held while settings or signing keys are replaced, so that what belongs together is replaced together.
+    changing: Mutex<()>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) keys: Arc<SigningKeys>,
@@ -204,6 +207,7 @@ impl Server {
             clock,
             store,
             configuration: ArcSwap::from_pointee(configuration),
+            changing: Mutex::new(()),
             clients,
             trust,
             keys,
@@ -220,10 +224,20 @@ impl Server {
     }
 
     async fn reload(&self, settings: Settings) -> Result<(), StartError> {
+        let _changing = self.changing.lock().await;
         let configuration = Configuration::new(&settings)?;
-        self.admin
-            .configure(&configuration, self.keys.ring().published.clone())?;
-        self.refresh_keys(settings.tokens.signing_algorithm).await?;
+        let (algorithm, now) = (settings.tokens.signing_algorithm, self.clock.now());
+        let ring = self.keys.read(algorithm, now).await?;
+        let published = match &ring {
+            Some(ring) => ring.published.clone(),
+            None => self.keys.ring().published.clone(),
+        };
+        let check = TokenCheck::new(&configuration, published)?;
+        // Nothing fails from here on.
+        if let Some(ring) = ring {
+            self.keys.replace(ring);
+        }
+        self.admin.configure(check);
         self.key_sets.reload(settings.fetch);
         self.trust.configure(settings.trust_anchors);
         self.clients.configure(&settings.issuer, settings.clients);
@@ -235,16 +249,17 @@ impl Server {
     async fn refresh(&self) -> Result<(), StartError> {
         self.clients.refresh()?;
         self.trust.refresh().await?;
-        let algorithm = self.configuration.load().signing_algorithm;
-        self.refresh_keys(algorithm).await
+        self.refresh_keys().await
     }
 
-    pub(crate) async fn refresh_keys(
-        &self,
-        algorithm: keybound_protocol::signature_algorithm::SignatureAlgorithm,
-    ) -> Result<(), StartError> {
-        if self.keys.refresh(algorithm, self.clock.now()).await? {
-            self.admin.replace_keys(self.keys.ring().published.clone());
+    async fn refresh_keys(&self) -> Result<(), StartError> {
+        // Not while a reload is under way: its algorithm would be taken back.
+        let _changing = self.changing.lock().await;
+        let algorithm = self.configuration.load().signing_algorithm;
+        if let Some(ring) = self.keys.read(algorithm, self.clock.now()).await? {
+            let published = ring.published.clone();
+            self.keys.replace(ring);
+            self.admin.replace_keys(published);
         }
         Ok(())
     }

@@ -108,25 +108,30 @@ impl SigningKeys {
 
     /// Reads the keys again: another process may have rotated them, and a new key becomes old enough to sign.
     ///
-    /// True if anything changed.
-    pub(crate) async fn refresh(
+    /// `None` if nothing changed. What is read counts once it is put in [place](Self::replace).
+    pub(crate) async fn read(
         &self,
         algorithm: SignatureAlgorithm,
         now: Timestamp,
-    ) -> Result<bool, SigningKeysError> {
+    ) -> Result<Option<KeyRing>, SigningKeysError> {
         let stored = self.stored.signing_keys().await?;
         let current = self.ring.load();
         let unchanged = fingerprint(&stored) == current.fingerprint
             && choose(&stored, algorithm, now).is_some_and(|signing| *signing.key_id == *current.key_id);
         if unchanged {
-            return Ok(false);
+            return Ok(None);
         }
-        let ring = match ring(stored, algorithm, &self.random, now)? {
-            Some(ring) => ring,
-            None => load_or_create(&self.stored, algorithm, &self.random, now).await?,
-        };
+        match ring(stored, algorithm, &self.random, now)? {
+            Some(ring) => Ok(Some(ring)),
+            None => load_or_create(&self.stored, algorithm, &self.random, now)
+                .await
+                .map(Some),
+        }
+    }
+
+    /// From now on these are the keys.
+    pub(crate) fn replace(&self, ring: KeyRing) {
         self.ring.store(Arc::new(ring));
-        Ok(true)
     }
 
     /// The keys now.
