@@ -12,7 +12,7 @@ use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use crate::endpoints::metadata;
 use crate::resources::Resources;
 use crate::response::PublicDocument;
-use crate::settings::Settings;
+use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, Settings};
 
 pub(crate) struct Configuration {
     pub(crate) issuer: Issuer,
@@ -35,7 +35,7 @@ impl Configuration {
             issuer_path: settings.issuer.path().to_owned(),
             profile: settings.profile,
             signing_algorithm: settings.tokens.signing_algorithm,
-            access_token_lifetime: settings.tokens.access_token_lifetime,
+            access_token_lifetime: settings.tokens.access_token_lifetime.min(ACCESS_TOKEN_LIFETIME_MAX),
             resources: Resources::new(settings)?,
             metadata: metadata::document(settings),
             body_bytes_max: settings.limits.body_bytes_max,

@@ -43,5 +43,7 @@ pub use operations::OperationsService;
 pub use resources::admin_resource;
 pub use server::{AuthorizationServer, StartError};
 pub use service::{AuthorizationService, MUTUAL_TLS, PUBLIC};
-pub use settings::{Environment, GRANT_TYPES, ResourceSettings, ScopeSettings, Settings, TokenSettings};
+pub use settings::{
+    ACCESS_TOKEN_LIFETIME_MAX, Environment, GRANT_TYPES, ResourceSettings, ScopeSettings, Settings, TokenSettings,
+};
 pub use signing_keys::{PUBLISHED_BEFORE_SIGNING, SigningKeysError};

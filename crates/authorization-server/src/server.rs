@@ -29,7 +29,7 @@ use crate::rate_limit::FailedAuthentications;
 use crate::refusals::Refusals;
 use crate::request_log::RequestLog;
 use crate::service::AuthorizationService;
-use crate::settings::{Environment, Settings};
+use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, Environment, Settings};
 use crate::signing_keys::{SigningKeys, SigningKeysError};
 use crate::trust::Trust;
 
@@ -267,14 +267,20 @@ impl Server {
     /// Removes what has expired, and keys whose last token has.
     async fn remove_expired(&self, now: Timestamp) -> Result<(), StoreError> {
         while self.store.upkeep.remove_expired(now).await?.more {}
-        let lifetime = self.configuration.load().access_token_lifetime;
-        let retiring_since = now.minus(lifetime).minus(CLOCK_LEEWAY).minus(Duration::from_secs(1));
         self.store
             .signing_keys
-            .remove_retired_signing_keys(retiring_since, AuditEntry::new(now, Actor::Server))
+            .remove_retired_signing_keys(retiring_since(now), AuditEntry::new(now, Actor::Server))
             .await?;
         Ok(())
     }
+}
+
+/// Keys that have been retiring since before this have signed no token that still counts. Settings that are no longer in force
+/// may have made tokens live longer than now.
+fn retiring_since(now: Timestamp) -> Timestamp {
+    now.minus(ACCESS_TOKEN_LIFETIME_MAX)
+        .minus(CLOCK_LEEWAY)
+        .minus(Duration::from_secs(1))
 }
 
 /// Everything that happens without a request. Ends when the server is gone.
@@ -306,5 +312,17 @@ async fn upkeep(server: std::sync::Weak<Server>, refresh_interval: Duration) {
                 tracing::warn!(%error, "what has expired could not be removed");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_kept_as_long_as_any_setting_lets_its_tokens_live() {
+        let retired_at = Timestamp::from_unix_secs(1_000_000);
+        let last_token_counts_until = retired_at.plus(Duration::from_secs(86_400)).plus(CLOCK_LEEWAY);
+        assert!(retiring_since(last_token_counts_until) < retired_at);
     }
 }

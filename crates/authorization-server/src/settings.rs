@@ -46,6 +46,10 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// The longest life of an access token, whatever is configured. What outlives tokens (deny entries, published keys) is kept for
+/// this long: the setting may have been longer when the token was made than it is now.
+pub const ACCESS_TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What access tokens look like.
 #[derive(Clone, Debug)]
 pub struct TokenSettings {
@@ -54,7 +58,7 @@ pub struct TokenSettings {
     pub default_resource: Option<ResourceUri>,
     /// The algorithm that signs; a key of it is made at first start.
     pub signing_algorithm: SignatureAlgorithm,
-    /// How long an access token lives.
+    /// How long an access token lives, at most [`ACCESS_TOKEN_LIFETIME_MAX`]; longer counts as that.
     pub access_token_lifetime: Duration,
 }
 
@@ -109,7 +113,7 @@ impl Settings {
     }
 }
 
-/// What a client may call an anchor in `keybound_trust_anchors`: its name, or its key by the SPKI hash (DESIGN §3.3).
+/// What a client may call an anchor in `keybound_trust_anchors`: its name, or its key by the SPKI hash.
 pub(crate) fn trust_anchor_names(anchor: &TrustAnchor) -> [TrustAnchorName; 2] {
     [anchor.name().clone(), anchor.key_name().clone()]
 }

@@ -24,7 +24,7 @@ use super::problem::Problem;
 use super::routes::{Answer, Handled, json_body, page_limit};
 use crate::clients::parse_stored;
 use crate::router::ADMIN_PREFIX;
-use crate::settings::trust_anchor_names;
+use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, trust_anchor_names};
 
 /// Random octets of a client id that we choose.
 const CLIENT_ID_RANDOM_BYTES: usize = 16;
@@ -165,11 +165,11 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Handled {
     let client_id = changeable_id(&request, &id)?;
-    let lifetime = request.server.configuration.load().access_token_lifetime;
     let removal = ClientRemoval {
         client_id: client_id.clone(),
         if_version: if_match(&headers)?,
-        tokens_until: request.now.plus(lifetime).plus(CLOCK_LEEWAY * 2),
+        // Settings that are no longer in force may have made its tokens live longer than now.
+        tokens_until: request.now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2),
     };
     let entry = request.administrator.audit_entry(request.now);
     match request.server.store.clients.delete_client(removal, entry).await? {
