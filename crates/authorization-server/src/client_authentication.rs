@@ -88,6 +88,8 @@ pub(crate) struct AuthenticationFailure {
     pub(crate) client: Option<Arc<Client>>,
     /// The keys that were compared.
     pub(crate) keys: Option<Arc<JwkSet>>,
+    /// The client that the request named, wherever its method carries the name, whether there is such a client or not.
+    pub(crate) claimed_client_id: Option<String>,
 }
 
 /// The outcome for a request that cannot be judged or is not authenticated.
@@ -137,7 +139,11 @@ impl ClientAuthentication {
     pub(crate) async fn authenticate(&self, attempt: Attempt<'_>) -> Result<Identified, Unauthenticated> {
         let explicit = match explicit(&attempt) {
             Ok(explicit) => explicit,
-            Err(error) => return Err(self.failed(error, None, None)),
+            Err(error) => {
+                let claimed = attempt.form.get("client_id").map(str::to_owned);
+                let claimed = claimed.or_else(|| attempt.authorization.and_then(basic_credentials));
+                return Err(self.failed(error, None, claimed));
+            }
         };
         let claimed = match claimed_client_id(&attempt, &explicit) {
             Ok(claimed) => claimed,
@@ -154,7 +160,7 @@ impl ClientAuthentication {
             let error = ClientAuthenticationError::UnknownClient {
                 client_id: Refusal::presented_text(&claimed),
             };
-            return Err(self.failed(error, None, None));
+            return Err(self.failed(error, None, Some(claimed.into_owned())));
         };
         let identified = self.judge(&attempt, &client, explicit).await;
         match identified {
@@ -162,8 +168,9 @@ impl ClientAuthentication {
                 self.metrics.authentications_accepted.inc();
                 Ok(Identified { client, credential })
             }
-            Err(failure) => {
+            Err(mut failure) => {
                 self.metrics.authentications_failed.inc();
+                failure.claimed_client_id = Some(claimed.into_owned());
                 Err(Unauthenticated::Failed(failure))
             }
         }
@@ -185,8 +192,7 @@ impl ClientAuthentication {
         let one_time = OneTimeAssertion {
             client_id: assertion.client_id().clone(),
             token_id: assertion.assertion_id().to_owned(),
-            // Not needed where lifetimes are short: without it the store takes the strict side after a restore.
-            issued_at: None,
+            issued_at: assertion.issued_at(),
             until: assertion.remember_until(),
         };
         let consumed = self.assertions.consume_client_assertion(one_time, entry).await?;
@@ -194,9 +200,10 @@ impl ClientAuthentication {
             ConsumeClientAssertion::Consumed => AuthenticatedClient::by_assertion(&client.client, &assertion),
             ConsumeClientAssertion::AlreadyUsed => Err(ClientAuthenticationError::AssertionReplayed),
         };
-        authenticated
-            .map(Credential::Authenticated)
-            .map_err(|error| self.failed(error, Some(Arc::clone(&client.client)), None))
+        authenticated.map(Credential::Authenticated).map_err(|error| {
+            let claimed = client.client.client_id().as_str().to_owned();
+            self.failed(error, Some(Arc::clone(&client.client)), Some(claimed))
+        })
     }
 
     /// Reaches the verdict about one client, known or decoy.
@@ -318,13 +325,14 @@ impl ClientAuthentication {
         &self,
         error: ClientAuthenticationError,
         client: Option<Arc<Client>>,
-        keys: Option<Arc<JwkSet>>,
+        claimed_client_id: Option<String>,
     ) -> Unauthenticated {
         self.metrics.authentications_failed.inc();
         Unauthenticated::Failed(AuthenticationFailure {
             error: Arc::new(error),
             client,
-            keys,
+            keys: None,
+            claimed_client_id,
         })
     }
 }
@@ -335,6 +343,7 @@ impl AuthenticationFailure {
             error: Arc::new(error),
             client: client.cloned(),
             keys,
+            claimed_client_id: None,
         }
     }
 
@@ -343,6 +352,7 @@ impl AuthenticationFailure {
             error,
             client: Some(Arc::clone(client)),
             keys: None,
+            claimed_client_id: None,
         }
     }
 }

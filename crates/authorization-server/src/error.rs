@@ -1,7 +1,7 @@
 //! Every reason to say no, and the one place where it becomes an answer (STYLE §5).
 //!
-//! A [`Reason`] is for operators. Only its code leaves, with one sentence that depends on nothing but the code, and a status
-//! that depends on code and endpoint. Whatever else is different about two refusals is in their records, under the id that the
+//! A [`Reason`] is for operators. Only its code leaves, with one sentence that depends on nothing but code and status, and a
+//! status that depends on code and endpoint. Whatever else is different about two refusals is in their records, under the id that the
 //! peer was given. What an operator reads is made in [`explanation`](crate::explanation).
 
 use std::time::Duration;
@@ -155,7 +155,46 @@ impl Reason {
 
     /// Whether it is our fault.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self, Reason::Store(_) | Reason::Issue(_))
+        match self {
+            Reason::Store(_) | Reason::Issue(_) => true,
+            Reason::PathUnknown { .. }
+            | Reason::MethodNotAllowed { .. }
+            | Reason::MediaType { .. }
+            | Reason::Transport(_)
+            | Reason::Form(_)
+            | Reason::Unauthenticated(_)
+            | Reason::TooManyFailures { .. }
+            | Reason::TokenRequest(_)
+            | Reason::GrantNotRegistered { .. }
+            | Reason::PublicClient { .. }
+            | Reason::NothingToBindTo(_)
+            | Reason::Grant(_)
+            | Reason::IntrospectionRequest(_)
+            | Reason::PublicCaller
+            | Reason::ForeignToken => false,
+        }
+    }
+
+    /// The client that a request named which is not authenticated.
+    pub(crate) fn claimed_client_id(&self) -> Option<&str> {
+        match self {
+            Reason::Unauthenticated(failure) | Reason::TooManyFailures { failure, .. } => {
+                failure.claimed_client_id.as_deref()
+            }
+            _ => None,
+        }
+    }
+
+    /// The one sentence that is sent: of the status where HTTP has its own word, else of the code.
+    fn description(&self) -> &'static str {
+        match self {
+            Reason::Transport(refusal) => refusal.description(),
+            Reason::PathUnknown { .. } => "there is no endpoint at this path",
+            Reason::MethodNotAllowed { .. } => "this endpoint does not have this method",
+            Reason::MediaType { .. } => "the parameters have to be one application/x-www-form-urlencoded body",
+            Reason::Form(FormError::TooLarge(_)) => "the request is too large",
+            _ => self.code().description(),
+        }
     }
 
     /// The answer. `id` names the record of this refusal.
@@ -168,10 +207,7 @@ impl Reason {
     ) -> Response {
         let scheme = AuthorizationScheme::of(authorization.map(HeaderValue::as_bytes));
         let code = self.code();
-        let description = match self {
-            Reason::Transport(refusal) => refusal.description(),
-            _ => code.description(),
-        };
+        let description = self.description();
         // No part of it needs escaping: codes and descriptions are static, an issuer is a URL, an id letters and digits.
         let base = issuer.as_str().trim_end_matches('/');
         let body = format!(

@@ -29,6 +29,8 @@ pub(crate) struct RequestRecord {
     pub(crate) route: Option<Route>,
     pub(crate) status: StatusCode,
     pub(crate) client: Option<Arc<PreparedClient>>,
+    /// The client that a refused request named, authenticated or not.
+    pub(crate) claimed_client_id: Option<String>,
     pub(crate) refusal: Option<RefusalId>,
     pub(crate) took: Duration,
 }
@@ -131,6 +133,7 @@ fn write_one(record: &RequestRecord) {
         endpoint = record.route.map_or("none", Route::name),
         status = record.status.as_u16(),
         client_id = record.client.as_ref().map(|client| client.client.client_id().as_str()),
+        claimed_client_id = record.claimed_client_id.as_deref(),
         refusal = record.refusal.as_ref().map(RefusalId::as_str),
         micros = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
         "request"

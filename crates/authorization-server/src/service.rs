@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use keybound_protocol::form::Form;
 use keybound_protocol::peer_certificate::PresentedCertificate;
-use keybound_protocol::refusal::RefusalId;
+use keybound_protocol::refusal::{Refusal, RefusalId};
 use keybound_protocol::time::Timestamp;
 use keybound_tls::{BodyError, Connection, LayerRefusal, RequestBody, ResponseBody, Service};
 
@@ -39,6 +39,8 @@ pub struct AuthorizationService {
 struct Noted {
     client: Option<Arc<PreparedClient>>,
     refusal: Option<RefusalId>,
+    /// The client that a refused request named, as the refusal's record has it.
+    claimed_client_id: Option<String>,
 }
 
 /// One request, on its way.
@@ -97,11 +99,16 @@ impl Service for AuthorizationService {
         if let Some(route) = route {
             server.metrics.answered(route, response.status(), took);
         }
-        let Noted { client, refusal } = noted;
+        let Noted {
+            client,
+            refusal,
+            claimed_client_id,
+        } = noted;
         server.log.record(RequestRecord {
             route,
             status: response.status(),
             client,
+            claimed_client_id,
             refusal,
             took,
         });
@@ -187,8 +194,8 @@ impl Request<'_> {
                 response
             }
             Err(Refused { reason, client }) => {
-                let claimed = form.get("client_id");
-                let reason = self.limited(reason, claimed);
+                let reason = self.limited(reason);
+                let claimed = form.get("client_id").or(reason.claimed_client_id());
                 noted.client = client;
                 self.refuse(Some(route), &reason, claimed, noted)
             }
@@ -196,10 +203,11 @@ impl Request<'_> {
     }
 
     /// Counts a failed authentication; one too many is answered 429.
-    fn limited(&self, reason: Reason, claimed: Option<&str>) -> Reason {
+    fn limited(&self, reason: Reason) -> Reason {
         let Reason::Unauthenticated(failure) = reason else {
             return reason;
         };
+        let claimed = failure.claimed_client_id.as_deref();
         match self.server.failures.record(claimed, self.connection.remote_addr().ip()) {
             Ok(()) => Reason::Unauthenticated(failure),
             Err(too_many) => Reason::TooManyFailures {
@@ -224,7 +232,8 @@ impl Request<'_> {
             now: self.now,
         };
         let (response, id) = self.server.refusals.refuse(reason, &circumstances);
-        noted.refusal = Some(id);
+        let claimed = claimed.map(Refusal::presented_text);
+        (noted.refusal, noted.claimed_client_id) = (Some(id), claimed);
         response
     }
 }

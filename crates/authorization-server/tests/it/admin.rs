@@ -22,7 +22,7 @@ pub(crate) struct Administration {
     pub(crate) token: String,
 }
 
-fn administrator(leaf: &Leaf) -> Value {
+pub(crate) fn administrator(leaf: &Leaf) -> Value {
     with(self_signed_client(&[leaf]), json!({"scope": "keybound:admin"}))
 }
 

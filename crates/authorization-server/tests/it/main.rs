@@ -17,4 +17,5 @@ mod rfc8705_2_1;
 mod rfc8705_2_2;
 mod rfc8705_3;
 mod store_away;
+mod store_between;
 mod world;

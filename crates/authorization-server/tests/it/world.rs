@@ -61,6 +61,9 @@ impl TestClock {
     }
 }
 
+/// Changes a store before the server gets it.
+pub(crate) type AroundStore = Box<dyn FnOnce(&mut Store)>;
+
 /// What a world is made of, before it starts.
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
@@ -68,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) server_authority: Authority,
     pub(crate) forwarded: Option<ForwardedCertificateSettings>,
     pub(crate) directory: Option<Arc<tempfile::TempDir>>,
+    /// Puts something of its own between server and store.
+    pub(crate) around_store: Option<AroundStore>,
 }
 
 /// A running server.
@@ -142,6 +147,7 @@ impl Plan {
             server_authority,
             forwarded: None,
             directory: None,
+            around_store: None,
         }
     }
 
@@ -233,7 +239,10 @@ impl World {
         let identity = server_identity(&plan.server_authority);
         let directory = plan.directory.unwrap_or_else(|| Arc::new(tempfile::tempdir().unwrap()));
         let sqlite = SqliteSettings::new(directory.path().join("keybound.db"), directory.path().join("keys.kek"));
-        let store = SqliteStore::open(&sqlite, Timestamp::from_unix_secs(plan.clock.now())).unwrap();
+        let mut store = SqliteStore::open(&sqlite, Timestamp::from_unix_secs(plan.clock.now())).unwrap();
+        if let Some(around) = plan.around_store {
+            around(&mut store);
+        }
         let environment = Environment {
             store: store.clone(),
             clock: plan.clock.clock(),
