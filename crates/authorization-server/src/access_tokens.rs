@@ -1,6 +1,6 @@
 //! Access tokens of this server: made, found again, revoked.
 //!
-//! A JWT is made without any write (DESIGN §3.16); that it was issued is recorded in batches. An opaque token exists once its
+//! A JWT is made without any write; that it was issued is recorded in batches. An opaque token exists once its
 //! hash is durable, and is nowhere but in the answer.
 
 use std::sync::{Arc, Mutex, PoisonError};

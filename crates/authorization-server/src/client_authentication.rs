@@ -1,7 +1,7 @@
 //! Who asks: the client named by `client_id`, proven by its registered method (RFC 8705 §2, RFC 6749 §2.3).
 //!
 //! Read [`ClientAuthentication::authenticate`]. The verdicts are protocol's; here is where what they need comes from, and the
-//! caches of DESIGN §3.7: a *yes* about a certificate, for all connections, and for one connection the last verdict, be it yes or no.
+//! caches of verdicts: a *yes* about a certificate, for all connections, and for one connection the last verdict, be it yes or no.
 //!
 //! An id that nobody has is judged against a decoy by the same code, and only then found unknown, so that neither the answer
 //! nor the time it takes tells registered ids from others.

@@ -1,4 +1,4 @@
-//! Every reason to say no, and the one place where it becomes an answer (STYLE §5).
+//! Every reason to say no, and the one place where it becomes an answer.
 //!
 //! A [`Reason`] is for operators. Only its code leaves, with one sentence that depends on nothing but code and status, and a
 //! status that depends on code and endpoint. Whatever else is different about two refusals is in their records, under the id that the
@@ -140,7 +140,7 @@ impl Reason {
         }
     }
 
-    /// The status: HTTP's own where HTTP has a word for it, else a function of code and endpoint (DESIGN §2.4).
+    /// The status: HTTP's own where HTTP has a word for it, else a function of code and endpoint.
     pub(crate) fn status(&self, route: Option<Route>, authorization: AuthorizationScheme) -> StatusCode {
         match self {
             Reason::PathUnknown { .. } => StatusCode::NOT_FOUND,

@@ -1,6 +1,6 @@
 //! What an operator reads about a refusal: every rule of the decision in its order, where it ended, and what to do.
 //!
-//! Derived from the reason afterwards; nothing is decided here. The lists follow the order of checks of DESIGN §2.4.
+//! Derived from the reason afterwards; nothing is decided here. The lists follow the order in which endpoints check.
 
 use keybound_protocol::client_authentication::{ExplanationContext, rules as authentication_rules};
 use keybound_protocol::form::FormError;
@@ -111,7 +111,9 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         },
         Reason::IntrospectionRequest(_) => "send token",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
-        Reason::Store(_) | Reason::Issue(_) => "see the server's log, and whether the database's disk is full or another process holds it",
+        Reason::Store(_) | Reason::Issue(_) => {
+            "see the server's log, and whether the database's disk is full or another process holds it"
+        }
         Reason::Transport(refusal) => refusal.fix(),
     })
 }

@@ -1,4 +1,4 @@
-//! Every limit of the authorization server, named in one place (DESIGN §4). Those of sockets and heads are in
+//! Every limit of the authorization server, named in one place. Those of sockets and heads are in
 //! `keybound_tls::Limits`, those of texts and of time (leeway, the life of an assertion) beside the types of protocol.
 
 use std::time::Duration;

@@ -8,7 +8,7 @@ use keybound_tls::ResponseBody;
 /// An answer of this server.
 pub(crate) type Response = http::Response<ResponseBody>;
 
-/// The id under which an operator finds the reason of a refusal (DESIGN §2.4).
+/// The id under which an operator finds the reason of a refusal.
 pub(crate) const KEYBOUND_REFUSAL: HeaderName = HeaderName::from_static("keybound-refusal");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

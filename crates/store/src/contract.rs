@@ -1,4 +1,4 @@
-//! The contract suite: what every database behind the traits must do, run unchanged on each (STYLE §7).
+//! The contract suite: what every database behind the traits must do, run unchanged on each.
 //!
 //! A case is given a way to open the store and starts with a fresh one. Opening again must show what was committed: so
 //! the suite covers restarts too. Cases panic where the contract is broken.

@@ -1,4 +1,4 @@
-//! Issued JWT access tokens, recorded in batches: nothing is written for a single one (DESIGN §3.16).
+//! Issued JWT access tokens, recorded in batches: nothing is written for a single one.
 //!
 //! Servers record them through an [`IssuedTokenRecorder`](crate::IssuedTokenRecorder). A crash may lose the last batch,
 //! and the gap shows: a run that ended without its closing record is marked at the next start.

@@ -1,6 +1,6 @@
 //! Deny entries: what no longer counts although its signature is good and its time is not over.
 //!
-//! Gateways follow them by cursor (`GET /revocations`, DESIGN §2.3), introspection asks for one token.
+//! Gateways follow them by cursor (`GET /revocations`), introspection asks for one token.
 
 use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::CertificateThumbprint;

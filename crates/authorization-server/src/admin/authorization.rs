@@ -79,7 +79,7 @@ impl Caller<'_> {
         let (Some(bound), claims) = (bound, accepted.claims()) else {
             return Err(Box::new(self.refuse_no_longer_good(check, NoLongerGood::Incomplete)));
         };
-        // What is revoked is never cached here (DESIGN §3.16): asked at each request.
+        // What is revoked is never cached here: asked at each request, so that a revocation counts from the next one on.
         match self.still_good(claims, bound.thumbprint()) {
             Ok(Ok(client_id)) => Ok(Administrator {
                 client_id,

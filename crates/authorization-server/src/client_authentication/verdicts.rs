@@ -1,4 +1,5 @@
-//! Verdicts about certificates of `tls_client_auth` clients, remembered as long as they hold (DESIGN §3.7).
+//! Verdicts about certificates of `tls_client_auth` clients, remembered as long as they hold: until
+//! client, certificate or trust anchors change, or time runs out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -74,7 +74,7 @@ fn require_grant_type(client: &PreparedClient, credential: &Credential, presente
     Ok(())
 }
 
-/// What the token is bound to: the certificate of this request if and only if the client's tokens are bound (DESIGN §3.8).
+/// What the token is bound to: the certificate of this request if and only if the client's tokens are bound.
 ///
 /// However the client authenticated (RFC 8705 §3), and to no other certificate than the one whose key was proven for this
 /// request (§4).

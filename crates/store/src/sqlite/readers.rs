@@ -1,7 +1,7 @@
 //! Point reads: a read-only connection for each thread that serves requests.
 //!
-//! A warm read takes a few microseconds, less than handing it to another thread: the one exception to "no blocking
-//! calls on workers" (DESIGN §5.1 h). There is a fixed number of connections; a thread always tries the same one first,
+//! A warm read takes a few microseconds, less than handing it to another thread: the one exception to the rule
+//! that nothing blocks a thread that serves requests. There is a fixed number of connections; a thread always tries the same one first,
 //! so with one runtime per core each runtime has its own, with its statements prepared and its pages cached.
 
 use std::cell::Cell;
