@@ -97,6 +97,11 @@ fn what_is_not_a_byte_sequence_in_its_one_spelling_is_refused() {
             "{value:?}: {outcome:?}"
         );
     }
+    let with_parameter = ForwardingError::Malformed {
+        header: "Client-Cert",
+        problem: "parameters",
+    };
+    assert_eq!(parse(&format!("{SAMPLE};a=1")), Err(with_parameter));
     assert_eq!(parse(&format!(":{}:", STANDARD.encode([1, 2]))), Ok(vec![1, 2]));
     assert!(parse(&format!(":{}:", STANDARD_NO_PAD.encode([1, 2]))).is_err());
 }
