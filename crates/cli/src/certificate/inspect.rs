@@ -8,6 +8,7 @@ use keybound_protocol::peer_certificate::EndEntityCertificate;
 use keybound_protocol::subject_alternative_name::SubjectAlternativeName;
 use keybound_protocol::subject_rule::{SubjectParameter, SubjectRule};
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::trust_anchor::TrustAnchorName;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::CertificateFile;
@@ -40,7 +41,10 @@ pub(crate) fn run(arguments: &CertificateFile, terminal: &Terminal, now: Timesta
     let spki = URL_SAFE_NO_PAD.encode(certificate.spki_sha256());
     let subjects = subject_parameters(certificate);
     let registrations = registrations(end_entity, &subjects);
+    // The spelling that keybound_trust_anchors takes.
+    let key_name = TrustAnchorName::of_key(&certificate.spki_sha256());
     terminal.line(format!("SPKI SHA-256      {spki}"));
+    terminal.line(format!("  as trust anchor {key_name}"));
     terminal.line(format!("public key        {}", certificate.public_key_kind()));
     terminal.line(format!(
         "subject           {}",
@@ -80,7 +84,8 @@ pub(crate) fn run(arguments: &CertificateFile, terminal: &Terminal, now: Timesta
         terminal.line(registration);
     }
     terminal.json(&json!({
-        "x5t#S256": thumbprint, "sha256": hex, "spki_sha256": spki, "public_key": certificate.public_key_kind().to_string(),
+        "x5t#S256": thumbprint, "sha256": hex, "spki_sha256": spki, "trust_anchor": key_name,
+        "public_key": certificate.public_key_kind().to_string(),
         "subject": certificate.subject().to_string(), "issuer": certificate.issuer().to_string(),
         "serial_number": certificate.serial_number(), "not_before": certificate.not_before(), "not_after": certificate.not_after(),
         "subject_parameters": subjects_json(&subjects), "registrations": registrations,
