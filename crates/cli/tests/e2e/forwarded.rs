@@ -196,6 +196,8 @@ fn by_default_nobody_is_believed() {
 }
 
 /// Turns the PEM of nginx into a Byte Sequence: nginx cannot encode, but it can leave line ends out.
+///
+/// One process, so that killing it leaves no worker behind.
 fn nginx_configuration(port: u16, upstream: u16, pki: &Path, openssl: &OpenSsl) -> String {
     const LINES: usize = 40;
     let captured: String = (1..LINES)
@@ -204,7 +206,7 @@ fn nginx_configuration(port: u16, upstream: u16, pki: &Path, openssl: &OpenSsl) 
     let joined: String = (1..LINES).map(|line| format!("$l{line}")).collect();
     let (pki, certificates) = (pki.display(), openssl.path("").display().to_string());
     format!(
-        "daemon off; worker_processes 1; pid nginx.pid; error_log stderr; events {{}}\n\
+        "daemon off; master_process off; pid nginx.pid; error_log stderr; events {{}}\n\
          http {{ access_log off; client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;\n\
          map $ssl_client_raw_cert $client_cert {{ default \"\"; \"~^-----BEGIN CERTIFICATE-----\\n{captured}-----END\" \":{joined}:\"; }}\n\
          server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {pki}/server.pem; ssl_certificate_key {pki}/server.key;\n\
