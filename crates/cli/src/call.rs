@@ -22,10 +22,7 @@ pub(crate) async fn run(arguments: &Call, terminal: &Terminal) -> CommandResult 
         arguments.client.trace,
     )
     .await?;
-    let wanted = Wanted {
-        scope: arguments.wanted.scope.clone(),
-        resource: arguments.wanted.resource.clone(),
-    };
+    let wanted = Wanted::from(&arguments.wanted);
     let response = match &arguments.token {
         Some(token) => session.send_with_token(token, request).await?,
         None => session.call(&wanted, request).await?,

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
 use keybound_authorization_server::settings::{Environment, ResourceSettings, ScopeSettings, Settings, TokenSettings};
 use keybound_authorization_server::{AuthorizationServer, Limits, MUTUAL_TLS, PUBLIC};
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::certificate_file;
+use keybound_protocol::certificate_revocation_list::CertificateRevocationList;
 use keybound_protocol::client::ClientOrigin;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::profile::Profile;
@@ -22,7 +22,7 @@ use url::Url;
 use crate::arguments::ConfigFile;
 use crate::client_files;
 use crate::config_check::unreadable;
-use crate::configuration::diagnostic::{Diagnostic, Severity};
+use crate::configuration::diagnostic::{Diagnostic, Located, Severity};
 use crate::configuration::server::{self, CrlMissing, ListenerName, ScopeEntry, ServerFile, TrustAnchorFiles};
 use crate::configuration::{InvalidConfiguration, Reading, environment};
 use crate::daemon::{Running, bind_failed};
@@ -387,7 +387,7 @@ fn assemble(file: &ServerFile) -> Result<(Settings, Vec<Diagnostic>), InvalidCon
     for entry in &file.trust_anchors {
         match load_anchor(entry) {
             Ok(anchors) => trust_anchors.extend(anchors),
-            Err(error) => findings.push(Diagnostic::error("C031", &entry.file.location, format!("{error:#}"))),
+            Err(finding) => findings.push(*finding),
         }
     }
     let invalid = |findings| Err(InvalidConfiguration { findings });
@@ -431,17 +431,29 @@ fn scope(entry: &ScopeEntry) -> ScopeSettings {
     }
 }
 
-fn load_anchor(entry: &TrustAnchorFiles) -> anyhow::Result<Vec<TrustAnchor>> {
+fn load_anchor(entry: &TrustAnchorFiles) -> Result<Vec<TrustAnchor>, Box<Diagnostic>> {
+    let blame = |file: &Located<PathBuf>, error: anyhow::Error| {
+        let message = format!("{}: {error:#}", file.value.display());
+        Box::new(Diagnostic::error("C031", &file.location, message))
+    };
     let mut crls = Vec::new();
-    for path in &entry.crl {
-        let lists = certificate_file::revocation_lists(&std::fs::read(path)?);
-        crls.extend(lists.with_context(|| path.display().to_string())?);
+    for file in &entry.crl {
+        crls.extend(revocation_lists(&file.value).map_err(|error| blame(file, error))?);
     }
-    let file = &entry.file.value;
+    let certificates = std::fs::read(&entry.file.value)
+        .map_err(anyhow::Error::from)
+        .and_then(|pem| Ok(certificate_file::certificates(&pem)?))
+        .map_err(|error| blame(&entry.file, error))?;
+    let name = entry.name.value.parse::<TrustAnchorName>().map_err(|error| {
+        Box::new(Diagnostic::error(
+            "C031",
+            &entry.name.location,
+            format!("`name`: {error}"),
+        ))
+    })?;
     let settings = TrustAnchorSettings {
-        name: entry.name.value.parse::<TrustAnchorName>()?,
-        certificates: certificate_file::certificates(&std::fs::read(file)?)
-            .with_context(|| file.display().to_string())?,
+        name,
+        certificates,
         crls,
         crl_missing: entry.crl_missing.map(|crl_missing| match crl_missing {
             CrlMissing::Refuse => trust_anchor::CrlMissing::Refuse,
@@ -449,5 +461,14 @@ fn load_anchor(entry: &TrustAnchorFiles) -> anyhow::Result<Vec<TrustAnchor>> {
         }),
         require_client_auth_eku: entry.require_client_auth_eku,
     };
-    TrustAnchor::load(&settings).with_context(|| file.display().to_string())
+    TrustAnchor::load(&settings).map_err(|error| blame(&entry.file, error.into()))
+}
+
+/// The lists of one file, each read once here so that a bad one is blamed on its own file.
+fn revocation_lists(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let lists = certificate_file::revocation_lists(&std::fs::read(file)?)?;
+    for list in &lists {
+        CertificateRevocationList::parse(list)?;
+    }
+    Ok(lists)
 }

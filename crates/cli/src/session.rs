@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::acting::ClientProfile;
+use crate::arguments;
 use crate::exit_code::{CommandError, ExitCode};
 use crate::terminal::{DIM, STRONG, styled, without_control_characters};
 
@@ -29,6 +30,15 @@ pub(crate) struct Wanted {
     pub scope: Vec<String>,
     /// Resource indicators (RFC 8707).
     pub resource: Vec<String>,
+}
+
+impl From<&arguments::Wanted> for Wanted {
+    fn from(arguments: &arguments::Wanted) -> Self {
+        Self {
+            scope: arguments.scope.clone(),
+            resource: arguments.resource.clone(),
+        }
+    }
 }
 
 impl Wanted {

@@ -31,10 +31,7 @@ async fn get(arguments: &TokenGet, terminal: &Terminal) -> CommandResult {
         arguments.client.trace,
     )
     .await?;
-    let wanted = Wanted {
-        scope: arguments.wanted.scope.clone(),
-        resource: arguments.wanted.resource.clone(),
-    };
+    let wanted = Wanted::from(&arguments.wanted);
     let response = session.token_response(&wanted).await?;
     if terminal.is_json() {
         terminal.json(&response);

@@ -12,8 +12,8 @@ use url::Url;
 use super::diagnostic::{Diagnostic, Located, Location};
 use super::document::{Document, Section};
 use super::value::{
-    bounded_duration, existing_file, existing_files, https_origin, https_url, identity, limits, network,
-    socket_address, word,
+    bounded_duration, existing_file, existing_files, existing_located_files, https_origin, https_url, identity, limits,
+    network, socket_address, word,
 };
 use super::{Base, Reading, read};
 
@@ -104,7 +104,7 @@ pub(crate) struct TrustAnchorFiles {
     /// PEM, one or more certificates.
     pub file: Located<PathBuf>,
     /// PEM or DER revocation lists.
-    pub crl: Vec<PathBuf>,
+    pub crl: Vec<Located<PathBuf>>,
     /// Whether a certificate without a revocation list of its issuer is accepted; unset, refused where `crl` lists any.
     pub crl_missing: Option<CrlMissing>,
     /// Whether extendedKeyUsage clientAuth must be present.
@@ -360,7 +360,7 @@ fn trust_anchors(document: &Document, sections: Vec<Section<'_>>, base: &Base) -
     for section in sections {
         let name = section.required("name");
         let file = existing_file(&section, base, "file");
-        let crl = existing_files(&section, base, "crl");
+        let crl = existing_located_files(&section, base, "crl");
         let crl_missing = section
             .parsed(
                 "crl_missing",

@@ -50,11 +50,16 @@ pub(crate) fn existing_file(section: &Section<'_>, base: &Base, key: &'static st
 
 /// An array of paths to files that exist.
 pub(crate) fn existing_files(section: &Section<'_>, base: &Base, key: &'static str) -> Vec<PathBuf> {
+    let files = existing_located_files(section, base, key);
+    files.into_iter().map(|located| located.value).collect()
+}
+
+/// The same, each with its place.
+pub(crate) fn existing_located_files(section: &Section<'_>, base: &Base, key: &'static str) -> Vec<Located<PathBuf>> {
     section
         .strings(key)
         .iter()
         .filter_map(|text| checked_file(section, base, text))
-        .map(|located| located.value)
         .collect()
 }
 
