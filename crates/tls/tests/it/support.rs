@@ -83,7 +83,12 @@ impl Service for Mirror {
         let body = match request.into_body().collect().await {
             Ok(body) => body,
             Err(BodyError::Refused(refusal)) => return self.refuse(connection, refusal),
-            Err(BodyError::Broken(error)) => panic!("{error:?}"),
+            Err(BodyError::Broken(_)) => {
+                // The peer went away in the middle: nobody reads this answer.
+                let mut response = Response::new(ResponseBody::Empty);
+                *response.status_mut() = http::StatusCode::BAD_REQUEST;
+                return response;
+            }
         };
         self.completed.fetch_add(1, SeqCst);
         Response::new(
