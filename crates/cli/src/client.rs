@@ -142,7 +142,7 @@ async fn delete(arguments: &ClientShow, terminal: &Terminal) -> CommandResult {
     api.send(Method::DELETE, &path(&arguments.client_id), None, None)
         .await?;
     terminal.remark(format!(
-        "{} {} is deleted, its tokens stop working",
+        "{} {} is deleted: no more tokens, introspection says inactive, and JWTs that a resource checks by itself end when they expire",
         styled(GOOD, "✔"),
         arguments.client_id
     ));

@@ -186,7 +186,7 @@ fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
     let mutual_tls_origin = root.parsed("mutual_tls_origin", https_origin);
     let tls_section = root.section("tls");
     let tls = identity(&tls_section, base);
-    let tls_names = tls_section
+    let tls_names: Vec<NamedCertificate> = tls_section
         .sections("names")
         .into_iter()
         .filter_map(|section| named_certificate(section, base))
@@ -219,6 +219,9 @@ fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
         .collect();
     let limits = limits(root.section("limits"), Limits::default());
     check_forwarded_certificates(document, &forwarded_certificates);
+    if let (Some(listen), Some(origin)) = (&listen, &mutual_tls_origin) {
+        check_shared_port(&root, listen, origin, &tls_names);
+    }
     let default_origin = listen
         .as_ref()
         .map(|listen| format!("https://localhost:{}", listen.mutual_tls.port()));
@@ -413,6 +416,19 @@ fn resource(section: Section<'_>) -> Option<ResourceEntry> {
     })
 }
 
+/// Where both sides share a port they are told apart by the name that the client asks for.
+fn check_shared_port(root: &Section<'_>, listen: &Listen, origin: &Located<Url>, names: &[NamedCertificate]) {
+    let host = origin.value.host_str().unwrap_or_default();
+    if listen.public == listen.mutual_tls && !names.iter().any(|named| named.name == host) {
+        let message =
+            format!("the public and the mutual-TLS listener share a port, and no `[[tls.names]]` is called `{host}`");
+        let finding = Diagnostic::error("C024", &origin.location, message);
+        root.report(
+            finding.with_help("give mutual_tls_origin a host name of its own, with a certificate in [[tls.names]]"),
+        );
+    }
+}
+
 /// A listener believes one proxy in one way: a second entry would be a second way in.
 fn check_forwarded_certificates(document: &Document, entries: &[ForwardedCertificateEntry]) {
     for (index, entry) in entries.iter().enumerate() {
@@ -445,6 +461,11 @@ fn forwarded_certificate(section: Section<'_>) -> Option<ForwardedCertificateEnt
     if from.is_empty() && proxy_san_dns.is_none() {
         let message = "a forwarded certificate needs `from`, `proxy_san_dns` or both: nobody is believed by default";
         section.report(Diagnostic::error("C012", section.location(), message));
+    }
+    let everybody = |network: &IpNet| network.prefix_len() == 0;
+    if proxy_san_dns.is_none() && from.iter().any(everybody) {
+        let message = "`from` names every address and `proxy_san_dns` is not set: anybody's header would be believed";
+        section.report(Diagnostic::error("C023", section.location(), message));
     }
     section.finish();
     format?;

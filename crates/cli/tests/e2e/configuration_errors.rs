@@ -172,3 +172,24 @@ fn the_environment_overrides_the_file() {
     server.kill().unwrap();
     server.wait().unwrap();
 }
+
+#[test]
+fn a_proxy_that_is_everybody_and_a_port_shared_without_a_name_are_mistakes() {
+    let directory = installation();
+    let directory = directory.path();
+    let path = directory.join("keybound.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let forwarded =
+        "\n[[forwarded_certificate]]\nlistener = \"public\"\nformat = \"client-cert\"\nfrom = [\"0.0.0.0/0\"]\n";
+    std::fs::write(&path, format!("{text}{forwarded}")).unwrap();
+    let said = check(directory, "keybound.toml").expect_code(65);
+    assert!(said.stdout.contains("anybody's header would be believed"), "{said:#?}");
+    // One proxy among them is another matter.
+    std::fs::write(&path, format!("{text}{}", forwarded.replace("0.0.0.0/0", "10.0.0.1"))).unwrap();
+    check(directory, "keybound.toml").expect_code(0);
+    let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap();
+    let shared = line("public = ").replace("public", "mutual_tls");
+    std::fs::write(&path, text.replace(line("mutual_tls = "), &shared)).unwrap();
+    let said = check(directory, "keybound.toml").expect_code(65);
+    assert!(said.stdout.contains("share a port"), "{said:#?}");
+}
