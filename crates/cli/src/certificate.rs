@@ -8,10 +8,8 @@ pub(crate) mod matching;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::Context;
+use keybound_protocol::certificate_file;
 use keybound_protocol::peer_certificate::PeerCertificate;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
 use crate::exit_code::{CommandError, ExitCode};
 
@@ -23,20 +21,10 @@ use crate::exit_code::{CommandError, ExitCode};
 /// Not found, or not a certificate (exit 1).
 pub(crate) fn read_chain(path: &Path) -> Result<PeerCertificate, CommandError> {
     let bytes = read(path)?;
-    let mut chain = if bytes.first() == Some(&0x30) {
-        vec![bytes]
-    } else {
-        CertificateDer::pem_slice_iter(&bytes)
-            .map(|certificate| certificate.map(|der| der.to_vec()))
-            .collect::<Result<Vec<_>, _>>()
-            .with_context(|| format!("{} is not valid PEM", path.display()))?
-    };
-    if chain.is_empty() {
-        return Err(
-            CommandError::message(ExitCode::Unexpected, format!("{} holds no certificate", path.display()))
-                .with_fix("a certificate in PEM begins with -----BEGIN CERTIFICATE-----"),
-        );
-    }
+    let mut chain = certificate_file::certificates(&bytes).map_err(|error| {
+        CommandError::message(ExitCode::Unexpected, format!("{}: {error}", path.display()))
+            .with_fix("a certificate in PEM begins with -----BEGIN CERTIFICATE-----")
+    })?;
     let leaf = chain.remove(0);
     Ok(PeerCertificate::suppose_possession(leaf, chain))
 }
