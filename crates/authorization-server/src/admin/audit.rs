@@ -9,7 +9,10 @@ use serde_json::json;
 use super::AdminRequest;
 use super::routes::{Answer, Handled, page_limit};
 
+/// What a listing can be asked. A name that it does not know is refused: a cursor under another name would otherwise answer with
+/// the first page, over and over.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     before: Option<AuditCursor>,
     action: Option<String>,

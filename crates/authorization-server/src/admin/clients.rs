@@ -29,7 +29,10 @@ use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, trust_anchor_names};
 /// Random octets of a client id that we choose.
 const CLIENT_ID_RANDOM_BYTES: usize = 16;
 
+/// What a listing can be asked. A name that it does not know is refused: a cursor under another name would otherwise answer with
+/// the first page, over and over.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     after: Option<String>,
     limit: Option<u16>,

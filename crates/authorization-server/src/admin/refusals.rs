@@ -12,7 +12,10 @@ use super::AdminRequest;
 use super::problem::Problem;
 use super::routes::{Answer, Handled, page_limit};
 
+/// What a listing can be asked. A name that it does not know is refused: a cursor under another name would otherwise answer with
+/// the first page, over and over.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     client_id: Option<String>,
     #[serde(rename = "x5t#S256")]

@@ -406,6 +406,42 @@ async fn refusals_are_found_by_id_client_and_certificate() {
     }
 }
 
+#[tokio::test]
+async fn a_listing_refuses_a_cursor_that_is_none_and_a_parameter_that_it_does_not_know() {
+    let it = Administration::new().await;
+    for path in [
+        "/audit?after=1",
+        "/audit?after=garbage",
+        "/audit?before=garbage",
+        "/audit?before=-1",
+        "/audit?before=",
+        "/audit?before=1&before=2",
+        "/audit?limit=-1",
+        "/audit?sbject=demo",
+        "/refusals?after=garbage",
+        "/refusals?after=A-00000000000000",
+        "/refusals?before=garbage",
+        "/refusals?before=",
+        "/refusals?clientid=demo",
+        "/clients?before=demo",
+        "/clients?after=%00",
+        "/clients?after=a&after=b",
+        "/clients?limit=many",
+    ] {
+        let reply = it.get(path).await;
+        assert_problem(&reply, StatusCode::BAD_REQUEST);
+        assert!(!reply.json()["detail"].as_str().unwrap().is_empty(), "{path}");
+    }
+    for path in [
+        "/audit",
+        "/audit?limit=1",
+        "/refusals?limit=1",
+        "/clients?after=demo&limit=1",
+    ] {
+        assert_eq!(it.get(path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
 // covers R8414-4
 #[tokio::test]
 async fn keys_are_listed_without_their_private_parts() {
