@@ -14,9 +14,6 @@ use keybound_protocol::time::Timestamp;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-/// What all cached tokens of a resource server may weigh together, in octets of their claims and keys, roughly.
-pub const CACHE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
 /// What one entry weighs besides its texts.
 const ENTRY_BYTES: usize = 512;
 

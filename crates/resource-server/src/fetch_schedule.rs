@@ -7,19 +7,11 @@ use std::time::Duration;
 
 use keybound_protocol::time::Timestamp;
 
-/// A key set that was obtained is fetched again at most this often, whatever asks for it.
-pub const REFETCH_INTERVAL: Duration = Duration::from_secs(30);
-
-/// A key set older than this is refreshed in the background, so that a key the issuer withdrew is noticed although no
-/// unknown `kid` arrives.
-pub const REFRESH_AFTER: Duration = Duration::from_secs(300);
-
-/// A key set is served this long after the last successful fetch, while the issuer does not answer.
-pub const STALE_MAX: Duration = Duration::from_secs(24 * 3600);
-
 /// The moments that decide whether a fetch may start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FetchSchedule {
+    /// The least time between two fetches, once a set was obtained.
+    refetch_interval: Duration,
     /// Whether a set was ever obtained.
     obtained: bool,
     attempted_at: Option<Timestamp>,
@@ -28,9 +20,27 @@ pub(crate) struct FetchSchedule {
 }
 
 impl FetchSchedule {
+    /// Nothing was fetched yet.
+    pub(crate) fn new(refetch_interval: Duration) -> FetchSchedule {
+        FetchSchedule {
+            refetch_interval,
+            obtained: false,
+            attempted_at: None,
+            failures: 0,
+        }
+    }
+
+    /// The same moments, another interval.
+    pub(crate) fn with_refetch_interval(self, refetch_interval: Duration) -> FetchSchedule {
+        FetchSchedule {
+            refetch_interval,
+            ..self
+        }
+    }
+
     /// Whether a fetch may start now, were one wanted.
     ///
-    /// Once a set was obtained: every [`REFETCH_INTERVAL`]. Until then there is nothing to serve, so the distance starts at one
+    /// Once a set was obtained: every `refetch_interval`. Until then there is nothing to serve, so the distance starts at one
     /// second and doubles up to the same interval: an issuer that starts after its resource server is found soon.
     pub(crate) fn may_fetch(&self, now: Timestamp) -> bool {
         let Some(attempted_at) = self.attempted_at else {
@@ -68,10 +78,10 @@ impl FetchSchedule {
 
     fn distance(&self) -> Duration {
         if self.obtained {
-            return REFETCH_INTERVAL;
+            return self.refetch_interval;
         }
         let doublings = self.failures.saturating_sub(1).min(5);
-        Duration::from_secs(1 << doublings).min(REFETCH_INTERVAL)
+        Duration::from_secs(1 << doublings).min(self.refetch_interval)
     }
 }
 
@@ -84,7 +94,7 @@ mod tests {
     }
 
     fn obtained(secs: i64) -> FetchSchedule {
-        let mut schedule = FetchSchedule::default();
+        let mut schedule = FetchSchedule::new(Duration::from_secs(30));
         schedule.attempt(at(secs));
         schedule.succeeded();
         schedule
@@ -99,7 +109,7 @@ mod tests {
 
     #[test]
     fn spaces_first_attempts_ever_wider() {
-        let mut schedule = FetchSchedule::default();
+        let mut schedule = FetchSchedule::new(Duration::from_secs(30));
         assert!(schedule.may_fetch(at(0)));
         let mut clock = 0;
         for expected in [1, 2, 4, 8, 16, 30, 30] {

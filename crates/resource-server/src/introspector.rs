@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use keybound_client::{Client, ClientError, ResponseError};
 use keybound_protocol::access_token::{AccessTokenClaims, AccessTokenError};
@@ -17,18 +16,8 @@ use quick_cache::sync::Cache;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::cached_token::{CachedToken, TokenHash};
+use crate::limits::Limits;
 use crate::refusal::AccessTokenRefusal;
-
-/// How long an active token is believed without asking again: how long a revocation may go unnoticed.
-pub const ACTIVE_MAX: Duration = Duration::from_secs(30);
-/// How long an inactive token is believed to be so.
-pub const INACTIVE_MAX: Duration = Duration::from_secs(5);
-/// How long an issuer that could not be asked is left alone.
-pub const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
-/// Questions to one issuer that may be under way.
-pub const QUESTIONS_MAX: usize = 256;
-/// Inactive tokens that are remembered. Anybody can make them up, so they have a cache of their own.
-const INACTIVE_ENTRIES_MAX: usize = 10_000;
 
 /// Asks one issuer.
 #[derive(Debug)]
@@ -42,6 +31,7 @@ pub(crate) struct Introspector {
     unavailable_until: AtomicI64,
     permits: Semaphore,
     under_way: Mutex<HashMap<TokenHash, Arc<OnceCell<Answer>>>>,
+    limits: Limits,
 }
 
 #[derive(Clone, Debug)]
@@ -68,15 +58,16 @@ pub(crate) enum Unusable {
 }
 
 impl Introspector {
-    pub(crate) fn new(position: usize, issuer: Issuer, client: Arc<Client>) -> Introspector {
+    pub(crate) fn new(position: usize, issuer: Issuer, client: Arc<Client>, limits: Limits) -> Introspector {
         Introspector {
             position,
             issuer,
             client,
-            inactive: Cache::new(INACTIVE_ENTRIES_MAX),
+            inactive: Cache::new(limits.inactive_tokens_max),
             unavailable_until: AtomicI64::new(i64::MIN),
-            permits: Semaphore::new(QUESTIONS_MAX),
+            permits: Semaphore::new(limits.introspections_max),
             under_way: Mutex::default(),
+            limits,
         }
     }
 
@@ -113,7 +104,7 @@ impl Introspector {
             },
             Unusable::Unavailable(source) => AccessTokenRefusal::IssuerUnavailable {
                 issuer: self.issuer.to_string(),
-                retry_after: UNAVAILABLE_PAUSE,
+                retry_after: self.limits.introspection_pause,
                 source,
             },
         }
@@ -136,14 +127,14 @@ impl Introspector {
             Err(error) => {
                 tracing::warn!(issuer = %self.issuer, error = &error as &dyn std::error::Error, "introspection failed");
                 self.unavailable_until
-                    .store(now.plus(UNAVAILABLE_PAUSE).unix_secs(), Ordering::Release);
+                    .store(now.plus(self.limits.introspection_pause).unix_secs(), Ordering::Release);
                 return Err(Unusable::Unavailable(Some(Arc::new(error))));
             }
         };
         self.inactive.insert(
             hash,
             InactiveToken {
-                until: now.plus(INACTIVE_MAX),
+                until: now.plus(self.limits.introspection_inactive_max),
                 answer: answer.clone(),
             },
         );
@@ -153,7 +144,7 @@ impl Introspector {
     fn token_of(&self, active: ActiveToken, now: Timestamp) -> CachedToken {
         // An issuer need not say when a token expires; it is asked again soon.
         let expires_at = active.expires_at.unwrap_or(Timestamp::NO_EXPIRATION);
-        let until = now.plus(ACTIVE_MAX).min(expires_at);
+        let until = now.plus(self.limits.introspection_active_max).min(expires_at);
         let claims = AccessTokenClaims {
             issuer: self.issuer.as_str().to_owned(),
             subject: active.subject,
@@ -222,6 +213,8 @@ fn is_about_the_token(error: &ClientError) -> bool {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
+    use std::time::Duration;
+
     use keybound_client::{
         AuthorizationServer, ClientAuthentication, ClientSettings, HttpClientSettings, Identity, Roots,
     };
@@ -251,7 +244,7 @@ mod tests {
                 Roots::from_pem(ca.cert.pem().as_bytes()).unwrap(),
             )),
         });
-        let introspector = Introspector::new(0, issuer, Arc::new(client));
+        let introspector = Introspector::new(0, issuer, Arc::new(client), Limits::DEFAULT);
         let now = Timestamp::from_unix_secs(1_800_000_000);
         let questions: Vec<_> = (0..20u8)
             .map(|n| introspector.introspect([n / 2; 32], "token", now))
@@ -261,6 +254,9 @@ mod tests {
             assert!(tokio::time::timeout(moment, question).await.is_err());
         }
         assert!(introspector.under_way().is_empty());
-        assert_eq!(introspector.permits.available_permits(), QUESTIONS_MAX);
+        assert_eq!(
+            introspector.permits.available_permits(),
+            Limits::DEFAULT.introspections_max
+        );
     }
 }

@@ -16,7 +16,8 @@ use keybound_protocol::time::Timestamp;
 use tokio::sync::watch;
 use url::Url;
 
-use crate::fetch_schedule::{FetchSchedule, REFRESH_AFTER, STALE_MAX};
+use crate::fetch_schedule::FetchSchedule;
+use crate::limits::Limits;
 
 /// Where the keys of an issuer come from.
 #[derive(Clone, Debug)]
@@ -51,9 +52,10 @@ pub(crate) struct IssuerKeys {
     /// When the last fetch succeeded, in Unix seconds: read at every request, so not behind the lock.
     obtained_at: AtomicI64,
     fetching: Mutex<Fetching>,
+    limits: Limits,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Fetching {
     schedule: FetchSchedule,
     /// Closed when the fetch is over.
@@ -74,7 +76,7 @@ impl Fetch {
 }
 
 impl IssuerKeys {
-    pub(crate) fn new(issuer: Issuer, source: KeySource) -> IssuerKeys {
+    pub(crate) fn new(issuer: Issuer, source: KeySource, limits: Limits) -> IssuerKeys {
         let current = match &source {
             KeySource::Static(keys) => Some(Arc::new(KeySet {
                 keys: keys.clone(),
@@ -88,7 +90,12 @@ impl IssuerKeys {
             source,
             current: ArcSwapOption::new(current),
             obtained_at,
-            fetching: Mutex::default(),
+            fetching: Mutex::new(Fetching {
+                schedule: FetchSchedule::new(limits.key_set_refetch_interval),
+                under_way: None,
+                last_error: None,
+            }),
+            limits,
         }
     }
 
@@ -102,7 +109,9 @@ impl IssuerKeys {
         if same_place {
             let earlier = before.fetching();
             let mut fetching = self.fetching();
-            fetching.schedule = earlier.schedule;
+            fetching.schedule = earlier
+                .schedule
+                .with_refetch_interval(self.limits.key_set_refetch_interval);
             fetching.last_error = earlier.last_error.clone();
             self.current.store(before.current.load_full());
             self.obtained_at
@@ -130,11 +139,11 @@ impl IssuerKeys {
         }
         let obtained_at = Timestamp::from_unix_secs(self.obtained_at.load(Ordering::Acquire));
         let age = now.duration_since(obtained_at);
-        if age >= REFRESH_AFTER {
+        if age >= self.limits.key_set_refresh_after {
             // The request at hand does not wait for it.
             drop(self.fetch(now));
         }
-        age <= STALE_MAX
+        age <= self.limits.key_set_stale_max
     }
 
     /// Joins the fetch that is under way, or starts one if that is permitted.

@@ -13,6 +13,7 @@ use crate::cached_token::{CachedToken, Vouched};
 use crate::deny_list::{DenialKeys, DeniedSubject, DenyList};
 use crate::introspector::Introspector;
 use crate::issuer_keys::{Fetch, IssuerKeys, KeySet};
+use crate::limits::Limits;
 use crate::refusal::AccessTokenRefusal;
 use crate::settings::{IssuerSettings, Validation};
 
@@ -40,10 +41,15 @@ pub(crate) enum LocalVerdict {
 
 impl IssuerState {
     /// An issuer as `settings` say, which goes on with what `before` knows, if it was configured before.
-    pub(crate) fn new(position: usize, settings: IssuerSettings, before: Option<&IssuerState>) -> IssuerState {
+    pub(crate) fn new(
+        position: usize,
+        settings: IssuerSettings,
+        limits: Limits,
+        before: Option<&IssuerState>,
+    ) -> IssuerState {
         let authority = match &settings.validation {
             Validation::Local(source) => {
-                let keys = IssuerKeys::new(settings.issuer.clone(), source.clone());
+                let keys = IssuerKeys::new(settings.issuer.clone(), source.clone(), limits);
                 if let Some(Authority::Keys(before)) = before.map(|before| &before.authority) {
                     keys.inherit(before);
                 }
@@ -53,6 +59,7 @@ impl IssuerState {
                 position,
                 settings.issuer.clone(),
                 Arc::clone(client),
+                limits,
             ))),
         };
         let deny_list = before.map(|before| Arc::clone(&before.deny_list)).unwrap_or_default();

@@ -9,7 +9,7 @@
 //! [`PresentedCertificate`](keybound_protocol::peer_certificate::PresentedCertificate)), sockets, and any cache of "this request
 //! was fine".
 //!
-//! Read in this order: [`route_policy`], [`settings`], `resource_server.rs` (the check) with what lies below it,
+//! Read in this order: [`route_policy`], [`settings`], [`limits`], `resource_server.rs` (the check) with what lies below it,
 //! `issuer_state.rs`, `issuer_keys.rs` with `fetch_schedule.rs`, `introspector.rs`, `cached_token.rs`, [`deny_list`], [`refusal`],
 //! [`layer`]. `examples/axum.rs` is a whole protected resource.
 
@@ -21,6 +21,7 @@ mod introspector;
 mod issuer_keys;
 mod issuer_state;
 pub mod layer;
+pub mod limits;
 pub mod refusal;
 mod resource_server;
 pub mod route_policy;
@@ -30,11 +31,10 @@ pub mod settings;
 pub use keybound_client as client;
 
 pub use accepted_token::{AcceptedAccessToken, BearerAccessToken, BoundAccessToken};
-pub use cached_token::{CACHE_BYTES_MAX, LastToken};
+pub use cached_token::LastToken;
 pub use deny_list::{DENIALS_MAX, Denial, DenialKeys, DeniedSubject, DenyList, DenyListFull};
-pub use fetch_schedule::{REFETCH_INTERVAL, REFRESH_AFTER, STALE_MAX};
-pub use introspector::{ACTIVE_MAX, INACTIVE_MAX, QUESTIONS_MAX, UNAVAILABLE_PAUSE};
 pub use layer::{AccessTokenLayer, AccessTokenService, response_to};
+pub use limits::Limits;
 pub use refusal::{AccessTokenRefusal, Refused};
 pub use resource_server::{Check, PendingCheck, ResourceServer, Verdict};
 pub use route_policy::{Binding, RoutePolicy};

@@ -18,11 +18,12 @@ use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
 
 use crate::accepted_token::AcceptedAccessToken;
-use crate::cached_token::{CACHE_BYTES_MAX, CachedToken, LastToken, Origin, TokenCache, TokenHash, hash_of};
+use crate::cached_token::{CachedToken, LastToken, Origin, TokenCache, TokenHash, hash_of};
 use crate::deny_list::{DeniedSubject, DenyList};
 use crate::introspector::Introspector;
 use crate::issuer_keys::Fetch;
 use crate::issuer_state::{Authority, IssuerState, LocalVerdict};
+use crate::limits::Limits;
 use crate::refusal::{AccessTokenRefusal, Refused};
 use crate::route_policy::RoutePolicy;
 use crate::settings::{IssuerSettings, SettingsError, require_consistent};
@@ -44,6 +45,7 @@ struct State {
     issuers: Vec<IssuerState>,
     tokens: TokenCache,
     origin: Origin,
+    limits: Limits,
 }
 
 impl ResourceServer {
@@ -52,7 +54,15 @@ impl ResourceServer {
     /// # Errors
     /// [`SettingsError`]; nothing is fetched yet, so an issuer that is down is none.
     pub fn new(issuers: Vec<IssuerSettings>) -> Result<ResourceServer, SettingsError> {
-        State::new(issuers, None).map(ResourceServer::from)
+        ResourceServer::with_limits(issuers, Limits::default())
+    }
+
+    /// The same with other limits than the default ones.
+    ///
+    /// # Errors
+    /// [`SettingsError`]
+    pub fn with_limits(issuers: Vec<IssuerSettings>, limits: Limits) -> Result<ResourceServer, SettingsError> {
+        State::new(issuers, limits, None).map(ResourceServer::from)
     }
 
     /// Makes a resource server of other settings that goes on where this one is: with what was revoked, and with the keys of issuers
@@ -61,7 +71,19 @@ impl ResourceServer {
     /// # Errors
     /// [`SettingsError`]; this one is as it was.
     pub fn reconfigured(&self, issuers: Vec<IssuerSettings>) -> Result<ResourceServer, SettingsError> {
-        State::new(issuers, Some(&self.state)).map(ResourceServer::from)
+        self.reconfigured_with_limits(issuers, self.state.limits)
+    }
+
+    /// The same with other limits, too.
+    ///
+    /// # Errors
+    /// [`SettingsError`]; this one is as it was.
+    pub fn reconfigured_with_limits(
+        &self,
+        issuers: Vec<IssuerSettings>,
+        limits: Limits,
+    ) -> Result<ResourceServer, SettingsError> {
+        State::new(issuers, limits, Some(&self.state)).map(ResourceServer::from)
     }
 
     /// Decides whether a request may pass (RFC 6750, RFC 8705 §3, RFC 9068 §4).
@@ -239,17 +261,18 @@ impl From<State> for ResourceServer {
 }
 
 impl State {
-    fn new(issuers: Vec<IssuerSettings>, before: Option<&State>) -> Result<State, SettingsError> {
+    fn new(issuers: Vec<IssuerSettings>, limits: Limits, before: Option<&State>) -> Result<State, SettingsError> {
         require_consistent(&issuers)?;
         let state_of = |(position, settings): (usize, IssuerSettings)| {
             let before = before.and_then(|before| before.issuer(&settings.issuer));
-            IssuerState::new(position, settings, before)
+            IssuerState::new(position, settings, limits, before)
         };
         let issuers = issuers.into_iter().enumerate().map(state_of).collect();
         Ok(State {
             issuers,
-            tokens: TokenCache::new(CACHE_BYTES_MAX),
+            tokens: TokenCache::new(limits.cached_tokens_bytes_max),
             origin: Origin::default(),
+            limits,
         })
     }
 

@@ -13,8 +13,7 @@ use keybound_protocol::server_metadata::ServerMetadata;
 use keybound_protocol::time::Timestamp;
 use keybound_resource_server::client::{AuthorizationServer, Client, ClientAuthentication, ClientSettings};
 use keybound_resource_server::{
-    ACTIVE_MAX, AccessTokenRefusal, Binding, Check, INACTIVE_MAX, IssuerSettings, ResourceServer, UNAVAILABLE_PAUSE,
-    Validation, Verdict,
+    AccessTokenRefusal, Binding, Check, IssuerSettings, Limits, ResourceServer, Validation, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -22,6 +21,10 @@ use crate::pki::Party;
 use crate::site::{Site, json as json_response, status};
 use crate::support::{AUDIENCE, NOW, failed_rule, issuer, refused_as_invalid_token, route, with_token};
 use crate::token_issuer::TokenIssuer;
+
+const ACTIVE_MAX: Duration = Limits::DEFAULT.introspection_active_max;
+const INACTIVE_MAX: Duration = Limits::DEFAULT.introspection_inactive_max;
+const UNAVAILABLE_PAUSE: Duration = Limits::DEFAULT.introspection_pause;
 
 /// An issuer with an introspection endpoint, whose answers a test changes as it goes.
 struct Asked {

@@ -9,8 +9,7 @@ use keybound_protocol::access_token::AccessTokenError;
 use keybound_protocol::jws::JwsError;
 use keybound_protocol::time::Timestamp;
 use keybound_resource_server::{
-    AccessTokenRefusal, Check, IssuerSettings, KeySource, REFETCH_INTERVAL, REFRESH_AFTER, ResourceServer, STALE_MAX,
-    Validation, Verdict,
+    AccessTokenRefusal, Check, IssuerSettings, KeySource, Limits, ResourceServer, Validation, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +17,10 @@ use crate::pki::Party;
 use crate::site::{Site, discovery, json as json_response, status};
 use crate::support::{AUDIENCE, NOW, failed_rule, issuer, refused_as_invalid_token, route, with_token};
 use crate::token_issuer::TokenIssuer;
+
+const REFETCH_INTERVAL: Duration = Limits::DEFAULT.key_set_refetch_interval;
+const REFRESH_AFTER: Duration = Limits::DEFAULT.key_set_refresh_after;
+const STALE_MAX: Duration = Limits::DEFAULT.key_set_stale_max;
 
 /// An issuer that publishes what a test says, and a resource server that discovers its keys.
 struct Publishing {
@@ -382,4 +385,40 @@ async fn other_settings_go_on_with_the_keys_from_the_same_place_and_with_no_othe
         refused.reason()
     );
     assert_eq!(publishing.site.seen_at("/other-jwks").len(), 1);
+}
+
+#[tokio::test]
+async fn other_limits_hold_from_the_next_request_on_and_keys_stay() {
+    let publishing = Publishing::new();
+    let token_issuer = publishing.token_issuer();
+    publishing.publish(&[&token_issuer]);
+    assert!(
+        publishing
+            .check(&publishing.token(&token_issuer, NOW), NOW)
+            .await
+            .is_ok()
+    );
+    publishing.down.store(true, Ordering::SeqCst);
+    let minute = Duration::from_secs(60);
+    let limits = Limits {
+        key_set_stale_max: minute,
+        ..Limits::DEFAULT
+    };
+    let settings = vec![discovered(&publishing.site)];
+    let strict = publishing
+        .resource_server
+        .reconfigured_with_limits(settings.clone(), limits)
+        .unwrap();
+    let status_at = |resource_server: &ResourceServer, now| {
+        let token = with_token(&publishing.token(&token_issuer, now));
+        let check = resource_server.check(&token, &publishing.party.presented(), &route(), now);
+        async { check.finish().await.map_err(|refused| refused.status()).map(|_| ()) }
+    };
+    assert_eq!(status_at(&strict, after(minute)).await, Ok(()));
+    let later = after(minute + Duration::from_secs(1));
+    let unavailable = Err(StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(status_at(&strict, later).await, unavailable);
+    assert_eq!(status_at(&publishing.resource_server, later).await, Ok(()));
+    let again = strict.reconfigured(settings).unwrap();
+    assert_eq!(status_at(&again, later).await, unavailable, "the limits go on, too");
 }

@@ -1,0 +1,55 @@
+//! Every limit of a resource server, named in one place.
+//!
+//! Not here: the length of a token ([`TOKEN_BYTES_MAX`](keybound_protocol::bearer::TOKEN_BYTES_MAX)), the clock leeway
+//! ([`CLOCK_LEEWAY`](keybound_protocol::access_token::CLOCK_LEEWAY)) and what a key set may hold, which protocol fixes for
+//! everybody; the size and time of one fetch, which whoever makes the `GuardedFetch` decides; the length of a
+//! [deny-list](crate::DENIALS_MAX).
+
+use std::time::Duration;
+
+/// The limits of one resource server. `Limits::default()` is what the documentation promises.
+///
+/// Times are counted in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What all cached tokens may weigh together, in octets of their claims and keys, roughly.
+    pub cached_tokens_bytes_max: u64,
+    /// A key set that was obtained is fetched again at most this often, whatever asks for it.
+    pub key_set_refetch_interval: Duration,
+    /// A key set older than this is refreshed in the background, so that a key the issuer withdrew is noticed although no
+    /// unknown `kid` arrives.
+    pub key_set_refresh_after: Duration,
+    /// A key set is served this long after the last successful fetch, while the issuer does not answer.
+    pub key_set_stale_max: Duration,
+    /// How long an active token is believed without asking again: how long a revocation may go unnoticed.
+    pub introspection_active_max: Duration,
+    /// How long an inactive token is believed to be so.
+    pub introspection_inactive_max: Duration,
+    /// How long an issuer that could not be asked is left alone.
+    pub introspection_pause: Duration,
+    /// Questions to one issuer that may be under way; further tokens are answered 503.
+    pub introspections_max: usize,
+    /// Inactive tokens that are remembered, per issuer. Anybody can make them up, so they have a cache of their own.
+    pub inactive_tokens_max: usize,
+}
+
+impl Limits {
+    /// The defaults.
+    pub const DEFAULT: Limits = Limits {
+        cached_tokens_bytes_max: 16 * 1024 * 1024,
+        key_set_refetch_interval: Duration::from_secs(30),
+        key_set_refresh_after: Duration::from_secs(300),
+        key_set_stale_max: Duration::from_secs(24 * 3600),
+        introspection_active_max: Duration::from_secs(30),
+        introspection_inactive_max: Duration::from_secs(5),
+        introspection_pause: Duration::from_secs(1),
+        introspections_max: 256,
+        inactive_tokens_max: 10_000,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
