@@ -29,8 +29,14 @@ use crate::metrics::Metrics;
 pub(crate) struct KeySets {
     entries: Cache<ClientId, Arc<Entry>>,
     fetch: ArcSwap<GuardedFetch>,
-    budget: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
+    pace: ArcSwap<Pace>,
     metrics: Arc<Metrics>,
+}
+
+/// How often is fetched, and how long what was fetched counts.
+struct Pace {
+    fetches_per_second: u32,
+    budget: Arc<RateLimiter<NotKeyed, InMemoryState, DefaultClock>>,
     refetch_interval: Duration,
     stale_max: Duration,
 }
@@ -80,20 +86,19 @@ struct Current {
 
 impl KeySets {
     pub(crate) fn new(fetch: GuardedFetch, limits: &Limits, metrics: Arc<Metrics>) -> KeySets {
-        let per_second = NonZeroU32::new(limits.key_set_fetches_per_second).unwrap_or(NonZeroU32::MIN);
         KeySets {
             entries: Cache::new(limits.key_sets_max),
             fetch: ArcSwap::from_pointee(fetch),
-            budget: RateLimiter::direct(Quota::per_second(per_second)),
+            pace: ArcSwap::from_pointee(Pace::new(limits, None)),
             metrics,
-            refetch_interval: limits.key_set_refetch_interval,
-            stale_max: limits.key_set_stale_max,
         }
     }
 
-    /// From now on fetches with these settings; what was fetched stays.
-    pub(crate) fn reload(&self, fetch: GuardedFetch) {
+    /// From now on fetches with these settings and at this pace; what was fetched stays.
+    pub(crate) fn reload(&self, fetch: GuardedFetch, limits: &Limits) {
         self.fetch.store(Arc::new(fetch));
+        self.entries.set_capacity(limits.key_sets_max as u64);
+        self.pace.store(Arc::new(Pace::new(limits, Some(&self.pace.load()))));
     }
 
     /// The keys at `uri`, fetched again if they are older than 30 s and a fetch is permitted.
@@ -110,7 +115,7 @@ impl KeySets {
         let in_flight = {
             let mut state = entry.lock();
             if self.is_due(&state, now) {
-                if self.budget.check().is_ok() {
+                if self.pace.load().budget.check().is_ok() {
                     self.start(&entry, &mut state, now);
                 } else if state.current.is_none() {
                     return Err(KeySetError::TooMany {
@@ -161,7 +166,9 @@ impl KeySets {
         match state.attempted_at {
             None => true,
             // A clock that was set back must not keep an old set alive.
-            Some(attempted_at) => attempted_at > now || now.duration_since(attempted_at) >= self.refetch_interval,
+            Some(attempted_at) => {
+                attempted_at > now || now.duration_since(attempted_at) >= self.pace.load().refetch_interval
+            }
         }
     }
 
@@ -209,12 +216,35 @@ impl KeySets {
         let state = entry.lock();
         let uri = || Arc::clone(&entry.uri);
         match &state.current {
-            Some(current) if now.duration_since(current.fetched_at) <= self.stale_max => Ok(Arc::clone(&current.set)),
+            Some(current) if now.duration_since(current.fetched_at) <= self.pace.load().stale_max => {
+                Ok(Arc::clone(&current.set))
+            }
             Some(_) => Err(KeySetError::TooOld { uri: uri() }),
             None => Err(state
                 .last_failure
                 .clone()
                 .unwrap_or_else(|| KeySetError::TooMany { uri: uri() })),
+        }
+    }
+}
+
+impl Pace {
+    /// A budget that `before` had already and that stays as large is not filled anew.
+    fn new(limits: &Limits, before: Option<&Pace>) -> Pace {
+        let fetches_per_second = limits.key_set_fetches_per_second;
+        let kept = before.filter(|before| before.fetches_per_second == fetches_per_second);
+        let budget = kept.map_or_else(
+            || {
+                let per_second = NonZeroU32::new(fetches_per_second).unwrap_or(NonZeroU32::MIN);
+                Arc::new(RateLimiter::direct(Quota::per_second(per_second)))
+            },
+            |before| Arc::clone(&before.budget),
+        );
+        Pace {
+            fetches_per_second,
+            budget,
+            refetch_interval: limits.key_set_refetch_interval,
+            stale_max: limits.key_set_stale_max,
         }
     }
 }
@@ -249,5 +279,36 @@ mod tests {
         drop(done);
         assert!(key_sets.is_due(&state, later));
         assert!(!key_sets.is_due(&state, at), "failures are not repeated at once");
+    }
+
+    #[test]
+    fn another_pace_holds_at_once_and_the_same_budget_goes_on() {
+        let fetch = GuardedFetch::new(GuardedFetchSettings::new(Roots::none()));
+        let limits = Limits {
+            key_set_fetches_per_second: 1,
+            ..Limits::default()
+        };
+        let key_sets = KeySets::new(fetch.clone(), &limits, Arc::new(Metrics::new()));
+        let at = Timestamp::from_unix_secs(1_000);
+        let state = State {
+            attempted_at: Some(at),
+            ..State::default()
+        };
+        let soon = at.plus(Duration::from_secs(5));
+        assert!(!key_sets.is_due(&state, soon));
+        assert!(key_sets.pace.load().budget.check().is_ok());
+        let sooner = Limits {
+            key_set_refetch_interval: Duration::from_secs(5),
+            ..limits.clone()
+        };
+        key_sets.reload(fetch.clone(), &sooner);
+        assert!(key_sets.is_due(&state, soon));
+        assert!(key_sets.pace.load().budget.check().is_err(), "a reload fills no budget");
+        let faster = Limits {
+            key_set_fetches_per_second: 2,
+            ..sooner
+        };
+        key_sets.reload(fetch, &faster);
+        assert!(key_sets.pace.load().budget.check().is_ok());
     }
 }

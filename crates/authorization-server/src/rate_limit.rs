@@ -6,8 +6,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
@@ -18,10 +20,16 @@ const BUCKETS: u64 = 1 << 16;
 
 /// Counts failed authentications.
 pub(crate) struct FailedAuthentications {
-    clients: RateLimiter<u32, DefaultKeyedStateStore<u32>, DefaultClock>,
-    prefixes: RateLimiter<u32, DefaultKeyedStateStore<u32>, DefaultClock>,
+    counts: ArcSwap<Counts>,
     clock: DefaultClock,
     hasher: RandomState,
+}
+
+/// What was counted against one limit.
+struct Counts {
+    per_second: u32,
+    clients: RateLimiter<u32, DefaultKeyedStateStore<u32>, DefaultClock>,
+    prefixes: RateLimiter<u32, DefaultKeyedStateStore<u32>, DefaultClock>,
 }
 
 /// The failure is one too many in this second.
@@ -34,12 +42,17 @@ pub(crate) struct TooMany {
 impl FailedAuthentications {
     /// Allows `per_second` failures of each kind; 0 is read as 1.
     pub(crate) fn new(per_second: u32) -> FailedAuthentications {
-        let quota = Quota::per_second(NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN));
         FailedAuthentications {
-            clients: RateLimiter::keyed(quota),
-            prefixes: RateLimiter::keyed(quota),
+            counts: ArcSwap::from_pointee(Counts::new(per_second)),
             clock: DefaultClock::default(),
             hasher: RandomState::new(),
+        }
+    }
+
+    /// Allows so many from now on. The same number as before forgets nobody.
+    pub(crate) fn configure(&self, per_second: u32) {
+        if self.counts.load().per_second != per_second {
+            self.counts.store(Arc::new(Counts::new(per_second)));
         }
     }
 
@@ -48,28 +61,41 @@ impl FailedAuthentications {
     /// # Errors
     /// [`TooMany`] if either has failed too often within the last second.
     pub(crate) fn record(&self, client_id: Option<&str>, address: IpAddr) -> Result<(), TooMany> {
-        let now = self.clock.now();
+        let (now, counts) = (self.clock.now(), self.counts.load());
         let too_many = |not_until: governor::NotUntil<_>| TooMany {
             retry_after: not_until.wait_time_from(now),
         };
-        self.prefixes
+        counts
+            .prefixes
             .check_key(&self.bucket(&prefix(address)))
             .map_err(too_many)?;
         match client_id {
-            Some(client_id) => self.clients.check_key(&self.bucket(client_id)).map_err(too_many),
+            Some(client_id) => counts.clients.check_key(&self.bucket(client_id)).map_err(too_many),
             None => Ok(()),
         }
     }
 
     /// Forgets whoever has not failed of late. Called on a timer.
     pub(crate) fn forget_old(&self) {
-        self.clients.retain_recent();
-        self.prefixes.retain_recent();
+        let counts = self.counts.load();
+        counts.clients.retain_recent();
+        counts.prefixes.retain_recent();
     }
 
     fn bucket(&self, name: &(impl std::hash::Hash + ?Sized)) -> u32 {
         // Less than 2^16, so the conversion never falls back.
         u32::try_from(self.hasher.hash_one(name) % BUCKETS).unwrap_or_default()
+    }
+}
+
+impl Counts {
+    fn new(per_second: u32) -> Counts {
+        let quota = Quota::per_second(NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN));
+        Counts {
+            per_second,
+            clients: RateLimiter::keyed(quota),
+            prefixes: RateLimiter::keyed(quota),
+        }
     }
 }
 
@@ -123,7 +149,19 @@ mod tests {
         for n in 0..100_000_u32 {
             let _ = limit.record(Some(&n.to_string()), IpAddr::from(n.to_be_bytes()));
         }
-        assert!(limit.clients.len() as u64 <= BUCKETS);
-        assert!(limit.prefixes.len() as u64 <= BUCKETS);
+        assert!(limit.counts.load().clients.len() as u64 <= BUCKETS);
+        assert!(limit.counts.load().prefixes.len() as u64 <= BUCKETS);
+    }
+
+    #[test]
+    fn another_limit_counts_from_the_beginning_and_the_same_one_goes_on() {
+        let limit = FailedAuthentications::new(1);
+        assert!(!fails(&limit, "a", "192.0.2.1"));
+        limit.configure(1);
+        assert!(fails(&limit, "a", "192.0.2.1"), "a reload is no amnesty");
+        limit.configure(2);
+        assert!(!fails(&limit, "a", "192.0.2.1"));
+        assert!(!fails(&limit, "a", "192.0.2.1"));
+        assert!(fails(&limit, "a", "192.0.2.1"));
     }
 }

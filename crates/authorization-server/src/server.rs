@@ -103,7 +103,8 @@ impl AuthorizationServer {
 
     /// Takes new settings. Requests that begin afterwards see all of them; on an error none of them.
     ///
-    /// [`Limits`](crate::Limits) other than that of bodies are taken at the start only.
+    /// Of the [`Limits`](crate::Limits), those of bodies, of failed authentications and of key sets are taken over; the others
+    /// hold from the start to the end.
     ///
     /// # Errors
     /// [`StartError`]; the old settings stay.
@@ -238,7 +239,9 @@ impl Server {
             self.keys.replace(ring);
         }
         self.admin.configure(check);
-        self.key_sets.reload(settings.fetch);
+        self.failures
+            .configure(settings.limits.failed_authentications_per_second);
+        self.key_sets.reload(settings.fetch, &settings.limits);
         self.trust.configure(settings.trust_anchors);
         self.clients.configure(&settings.issuer, settings.clients);
         self.configuration.store(Arc::new(configuration));
