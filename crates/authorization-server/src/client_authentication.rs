@@ -3,8 +3,8 @@
 //! Read [`ClientAuthentication::authenticate`]. The verdicts are protocol's; here is where what they need comes from, and the
 //! caches of verdicts: a *yes* about a certificate, for all connections, and for one connection the last verdict, be it yes or no.
 //!
-//! An id that nobody has is judged against a decoy by the same code, and only then found unknown, so that neither the answer
-//! nor the time it takes tells registered ids from others.
+//! An id that nobody has is judged against a decoy by the same code, and only then found unknown. What still differs in the
+//! work, a path to build first of all, does not show either: the answer is sent at [one time](crate::answer_time).
 
 mod decoy;
 mod verdicts;

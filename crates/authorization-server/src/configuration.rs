@@ -24,6 +24,7 @@ pub(crate) struct Configuration {
     pub(crate) resources: Resources,
     pub(crate) metadata: PublicDocument,
     pub(crate) body_bytes_max: u64,
+    pub(crate) alike_answer_interval: Duration,
     /// How an administrator's clients are judged; the stored trust anchors come on top.
     pub(crate) registration_policy: RegistrationPolicy,
 }
@@ -39,6 +40,7 @@ impl Configuration {
             resources: Resources::new(settings)?,
             metadata: metadata::document(settings),
             body_bytes_max: settings.limits.body_bytes_max,
+            alike_answer_interval: settings.limits.alike_answer_interval,
             registration_policy: settings.registration_policy(ClientOrigin::Administrator),
         })
     }

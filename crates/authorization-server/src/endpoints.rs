@@ -28,6 +28,8 @@ pub(crate) struct ClientRequest<'a> {
 pub(crate) struct Answer {
     pub(crate) response: Response,
     pub(crate) client: Arc<PreparedClient>,
+    /// Whether it must look like answers that were found in another way, and so be [sent at like times](crate::answer_time).
+    pub(crate) is_alike: bool,
 }
 
 /// A refusal, with the client if it was authenticated.

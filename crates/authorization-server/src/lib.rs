@@ -14,6 +14,7 @@
 
 mod access_tokens;
 mod admin;
+mod answer_time;
 mod client_authentication;
 mod clients;
 mod configuration;

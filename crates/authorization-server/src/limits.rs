@@ -10,6 +10,9 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Failed authentications that one client, and one address prefix (/32 or /64), may cause per second; else 429.
     pub failed_authentications_per_second: u32,
+    /// Answers that must look alike (`invalid_client`, `{"active":false}`) are sent a whole number of these after their request was
+    /// complete. More than the verdicts behind them take; zero sends them at once.
+    pub alike_answer_interval: Duration,
     /// Prepared clients kept in memory.
     pub prepared_clients_max: usize,
     /// How old client metadata, trust anchors and signing keys may be in memory, when something outside this process changed them.
@@ -33,6 +36,7 @@ impl Default for Limits {
         Limits {
             body_bytes_max: 64 * 1024,
             failed_authentications_per_second: 20,
+            alike_answer_interval: Duration::from_millis(5),
             prepared_clients_max: 10_000,
             refresh_interval: Duration::from_secs(1),
             accepted_certificates_max: 20_000,

@@ -12,6 +12,7 @@ use keybound_protocol::refusal::{Refusal, RefusalId};
 use keybound_protocol::time::Timestamp;
 use keybound_tls::{BodyError, Connection, LayerRefusal, RequestBody, ResponseBody, Service};
 
+use crate::answer_time;
 use crate::client_authentication::Attempt;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
@@ -41,6 +42,8 @@ struct Noted {
     refusal: Option<RefusalId>,
     /// The client that a refused request named, as the refusal's record has it.
     claimed_client_id: Option<String>,
+    /// When the request was complete, if its answer is one of those that must look alike.
+    alike_since: Option<Instant>,
 }
 
 /// One request, on its way.
@@ -103,6 +106,7 @@ impl Service for AuthorizationService {
             client,
             refusal,
             claimed_client_id,
+            alike_since,
         } = noted;
         server.log.record(RequestRecord {
             route,
@@ -112,6 +116,11 @@ impl Service for AuthorizationService {
             refusal,
             took,
         });
+        // Last, when everything is counted and written down: a peer that goes away meanwhile takes nothing of that along. What is
+        // written down is the work and not the wait.
+        if let Some(complete_at) = alike_since {
+            answer_time::wait(complete_at.into(), configuration.alike_answer_interval).await;
+        }
         response
     }
 
@@ -170,6 +179,8 @@ impl Request<'_> {
             // Nobody is left to read this.
             Err(BodyError::Broken(_)) => return Ok(response::json(StatusCode::BAD_REQUEST, "")),
         };
+        // Not before: else whoever sends the body late would use the wait up.
+        let complete_at = Instant::now();
         let form = Form::parse(&body)?;
         let request = ClientRequest {
             attempt: Attempt {
@@ -189,14 +200,20 @@ impl Request<'_> {
             _ => token::post(self.server, &request).await,
         };
         Ok(match answer {
-            Ok(Answer { response, client }) => {
+            Ok(Answer {
+                response,
+                client,
+                is_alike,
+            }) => {
                 noted.client = Some(client);
+                noted.alike_since = is_alike.then_some(complete_at);
                 response
             }
             Err(Refused { reason, client }) => {
                 let reason = self.limited(reason);
                 let claimed = form.get("client_id").or(reason.claimed_client_id());
                 noted.client = client;
+                noted.alike_since = reason.is_alike().then_some(complete_at);
                 self.refuse(Some(route), &reason, claimed, noted)
             }
         })

@@ -2,7 +2,7 @@
 //!
 //! A token is shown to callers that an operator named for its audience (`keybound_introspects`), and to the one that *is* its
 //! audience. To everybody else it does not exist: unknown, expired, revoked and foreign tokens have one answer, octet for octet,
-//! at the end of one path.
+//! and it is sent at [one time](crate::answer_time), whatever it took to find.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -50,6 +50,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         }
         _ => None,
     };
+    let is_alike = visible.is_none();
     let body = match visible {
         Some(token) => Bytes::from(IntrospectionResponse::Active(Box::new(active(token, issuer))).to_json()),
         None => Bytes::from_static(INACTIVE),
@@ -57,6 +58,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     Ok(Answer {
         response: response::json(StatusCode::OK, body),
         client,
+        is_alike,
     })
 }
 

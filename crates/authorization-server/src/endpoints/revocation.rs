@@ -35,6 +35,8 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         Revoked::Done => Ok(Answer {
             response: response::json(StatusCode::OK, Bytes::from_static(b"{}")),
             client,
+            // Whoever revokes learns what became of it from a write that is durable, or from the code of the refusal.
+            is_alike: false,
         }),
         Revoked::IssuedToAnother => Err(Refused::of(&client, Reason::ForeignToken)),
     }

@@ -56,7 +56,11 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         request.configuration.access_token_lifetime.as_secs(),
         &decision.scope,
     );
-    Ok(Answer { response, client })
+    Ok(Answer {
+        response,
+        client,
+        is_alike: false,
+    })
 }
 
 fn require_grant_type(client: &PreparedClient, credential: &Credential, presented: GrantType) -> Result<(), Reason> {

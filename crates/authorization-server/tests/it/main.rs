@@ -5,6 +5,7 @@ mod admin;
 mod admin_anchors;
 mod admin_nouns;
 mod admin_places;
+mod answer_time;
 mod forwarded;
 mod metadata;
 mod operations;

@@ -393,7 +393,18 @@ impl Peer {
             request = request.header("content-type", *content_type);
         }
         let body = body.map_or(OutgoingBody::Empty, |(_, body)| OutgoingBody::from(body));
-        let response = self.client.send(request.body(body).unwrap()).await.unwrap();
+        self.exchange(request.body(body).unwrap()).await
+    }
+
+    /// A form that arrives as slowly as `body` makes it.
+    pub(crate) async fn post_streamed(&self, path: &str, body: OutgoingBody) -> Reply {
+        let request = Request::post(format!("{}{path}", self.base));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        self.exchange(request.body(body).unwrap()).await
+    }
+
+    async fn exchange(&self, request: Request<OutgoingBody>) -> Reply {
+        let response = self.client.send(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect_at_most(1 << 20).await.unwrap().to_vec();
         Reply {
