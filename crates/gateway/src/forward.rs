@@ -13,7 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::time::Timestamp;
 use keybound_resource_server::{AcceptedAccessToken, ResourceServer};
-use keybound_tls::{BodyError, Connection, RequestBody, ResponseBody};
+use keybound_tls::{BodyError, Connection, InterimResponses, RequestBody, ResponseBody};
 
 use crate::gateway::Shared;
 use crate::identity_fields::CallerFields;
@@ -83,9 +83,10 @@ impl Forward<'_> {
             .filter(|_| forwarded.is_none())
             .and_then(|_| request_head::requested_protocol(self.parts));
         let head = self.head(content, protocol);
+        let interims = self.connection.interim_responses();
         let exchange = Exchange {
             upstream,
-            head: &|| make_request(&head, forwarded.as_ref()),
+            head: &|| make_request(&head, forwarded.as_ref(), interims.as_ref()),
             body: forwarded.as_ref(),
             idempotent: is_idempotent(&self.parts.method),
             started: self.started,
@@ -225,27 +226,38 @@ impl Forward<'_> {
     }
 }
 
-fn make_request(head: &RequestHead<'_>, body: Option<&Arc<ForwardedRequestBody>>) -> Request<UpstreamBody> {
+fn make_request(
+    head: &RequestHead<'_>,
+    body: Option<&Arc<ForwardedRequestBody>>,
+    interims: Option<&InterimResponses>,
+) -> Request<UpstreamBody> {
     let mut request = head.to_request();
     if let Some(body) = body {
         *request.body_mut() = UpstreamBody::Forwarded(Arc::clone(body));
-        if matches!(
-            head.content,
-            Content::Body {
-                expects_continue: true,
-                ..
-            }
-        ) {
-            let body = Arc::clone(body);
-            // Other interim answers (102, 103) end here: hyper's server has no way to send them.
-            hyper::ext::on_informational(&mut request, move |interim| {
-                if interim.status() == StatusCode::CONTINUE {
-                    body.open_gate();
-                }
-            });
-        }
+    }
+    // The body that waits for `100 Continue`: once it may be read, the caller's connection says so by itself.
+    let awaited = match head.content {
+        Content::Body {
+            expects_continue: true, ..
+        } => body.cloned(),
+        Content::Body { .. } | Content::Nothing => None,
+    };
+    if let Some(interims) = interims.cloned() {
+        hyper::ext::on_informational(&mut request, move |interim| match &awaited {
+            Some(body) if interim.status() == StatusCode::CONTINUE => body.open_gate(),
+            _ => pass_on(&interims, interim.status(), interim.headers()),
+        });
     }
     request
+}
+
+/// RFC 9110 §15.2: a proxy passes interim answers on. One that cannot be is only ever a hint less.
+fn pass_on(interims: &InterimResponses, status: StatusCode, headers: &http::HeaderMap) {
+    let mut headers = headers.clone();
+    response_head::prepare(&mut headers, status);
+    if let Err(error) = interims.send(status, &headers) {
+        tracing::debug!(%status, %error, "an interim answer was dropped");
+    }
 }
 
 fn respond_with(status: StatusCode, headers: http::HeaderMap, body: ResponseBody) -> Response<ResponseBody> {

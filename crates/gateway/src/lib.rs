@@ -16,7 +16,8 @@
 //!   `Forwarded` and `X-Forwarded-For` name the peer of the gateway alone; a proxy before the gateway is that peer.
 //! - `Host` is the host the caller asked for. Claims in `Keybound-…` are percent-encoded where they are not visible ASCII.
 //! - The path is the one that was checked. It arrives normalised, and ambiguous paths don't arrive.
-//! - Trailers arrive if `Trailer` announced them. `100 Continue` is passed on; other interim answers are not.
+//! - Trailers arrive if `Trailer` announced them.
+//! - Interim answers (1xx) are passed on to HTTP/1.1 callers. For HTTP/2, hyper has no way to send them.
 
 pub mod canonical_path;
 mod cookies;

@@ -36,7 +36,9 @@ pub(crate) fn prepare(headers: &mut HeaderMap, status: StatusCode) -> Vec<Header
         headers.remove(name);
     }
     headers.remove(TRAILER);
-    if let Some(announcement) = trailers::announcement(&announced) {
+    if !status.is_informational()
+        && let Some(announcement) = trailers::announcement(&announced)
+    {
         headers.insert(TRAILER, announcement);
     }
     if headers.keys().any(|name| field_names::is_identity(name.as_str())) {
@@ -64,8 +66,8 @@ pub(crate) fn prepare(headers: &mut HeaderMap, status: StatusCode) -> Vec<Header
             headers.append(SET_COOKIE, value);
         }
     }
-    // RFC 9110 §8.6: a 204 has no length.
-    if status == StatusCode::NO_CONTENT {
+    // RFC 9110 §8.6: neither 204 nor 1xx has a length.
+    if status == StatusCode::NO_CONTENT || status.is_informational() {
         headers.remove(CONTENT_LENGTH);
     }
     announced
@@ -140,5 +142,25 @@ mod tests {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
         prepare(&mut headers, StatusCode::NO_CONTENT);
         assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn an_interim_answer_says_nothing_about_a_body() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("content-length", "5"),
+            ("trailer", "x-sum"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "x-leg"),
+            ("x-leg", "1"),
+            ("client-cert", ":AA==:"),
+            ("keybound-refusal", "G-0"),
+            ("set-cookie", "__Host-keybound=1"),
+            ("link", "</a>"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        prepare(&mut headers, StatusCode::EARLY_HINTS);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["link"]);
     }
 }

@@ -10,7 +10,8 @@ use http::Extensions;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 
 use crate::{
-    Counters, LayerRefusal, Limits, authority::ServedHosts, deadline::Deadline, forwarded_certificate::Forwarding,
+    Counters, InterimResponses, LayerRefusal, Limits, authority::ServedHosts, deadline::Deadline,
+    forwarded_certificate::Forwarding, interim_responses::InterimQueue,
 };
 
 /// The version of TLS of a connection.
@@ -26,6 +27,7 @@ pub enum TlsVersion {
 pub struct Connection {
     pub(crate) facts: ConnectionFacts,
     pub(crate) deadline: Deadline,
+    pub(crate) interims: InterimQueue,
     /// Set once by the screen below hyper; nothing is read from the peer afterwards.
     refusal: OnceLock<LayerRefusal>,
     slot: OnceLock<Box<Slot>>,
@@ -60,6 +62,7 @@ impl Connection {
         Connection {
             facts,
             deadline,
+            interims: InterimQueue::default(),
             refusal: OnceLock::new(),
             slot: OnceLock::new(),
         }
@@ -153,6 +156,12 @@ impl Connection {
                 None => place = &slot.next,
             }
         }
+    }
+
+    /// What sends interim responses for the request in progress. `None` if its peer speaks HTTP/2, which hyper does not let us
+    /// interrupt, or HTTP/1.0, which has none; and between requests.
+    pub fn interim_responses(self: &Arc<Self>) -> Option<InterimResponses> {
+        InterimResponses::of(self)
     }
 
     /// Cuts the connection at once, whatever is under way: a token that bound it has expired or been revoked.

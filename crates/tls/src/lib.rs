@@ -12,7 +12,7 @@
 //! proven (or that a named proxy said so); authorization server and resource server judge it.
 //!
 //! Read in this order: [`service`], [`connection`], `listener`, `listener/accept.rs`, `client_certificate_verifier`,
-//! `request_framing`, `screened_stream`, `authority`, [`forwarded_certificate`], then the outgoing half, `http_client`
+//! `request_framing`, `screened_stream`, [`interim_responses`], `authority`, [`forwarded_certificate`], then the outgoing half, `http_client`
 //! and `guarded_fetch`.
 //!
 //! [`PresentedCertificate`]: keybound_protocol::peer_certificate::PresentedCertificate
@@ -29,6 +29,7 @@ pub mod guarded_fetch;
 mod http2_frames;
 pub mod http_client;
 pub mod identity;
+pub mod interim_responses;
 pub mod limits;
 pub mod listener;
 pub mod listener_settings;
@@ -46,6 +47,7 @@ pub use forwarded_certificate::{ForwardedCertificateSettings, ProxyCertificate};
 pub use guarded_fetch::{FetchError, Fetched, GuardedFetch, GuardedFetchSettings};
 pub use http_client::{HttpClient, HttpClientSettings, IncomingBody, RequestError};
 pub use identity::{Identity, PemError, Roots, load_certificates};
+pub use interim_responses::{InterimResponseError, InterimResponses};
 pub use limits::Limits;
 pub use listener::{BindError, Listener, ListenerHandle};
 pub use listener_settings::{

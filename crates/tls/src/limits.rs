@@ -40,6 +40,10 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// After an early answer, how long the rest of a refused request is read and thrown away, so that the answer arrives.
     pub linger_timeout: Duration,
+    /// Interim responses (1xx) of a service that wait for the peer to take them; further ones are dropped.
+    pub interim_responses_max: usize,
+    /// Bytes of interim responses that wait for the peer to take them; what does not fit is dropped.
+    pub interim_response_bytes_max: usize,
     /// HTTP/2: requests at once on one connection.
     pub http2_streams_max: u32,
     /// HTTP/2: streams a client may reset beyond those it let finish; then the connection is cut.
@@ -70,6 +74,8 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(2),
+            interim_responses_max: 16,
+            interim_response_bytes_max: 16 * 1024,
             http2_streams_max: 128,
             http2_resets_max: 200,
             http2_control_frames_max: 1_000,

@@ -4,6 +4,7 @@
 //!   [`REFUSED_HEAD`], so that the refusal is answered in HTTP, in order, by the service layer.
 //! * After a refusal nothing more is read as HTTP. What the peer still sends is thrown away for a moment, because a socket closed
 //!   with unread input resets the connection and takes the answer with it.
+//! * What hyper cannot send, interim responses, is written between two of its writes (`interim_responses`).
 //! * A peer that closes its side while its request is in progress is given a moment to get the answer.
 
 use std::{
@@ -377,6 +378,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ScreenedStream<S> {
         result
     }
 
+    /// An interim response that was begun comes first, whatever hyper writes.
+    fn poll_finish_interims(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let deadline = &self.connection.deadline;
+        let result = self
+            .connection
+            .interims
+            .poll_finish(&mut self.stream, context, || deadline.wrote());
+        if result.is_pending() {
+            deadline.waits_to_write(context);
+        }
+        result
+    }
+
+    /// hyper flushes when it has nothing more to write: here an interim response disturbs nothing.
+    fn poll_write_interims(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let deadline = &self.connection.deadline;
+        let result = self
+            .connection
+            .interims
+            .poll_write(&mut self.stream, context, || deadline.wrote());
+        if result.is_pending() {
+            deadline.waits_to_write(context);
+        }
+        result
+    }
+
     fn check_cut(&self) -> io::Result<()> {
         match self.connection.deadline.verdict() {
             Verdict::Cut => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -388,6 +415,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ScreenedStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ScreenedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         self.check_cut()?;
+        ready!(self.poll_finish_interims(context))?;
         let result = Pin::new(&mut self.stream).poll_write(context, octets);
         self.written(context, result)
     }
@@ -398,6 +426,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ScreenedStream<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_cut()?;
+        ready!(self.poll_finish_interims(context))?;
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.written(context, result)
     }
@@ -408,6 +437,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ScreenedStream<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check_cut()?;
+        ready!(self.poll_write_interims(context))?;
         let result = Pin::new(&mut self.stream).poll_flush(context);
         self.written(context, result)
     }

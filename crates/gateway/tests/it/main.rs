@@ -8,6 +8,7 @@ mod expiry;
 mod forgery;
 mod harness;
 mod http2;
+mod interim;
 mod operations;
 mod paths;
 mod streaming;

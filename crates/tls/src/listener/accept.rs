@@ -318,6 +318,7 @@ where
 {
     let mut told = false;
     std::future::poll_fn(|context| {
+        connection.interims.belongs_to(context);
         if !told && (shared.is_draining() || connection.deadline.verdict() == Verdict::Idle) {
             told = true;
             shut_down(serving.as_mut());

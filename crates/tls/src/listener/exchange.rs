@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
+    HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, UPGRADE},
 };
 use http_body::{Body, Frame, SizeHint};
@@ -33,7 +33,13 @@ pub(super) async fn answer<S: Service>(
             let upgrade = connection.deadline.upgrade_asked() && request.headers().contains_key(UPGRADE);
             let bytes_max = connection.limits().body_bytes_max;
             let request = request.map(|body| RequestBody::incoming(body, bytes_max, connection));
+            connection
+                .interims
+                .begin(!connection.is_http2() && request.version() == Version::HTTP_11);
             let response = service.call(connection, request).await;
+            if !connection.is_http2() {
+                connection.interims.written().await;
+            }
             if upgrade {
                 connection
                     .deadline

@@ -12,6 +12,7 @@ mod guarded_fetch;
 mod handshake;
 mod http2;
 mod http_client;
+mod interim_responses;
 mod limits;
 mod misdirected;
 mod operation;

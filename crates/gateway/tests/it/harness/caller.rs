@@ -167,6 +167,15 @@ impl Caller {
             .expect("in time")
     }
 
+    /// The next `length` bytes.
+    pub(crate) async fn body(&mut self, length: usize) -> Vec<u8> {
+        while self.read.len() < length {
+            let more = tokio::time::timeout(PATIENCE, more(&mut self.stream, &mut self.read));
+            assert!(more.await.expect("in time"), "the body broke off");
+        }
+        self.read.drain(..length).collect()
+    }
+
     /// Some bytes of what comes next; none at the end of the connection.
     pub(crate) async fn some(&mut self) -> Vec<u8> {
         if !self.read.is_empty() {
