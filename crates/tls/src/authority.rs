@@ -76,6 +76,7 @@ fn http2_authority<B>(request: &Request<B>, fields_max: usize) -> Result<&[u8], 
         return Err(FramingViolation::Method.into());
     }
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    // A fragment would be refused too, but `http` has cut it off without a trace. What remains is what everybody after us sees.
     let is_asterisk = target == "*" && request.method() == http::Method::OPTIONS;
     if !is_asterisk && !is_valid_target(target.as_bytes()) {
         return Err(FramingViolation::Target.into());
