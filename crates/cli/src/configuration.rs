@@ -1,12 +1,14 @@
 //! The two configuration files: `keybound.toml` and `gateway.toml`.
 //!
-//! Read in this order: [`document`] (TOML with places), [`server`] and [`gateway`] (which keys exist and what they mean),
+//! Read in this order: [`document`] (TOML with places), [`server`] and [`gateway`] and [`limits`] (which keys exist and
+//! what they mean),
 //! [`diagnostic`] (how a mistake is shown). Reading never touches the network; it does open the files it names, because a
 //! key that does not match its certificate is a configuration error and not a surprise at the first handshake.
 
 pub(crate) mod diagnostic;
 pub(crate) mod document;
 pub(crate) mod gateway;
+pub(crate) mod limits;
 pub(crate) mod server;
 pub(crate) mod value;
 
@@ -88,7 +90,7 @@ pub(crate) fn read<T>(
 }
 
 /// The directory that relative paths in a file are relative to: the file's own.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Base(PathBuf);
 
 impl Base {

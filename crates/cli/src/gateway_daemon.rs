@@ -24,6 +24,7 @@ use crate::arguments::ConfigFile;
 use crate::config_check::unreadable;
 use crate::configuration::diagnostic::Diagnostic;
 use crate::configuration::gateway::{self, GatewayFile, IssuerEntry, RouteEntry, Validation};
+use crate::configuration::limits::GatewayLimits;
 use crate::configuration::{Reading, environment};
 use crate::daemon::{Running, bind_failed};
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
@@ -62,6 +63,8 @@ pub(crate) fn check(reading: Reading<GatewayFile>) -> Vec<Diagnostic> {
 pub(crate) struct GatewayDaemon {
     path: PathBuf,
     watch: FileWatch,
+    /// What takes effect at the start only, as it was then.
+    fixed: String,
     gateway: Gateway,
     resource: String,
     running: Running,
@@ -79,8 +82,8 @@ impl GatewayDaemon {
         runtimes: &Runtimes,
     ) -> Result<Self, CommandError> {
         let (settings, issuers) = assemble(&file)?;
-        let resource_server =
-            ResourceServer::new(issuers).map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
+        let resource_server = ResourceServer::with_limits(issuers, file.limits.resource_server)
+            .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
         let environment = Environment {
             clock: clock.clone(),
             random: Arc::new(random::fill),
@@ -88,7 +91,7 @@ impl GatewayDaemon {
         let gateway = Gateway::new(&settings, resource_server, environment)
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
         let mut resource = ListenerSettings::new("gateway", file.listen, Transport::Tls(hosts(&file)));
-        resource.limits = file.limits.clone();
+        resource.limits = file.limits.listener.clone();
         let operations = ListenerSettings::new("gateway operations", file.operations, Transport::Plain);
         let running = Running::default();
         let resource = Listener::bind(resource, runtimes).map_err(bind_failed)?;
@@ -102,6 +105,7 @@ impl GatewayDaemon {
         Ok(Self {
             path: path.to_path_buf(),
             watch: FileWatch::new(watched(path, &file.files)),
+            fixed: fixed(&file),
             gateway,
             resource: file.resource,
             running,
@@ -135,13 +139,18 @@ impl GatewayDaemon {
         let resource_server = self
             .gateway
             .resource_server()
-            .reconfigured(issuers)
+            .reconfigured_with_limits(issuers, file.limits.resource_server)
             .map_err(|error| invalid(error.into()))?;
         self.watch.replace(watched(&self.path, &file.files));
         self.gateway
             .reload(&settings, resource_server)
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
-        self.running.reload_hosts("gateway", &hosts(&file))
+        self.running.reload_hosts("gateway", &hosts(&file))?;
+        if fixed(&file) != self.fixed {
+            let keys = "listen, operations, the listener's limits, refusals_max, log_records_max";
+            tracing::warn!(keys, "a change of these takes effect at the next start");
+        }
+        Ok(())
     }
 
     /// Whether a file that counts has changed since this was asked last.
@@ -166,6 +175,12 @@ fn watched(path: &Path, files: &[PathBuf]) -> Watched {
     }
 }
 
+/// The keys that a reload does not change, in a form to compare.
+fn fixed(file: &GatewayFile) -> String {
+    let sizes = (file.limits.gateway.refusals_max, file.limits.gateway.log_records_max);
+    format!("{:?}", (file.listen, file.operations, &file.limits.listener, sizes))
+}
+
 fn hosts(file: &GatewayFile) -> HostPolicies {
     // Where no route checks a binding, nobody is asked for a certificate; a mixture of both was refused as configuration.
     let asks = file.routes.iter().any(|route| route.binding != gateway::Binding::None);
@@ -187,7 +202,7 @@ fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, Vec<IssuerSettings>)
     let issuers = file
         .issuers
         .iter()
-        .map(|entry| issuer(entry, &roots))
+        .map(|entry| issuer(entry, &roots, &file.limits))
         .collect::<anyhow::Result<Vec<_>>>()
         .map_err(invalid)?;
     let audience = ResourceUri::parse(&file.resource).map_err(|error| invalid(error.into()))?;
@@ -200,17 +215,18 @@ fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, Vec<IssuerSettings>)
     Ok((
         GatewaySettings {
             routes,
-            limits: keybound_gateway::limits::Limits::default(),
+            limits: file.limits.gateway.clone(),
         },
         issuers,
     ))
 }
 
-fn issuer(entry: &IssuerEntry, roots: &Roots) -> anyhow::Result<IssuerSettings> {
+fn issuer(entry: &IssuerEntry, roots: &Roots, limits: &GatewayLimits) -> anyhow::Result<IssuerSettings> {
     let issuer = Issuer::parse(&entry.issuer.value)?;
     let mut fetch = GuardedFetchSettings::new(roots.clone());
     // The operator names the issuer, so where it lies is no stranger's choice.
     fetch.allow_addresses = vec![ipnet::Ipv4Net::default().into(), ipnet::Ipv6Net::default().into()];
+    limits.fetch.apply(&mut fetch);
     let discovery = Discovery::new(GuardedFetch::new(fetch));
     let validation = match &entry.validation {
         Validation::Local => TokenValidation::Local(match &entry.jwks_uri {
@@ -237,6 +253,7 @@ fn issuer(entry: &IssuerEntry, roots: &Roots) -> anyhow::Result<IssuerSettings> 
             };
             let mut http = HttpClientSettings::new(roots.clone());
             http.identity = Some(identity.clone());
+            http.response_timeout = Some(limits.introspection_timeout);
             TokenValidation::Introspection(Arc::new(Client::new(ClientSettings {
                 server,
                 client_id: ClientId::parse(client_id)?,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keybound_authorization_server::settings::{Environment, ResourceSettings, ScopeSettings, Settings, TokenSettings};
-use keybound_authorization_server::{AuthorizationServer, Limits, MUTUAL_TLS, PUBLIC};
+use keybound_authorization_server::{AuthorizationServer, MUTUAL_TLS, PUBLIC};
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::certificate_file;
 use keybound_protocol::certificate_revocation_list::CertificateRevocationList;
@@ -177,7 +177,8 @@ impl ServerDaemon {
         self.proxy_anchors.replace(&anchors);
         self.watch.replace(watched(&self.path, &file));
         if fixed(&file) != self.fixed {
-            let keys = "listen, store, limits, forwarded_certificate";
+            let keys = "listen, store, forwarded_certificate, the listeners' limits, prepared_clients_max, \
+                        accepted_certificates_max, admin_requests_max, refresh_interval";
             tracing::warn!(keys, "a change of these takes effect at the next start");
         }
         Ok(())
@@ -235,7 +236,15 @@ fn fixed(file: &ServerFile) -> String {
         .iter()
         .map(|entry| (entry.listener.value, &entry.from, &entry.proxy_san_dns))
         .collect();
-    format!("{:?}", (&file.listen, &file.store, &file.limits, forwarded))
+    let limits = &file.limits.server;
+    let sizes = (
+        limits.prepared_clients_max,
+        limits.accepted_certificates_max,
+        limits.admin_requests_max,
+        limits.refresh_interval,
+    );
+    let parts = (&file.listen, &file.store, &file.limits.listener, sizes, forwarded);
+    format!("{parts:?}")
 }
 
 /// Who is served where, and asked for a certificate or not.
@@ -301,7 +310,7 @@ fn bind(
     let mut opened = Vec::new();
     let mut tls = |name: &'static str, address, hosts, listener| {
         let mut listener_settings = ListenerSettings::new(name, address, Transport::Tls(hosts));
-        listener_settings.limits = file.limits.clone();
+        listener_settings.limits = file.limits.listener.clone();
         listener_settings.forwarded_certificate =
             forwarded_certificate(file, listener, proxy_anchors, clock).map(Into::into);
         Listener::bind(listener_settings, runtimes)
@@ -396,6 +405,7 @@ fn assemble(file: &ServerFile) -> Result<(Settings, Vec<Diagnostic>), InvalidCon
     };
     let mut fetch = GuardedFetchSettings::new(roots);
     fetch.allow_addresses.clone_from(&file.outgoing_allow_addresses);
+    file.limits.fetch.apply(&mut fetch);
     let mut settings = Settings {
         issuer,
         mutual_tls_origin: file.mutual_tls_origin.clone(),
@@ -410,7 +420,7 @@ fn assemble(file: &ServerFile) -> Result<(Settings, Vec<Diagnostic>), InvalidCon
         scopes: file.scopes.iter().map(scope).collect(),
         resources,
         fetch: GuardedFetch::new(fetch),
-        limits: Limits::default(),
+        limits: file.limits.server.clone(),
     };
     let (clients, more) = client_files::load(
         &file.clients,

@@ -77,6 +77,64 @@ fn filled(template: &str, values: &[(&str, &str)]) -> String {
 mod tests {
     use super::*;
 
+    /// The template with every key that it shows, those commented out included, as `table.key`.
+    fn shown(template: &str) -> std::collections::BTreeSet<String> {
+        let mut table = String::new();
+        let mut keys = std::collections::BTreeSet::new();
+        for line in template.lines() {
+            let line = line.strip_prefix("# ").unwrap_or(line);
+            if let Some(name) = line.strip_prefix('[') {
+                table = format!(
+                    "{}.",
+                    name.trim_start_matches('[').split(']').next().unwrap_or_default()
+                );
+                keys.insert(table.trim_end_matches('.').to_owned());
+            } else if let Some((key, _)) = line.split_once(" = ")
+                && key
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            {
+                keys.insert(format!("{table}{key}"));
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn the_templates_show_every_key_there_is_and_no_other() {
+        use crate::configuration::document::Document;
+        use crate::configuration::{Base, gateway, server};
+
+        let empty = Template {
+            issuer: "https://localhost".to_owned(),
+            mutual_tls_origin: "https://localhost".to_owned(),
+            public: "127.0.0.1:8443".to_owned(),
+            mutual_tls: "127.0.0.1:8444".to_owned(),
+            operations: "127.0.0.1:8445".to_owned(),
+            certificate: "a".to_owned(),
+            key: "a".to_owned(),
+            default_resource: "https://localhost".to_owned(),
+            outgoing_ca: "ca = []".to_owned(),
+            allow_addresses: "allow_addresses = []".to_owned(),
+            trust_anchors: String::new(),
+            resources: String::new(),
+        };
+        // One of each table, so that its keys are asked for.
+        let tables = "[[tls.names]]\n[[trust_anchors]]\n[[scopes]]\n[[resources]]\n[[forwarded_certificate]]\n";
+        let document = Document::parse("keybound.toml", tables, &[]);
+        let _ = server::interpret(&document, &Base::default());
+        assert_eq!(shown(&keybound_toml(&empty)), document.asked());
+
+        let mut asked = std::collections::BTreeSet::new();
+        for validation in ["local", "introspection"] {
+            let tables = format!("[[issuers]]\nvalidation = \"{validation}\"\n[[routes]]\n");
+            let document = Document::parse("gateway.toml", &tables, &[]);
+            let _ = gateway::interpret(&document, &Base::default());
+            asked.extend(document.asked());
+        }
+        assert_eq!(shown(&gateway_toml("a", "b", "c", "d")), asked);
+    }
+
     #[test]
     fn no_place_stays_empty() {
         let text = gateway_toml("a", "b", "c", "d");

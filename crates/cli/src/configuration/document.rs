@@ -62,6 +62,9 @@ pub(crate) struct Document {
     location: Location,
     findings: RefCell<Vec<Diagnostic>>,
     files: RefCell<Vec<PathBuf>>,
+    /// Every key that was looked for, with the tables it lies in.
+    #[cfg(test)]
+    asked: RefCell<std::collections::BTreeSet<String>>,
 }
 
 impl Document {
@@ -91,6 +94,8 @@ impl Document {
             location: at(&source, 0..0),
             findings: RefCell::new(findings),
             files: RefCell::default(),
+            #[cfg(test)]
+            asked: RefCell::default(),
         };
         for (variable, value) in environment {
             document.overlay(variable, value);
@@ -164,6 +169,12 @@ impl Document {
         self.files.borrow().clone()
     }
 
+    /// The keys that were looked for: those that there are.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> std::collections::BTreeSet<String> {
+        self.asked.borrow().clone()
+    }
+
     /// Everything found so far, in the order of the file.
     pub(crate) fn into_findings(self) -> Vec<Diagnostic> {
         let mut findings = self.findings.into_inner();
@@ -231,8 +242,14 @@ pub(crate) struct Section<'d> {
 
 impl<'d> Section<'d> {
     fn entry(&self, key: &'static str) -> Option<&'d Entry> {
-        self.known.borrow_mut().push(key);
+        self.note_known(key);
         self.table.and_then(|table| table.get(key))
+    }
+
+    fn note_known(&self, key: &'static str) {
+        self.known.borrow_mut().push(key);
+        #[cfg(test)]
+        self.document.asked.borrow_mut().insert(self.name(key));
     }
 
     fn name(&self, key: &str) -> String {
@@ -279,7 +296,7 @@ impl<'d> Section<'d> {
     /// A string; its absence is an error.
     pub(crate) fn required(&self, key: &'static str) -> Option<Located<String>> {
         if self.table.is_none_or(|table| !table.contains_key(key)) {
-            self.known.borrow_mut().push(key);
+            self.note_known(key);
             let span = self.location.span.start..self.location.span.start;
             let place = Location {
                 source: Arc::clone(&self.location.source),
@@ -421,6 +438,12 @@ impl<'d> Section<'d> {
     /// Whether the key is there at all.
     pub(crate) fn contains(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Where the value of `key` stands, or the table if it has none.
+    pub(crate) fn place_of(&self, key: &str) -> &Location {
+        let entry = self.table.and_then(|table| table.get(key));
+        entry.map_or(&self.location, |entry| &entry.node.location)
     }
 
     /// A table; absent is empty.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use keybound_gateway::settings::UpstreamSettings;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
-use keybound_tls::{Identity, Limits};
+use keybound_tls::Identity;
 use url::Url;
 
 use super::diagnostic::{Diagnostic, Located, Location};
 use super::document::{Document, Section};
-use super::value::{existing_files, https_url, identity, limits, socket_address, word};
+use super::limits::{self, GatewayLimits};
+use super::value::{existing_files, https_url, identity, socket_address, word};
 use super::{Base, Reading, read};
 
 /// A `gateway.toml`, interpreted. Paths can be opened as they are.
@@ -34,8 +35,8 @@ pub(crate) struct GatewayFile {
     pub issuers: Vec<IssuerEntry>,
     /// What is served, by path.
     pub routes: Vec<RouteEntry>,
-    /// `limits.*`; a body has no limit here, it streams.
-    pub limits: Limits,
+    /// `limits.*`.
+    pub limits: GatewayLimits,
 }
 
 /// `[[issuers]]`.
@@ -111,7 +112,7 @@ pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> std::io::Re
     read(path, environment, interpret)
 }
 
-fn interpret(document: &Document, base: &Base) -> Option<GatewayFile> {
+pub(crate) fn interpret(document: &Document, base: &Base) -> Option<GatewayFile> {
     let root = document.root();
     let listen = root.required_parsed("listen", socket_address);
     let operations = root.parsed("operations", socket_address);
@@ -134,13 +135,7 @@ fn interpret(document: &Document, base: &Base) -> Option<GatewayFile> {
     }
     let routes: Vec<RouteEntry> = root.sections("routes").into_iter().filter_map(route).collect();
     check_routes(document, &issuers, &routes);
-    let limits = limits(
-        root.section("limits"),
-        Limits {
-            body_bytes_max: None,
-            ..Limits::default()
-        },
-    );
+    let limits = limits::gateway(root.section("limits"));
     let location = root.location().clone();
     root.finish();
     Some(GatewayFile {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
-use keybound_tls::{Identity, Limits};
+use keybound_tls::Identity;
 use url::Url;
 
 use super::diagnostic::{Diagnostic, Located, Location};
 use super::document::{Document, Section};
+use super::limits::{self, ServerLimits};
 use super::value::{
-    bounded_duration, existing_file, existing_files, existing_located_files, https_origin, https_url, identity, limits,
+    bounded_duration, existing_file, existing_files, existing_located_files, https_origin, https_url, identity,
     network, socket_address, word,
 };
 use super::{Base, Reading, read};
@@ -52,8 +53,8 @@ pub(crate) struct ServerFile {
     pub resources: Vec<ResourceEntry>,
     /// `[[forwarded_certificate]]`.
     pub forwarded_certificates: Vec<ForwardedCertificateEntry>,
-    /// `limits.*`, of both TLS listeners.
-    pub limits: Limits,
+    /// `limits.*`.
+    pub limits: ServerLimits,
 }
 
 /// Addresses to listen on.
@@ -166,7 +167,7 @@ pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> std::io::Re
     read(path, environment, interpret)
 }
 
-fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
+pub(crate) fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
     let root = document.root();
     let issuer = root.required_parsed("issuer", |text| https_url(text).map(|_| text.to_owned()));
     let _: Option<Located<()>> = root.parsed("profile", |text| match text {
@@ -217,7 +218,7 @@ fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
         .into_iter()
         .filter_map(forwarded_certificate)
         .collect();
-    let limits = limits(root.section("limits"), Limits::default());
+    let limits = limits::server(root.section("limits"));
     check_forwarded_certificates(document, &forwarded_certificates);
     if let (Some(listen), Some(origin)) = (&listen, &mutual_tls_origin) {
         check_shared_port(&root, listen, origin, &tls_names);

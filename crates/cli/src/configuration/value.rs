@@ -1,4 +1,4 @@
-//! Readers for the values that both files have: addresses, URLs, file pairs, limits.
+//! Readers for the values that both files have: addresses, URLs, file pairs, durations.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use keybound_tls::{Identity, Limits, PemError};
+use keybound_tls::{Identity, PemError};
 use url::Url;
 
 use super::Base;
@@ -145,42 +145,4 @@ pub(crate) fn bounded_duration(
     let message = format!("`{key}` must lie between {:?} and {:?}", bounds.start(), bounds.end());
     section.report(Diagnostic::error("C006", &duration.location, message));
     default
-}
-
-/// Reads `[limits]`, which both daemons have. Absent keys keep `defaults`.
-pub(crate) fn limits(section: Section<'_>, defaults: Limits) -> Limits {
-    let count = |key, default: usize| {
-        section
-            .integer(key, 1..=1_000_000)
-            .and_then(|located| usize::try_from(located.value).ok())
-            .unwrap_or(default)
-    };
-    let duration = |key, default| {
-        bounded_duration(
-            &section,
-            key,
-            default,
-            Duration::from_millis(100)..=Duration::from_secs(86_400),
-        )
-    };
-    let limits = Limits {
-        connections_max: count("connections", defaults.connections_max),
-        connections_per_prefix_max: count("connections_per_address_prefix", defaults.connections_per_prefix_max),
-        handshakes_max: count("handshakes_in_progress", defaults.handshakes_max),
-        handshake_timeout: duration("handshake", defaults.handshake_timeout),
-        head_timeout: duration("request_head", defaults.head_timeout),
-        head_bytes_max: count("request_head_bytes", defaults.head_bytes_max),
-        body_bytes_max: match defaults.body_bytes_max {
-            Some(bytes) => section
-                .integer("request_body_bytes", 1..=1 << 30)
-                .map_or(Some(bytes), |located| u64::try_from(located.value).ok()),
-            None => None,
-        },
-        body_timeout: duration("request_body", defaults.body_timeout),
-        idle_timeout: duration("idle", defaults.idle_timeout),
-        drain_timeout: duration("drain", defaults.drain_timeout),
-        ..defaults
-    };
-    section.finish();
-    limits
 }

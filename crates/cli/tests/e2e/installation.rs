@@ -110,6 +110,10 @@ impl Installation {
         self.directory.path().join(path)
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn public(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", 8443 + self.offset)
     }

@@ -8,6 +8,7 @@ mod bad_input;
 mod causes;
 mod command_line;
 mod configuration_errors;
+mod configured_limits;
 mod forwarded;
 mod installation;
 mod one_connection;
