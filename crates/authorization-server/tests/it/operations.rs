@@ -1,8 +1,12 @@
 //! Running the server: health, metrics, limits, reload, restart, several keys.
 
-use std::sync::Arc;
+use std::io::Write;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Method, StatusCode};
+use keybound_protocol::base64url;
 use keybound_protocol::client::{ClientId, ClientOrigin};
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::signer::{LocalSigner, Signer};
@@ -12,8 +16,10 @@ use keybound_store::{
 };
 use serde_json::json;
 
-use crate::pki::{Authority, dns, self_signed};
-use crate::world::{NOW, Plan, Side, World, claims, credentials, jose_header, self_signed_client, tls_client};
+use crate::pki::{Authority, Leaf, dns, self_signed};
+use crate::world::{
+    API, NOW, OPAQUE_API, Plan, Side, World, claims, credentials, jose_header, self_signed_client, tls_client, with,
+};
 
 // covers R23
 #[tokio::test]
@@ -69,6 +75,145 @@ async fn metrics_count_and_name_nobody() {
     }
     assert!(text.ends_with("# EOF\n"));
     assert!(!text.contains("very-private-name") && !text.contains("nobody"));
+}
+
+/// Everything that this process logs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Says that this process is the one below.
+const LOGS_ALONE: &str = "KEYBOUND_AUTHORIZATION_SERVER_TEST_LOGS";
+
+// covers TRAP-53, T37
+#[test]
+fn the_log_names_clients_and_never_shows_what_they_hold() {
+    // A process of its own: what is logged belongs to all threads of one.
+    if std::env::var_os(LOGS_ALONE).is_none() {
+        let alone = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "operations::the_log_names_clients_and_never_shows_what_they_hold",
+                "--nocapture",
+            ])
+            .env(LOGS_ALONE, "1")
+            .output()
+            .unwrap();
+        assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+        return;
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .init();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let authority = Authority::root("corp");
+        let alone = self_signed(dns("alone.example"));
+        let introspects = json!({"keybound_introspects": [API, OPAQUE_API]});
+        let world = Plan::new()
+            .trusts("corp", &authority)
+            .client("demo", with(tls_client("demo.example"), introspects))
+            .client("alone", self_signed_client(&[&alone]))
+            .start()
+            .await;
+        let (demo, wrong) = (
+            authority.issue(dns("demo.example")),
+            authority.issue(dns("wrong.example")),
+        );
+        let jwt = world.access_token(&demo, "demo", &[]).await;
+        let opaque = world.access_token(&demo, "demo", &[("resource", OPAQUE_API)]).await;
+        world.access_token(&alone, "alone", &[]).await;
+        let peer = world.peer(Side::MutualTls, Some(&demo));
+        for path in ["/introspect", "/revoke"] {
+            for token in [&jwt, &opaque] {
+                let reply = peer.post(path, &[("client_id", "demo"), ("token", token)]).await;
+                assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+            }
+        }
+        let basic = format!("Basic {}", base64url::encode_standard(b"demo:canary-password"));
+        let bearer = format!("Bearer {jwt}");
+        let forged = format!(":{}:", base64url::encode_standard(&alone.der));
+        let fields = [
+            ("authorization", basic.as_str()),
+            ("authorization", &bearer),
+            ("client-cert", &forged),
+            ("cookie", "canary-cookie"),
+        ];
+        let secrets = [
+            ("client_secret", "canary-secret"),
+            ("client_assertion", "canary-header.canary-claims.canary-signature"),
+            ("unknown", "canary-parameter"),
+        ];
+        for leaf in [&demo, &wrong, &alone] {
+            let peer = world.peer(Side::MutualTls, Some(leaf));
+            for field in fields {
+                peer.post_with("/token?secret=canary-query", &credentials("demo"), &[field])
+                    .await;
+            }
+            for secret in secrets {
+                let form = [&credentials("demo")[..], &[secret]].concat();
+                peer.post("/token", &form).await;
+            }
+        }
+        let refused = world.token(Some(&wrong), "demo").await;
+        let refusal = refused.header("keybound-refusal").unwrap();
+
+        // The requests are written down a little later, the last one last.
+        let of_requests = |text: &str| {
+            text.lines()
+                .any(|line| line.contains("keybound::requests") && line.contains(refusal))
+        };
+        let written = async {
+            while !of_requests(&log.text()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), written).await.unwrap();
+        let text = log.text();
+        assert!(text.contains("\"client_id\":\"demo\"") && text.contains("\"claimed_client_id\":\"demo\""));
+        let octets = |der: &[u8]| format!("{:?}", &der[..64]).trim_matches(['[', ']']).to_owned();
+        let shown_as = |leaf: &Leaf| {
+            [
+                base64url::encode_standard(&leaf.der)[..64].to_owned(),
+                base64url::encode(&leaf.der)[..64].to_owned(),
+                octets(&leaf.der),
+            ]
+        };
+        let signature = jwt.rsplit('.').next().unwrap();
+        let held = [&demo, &wrong, &alone].into_iter().flat_map(shown_as);
+        for secret in held.chain(["canary", signature, &opaque, &basic[6..]].map(str::to_owned)) {
+            let told = text.lines().find(|line| line.contains(&secret));
+            assert_eq!(told, None, "{secret}");
+        }
+        assert!(
+            !text
+                .chars()
+                .any(|character| character.is_control() && character != '\n')
+        );
+    });
 }
 
 // covers R6749-3
