@@ -5,7 +5,8 @@
 //! way that no parser disagrees about (RFC 3986 §6.2.2: escapes of unreserved characters are decoded, the others are
 //! written in capitals) and then both matched and forwarded.
 //!
-//! Not here: the query, which no policy reads; it is forwarded as it came.
+//! Not here: the query, which no policy reads; it is forwarded as it came. And what some upstreams do to letters, ignoring their
+//! case, their accents or their width: nobody can tell which, so routes compare them as they are.
 
 use std::borrow::Cow;
 
@@ -42,9 +43,12 @@ pub enum PathError {
     /// Decoded, it is not UTF-8, or is an overlong form of something else.
     #[error("the path is not UTF-8")]
     NotUtf8,
-    /// A full-width twin of a character that separates or escapes.
+    /// A twin of a character that separates, escapes or stands alone as a dot segment: full-width, a fraction slash and the like.
     #[error("the path contains a look-alike of a separator")]
     LookAlike,
+    /// `/admin.`, `/admin%20`, `/%20admin`: the same as `/admin` where file names are trimmed.
+    #[error("the path contains a segment that ends in a dot or blank, or begins with a blank")]
+    TrimmedSegment,
     /// A character that RFC 3986 does not let stand unescaped in a path.
     #[error("the path contains a character that must be escaped")]
     ForbiddenCharacter,
@@ -129,8 +133,16 @@ fn check_segments(path: &str) -> Result<(), PathError> {
         {
             return Err(PathError::DotSegment);
         }
+        if segment.ends_with(is_trimmed) || segment.starts_with(char::is_whitespace) {
+            return Err(PathError::TrimmedSegment);
+        }
     }
     Ok(())
+}
+
+/// What some systems drop from the end of a name; the ellipsis counts where it becomes three dots first.
+fn is_trimmed(character: char) -> bool {
+    matches!(character, '.' | '\u{2026}') || character.is_whitespace()
 }
 
 /// The normalised text and the decoded octets.
@@ -191,11 +203,34 @@ fn holds_an_escape(decoded: &[u8]) -> bool {
         .any(|three| three[0] == b'%' && three[1].is_ascii_hexdigit() && three[2].is_ascii_hexdigit())
 }
 
-/// Characters that compatibility normalisation turns into a separator, a dot or a percent sign.
+/// Characters that compatibility normalisation, or a code page's best fit, turns into a separator, a dot or a percent sign.
 const fn is_look_alike(character: char) -> bool {
+    is_slash(character)
+        || is_backslash(character)
+        || matches!(
+            character,
+            // `.` and `..`
+            '\u{ff0e}' | '\u{fe52}' | '\u{2024}' | '\u{2025}'
+            // `%`
+            | '\u{ff05}' | '\u{fe6a}'
+            // `;`
+            | '\u{ff1b}' | '\u{fe54}' | '\u{37e}'
+        )
+}
+
+/// Full-width, fraction, division and big; and the four signs with one inside, such as `℅`.
+const fn is_slash(character: char) -> bool {
     matches!(
         character,
-        '\u{ff0f}' | '\u{ff3c}' | '\u{ff0e}' | '\u{ff05}' | '\u{ff1b}' | '\u{2024}' | '\u{2025}'
+        '\u{ff0f}' | '\u{2044}' | '\u{2215}' | '\u{29f8}' | '\u{2100}' | '\u{2101}' | '\u{2105}' | '\u{2106}'
+    )
+}
+
+/// Full-width, small, set minus, operator and big.
+const fn is_backslash(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ff3c}' | '\u{fe68}' | '\u{2216}' | '\u{29f5}' | '\u{29f9}'
     )
 }
 
@@ -260,6 +295,38 @@ mod tests {
             ("/a%e0%80%af", PathError::NotUtf8),
             ("/a%ef%bc%8fb", PathError::LookAlike),
             ("/a/%e2%80%a5/b", PathError::LookAlike),
+            ("/a%e2%81%84b", PathError::LookAlike),
+            ("/a%e2%88%95b", PathError::LookAlike),
+            ("/a%e2%a7%b8b", PathError::LookAlike),
+            ("/a%E2%84%85b", PathError::LookAlike),
+            ("/a%e2%84%80b", PathError::LookAlike),
+            ("/a%e2%84%81b", PathError::LookAlike),
+            ("/a%e2%84%86b", PathError::LookAlike),
+            ("/a%e2%88%96b", PathError::LookAlike),
+            ("/a%e2%a7%b5b", PathError::LookAlike),
+            ("/a%e2%a7%b9b", PathError::LookAlike),
+            ("/a%ef%b9%a8b", PathError::LookAlike),
+            ("/a%ef%bc%bcb", PathError::LookAlike),
+            ("/a%ef%b9%92b", PathError::LookAlike),
+            ("/a%ef%b9%aa2fb", PathError::LookAlike),
+            ("/a%ef%b9%94b", PathError::LookAlike),
+            ("/a%cd%beb", PathError::LookAlike),
+            ("/admin.", PathError::TrimmedSegment),
+            ("/admin./x", PathError::TrimmedSegment),
+            ("/admin..", PathError::TrimmedSegment),
+            ("/admin%2e", PathError::TrimmedSegment),
+            ("/admin%20", PathError::TrimmedSegment),
+            ("/admin%20/", PathError::TrimmedSegment),
+            ("/admin%20.", PathError::TrimmedSegment),
+            ("/admin.%20", PathError::TrimmedSegment),
+            ("/admin%c2%a0", PathError::TrimmedSegment),
+            ("/admin%e3%80%80/x", PathError::TrimmedSegment),
+            ("/admin%e2%80%a6", PathError::TrimmedSegment),
+            ("/%20admin", PathError::TrimmedSegment),
+            ("/a/%20b/c", PathError::TrimmedSegment),
+            ("/%e2%80%83admin", PathError::TrimmedSegment),
+            ("/%20", PathError::TrimmedSegment),
+            ("/a/%20/b", PathError::TrimmedSegment),
             ("/a b", PathError::ForbiddenCharacter),
             ("/a\"b", PathError::ForbiddenCharacter),
             ("/a|b", PathError::ForbiddenCharacter),
@@ -280,7 +347,7 @@ mod tests {
             "/.well-known/x",
             "/a..b",
             "/..a",
-            "/a..",
+            "/Admin",
         ] {
             check(path, Ok((path, path)));
             assert!(CanonicalPath::parse(path).is_ok_and(|path| path.is_verbatim()));
@@ -295,6 +362,9 @@ mod tests {
             ("/%7euser", "/~user", "/~user"),
             ("/a%2cb", "/a%2Cb", "/a,b"),
             ("/a%20b", "/a%20b", "/a b"),
+            ("/a.%20b", "/a.%20b", "/a. b"),
+            ("/%e2%80%a6a%e2%80%a6b", "/%E2%80%A6a%E2%80%A6b", "/…a…b"),
+            ("/%c2%bd", "/%C2%BD", "/½"),
             ("/100%25", "/100%25", "/100%"),
             ("/%c3%a4", "/%C3%A4", "/ä"),
             ("/a%3fb", "/a%3Fb", "/a?b"),
@@ -305,7 +375,7 @@ mod tests {
 
     #[test]
     fn what_is_forwarded_reads_as_itself() {
-        for path in ["/%61/%2c%20/%c3%a4", "/a%2eb/", "/100%25"] {
+        for path in ["/%61/%2c%20b/%c3%a4", "/a%2eb/", "/100%25"] {
             let once = CanonicalPath::parse(path).map(|path| path.forwarded().to_owned());
             let twice = once
                 .clone()

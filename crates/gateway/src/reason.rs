@@ -105,7 +105,8 @@ impl Reason {
         match self {
             Self::Method { .. } => "Use another method.",
             Self::Path { .. } => {
-                "Send the path in its plain form: no dot segments, no empty segments, no encoded slashes, nothing encoded twice."
+                "Send the path in its plain form: no dot segments, no empty segments, no encoded slashes or look-alikes of one, \
+                 no dots or blanks at the end of a segment, nothing encoded twice."
             }
             Self::Authority => "Name one host, the same in the target and in Host.",
             Self::NoRoute { .. } => "Add a [[routes]] entry for the path to gateway.toml, or correct the path.",

@@ -97,6 +97,26 @@ fn spellings() -> Vec<String> {
         "/admin;x",
         "/admin;/x",
         "/admin%3b/x",
+        "/admin.",
+        "/admin./x",
+        "/admin%2e/x",
+        "/admin../x",
+        "/admin%20",
+        "/admin%20/x",
+        "/%20admin/x",
+        "/admin%20./x",
+        "/admin%c2%a0/x",
+        "/admin%e3%80%80",
+        "/admin%e2%80%a6",
+        "/a/..%e2%88%95admin/x",
+        "/%e2%88%95admin/x",
+        "/admin%e2%88%95x",
+        "/admin%E2%81%84x",
+        "/admin%e2%a7%b8x",
+        "/admin%ef%bc%8fx",
+        "/admin%e2%88%96x",
+        "/admin%ef%b9%a8x",
+        "/admin%cd%bex",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -179,6 +199,54 @@ async fn an_ambiguous_path_is_recorded_with_what_makes_it_so() {
 
 // covers T30
 #[tokio::test]
+async fn a_twin_of_another_path_is_recorded_as_one() {
+    let upstream = Upstream::start().await;
+    let world = World::start(routes(&upstream));
+    for (path, reason) in [
+        (
+            "/admin.",
+            "the path contains a segment that ends in a dot or blank, or begins with a blank",
+        ),
+        (
+            "/admin%20",
+            "the path contains a segment that ends in a dot or blank, or begins with a blank",
+        ),
+        (
+            "/%20admin/x",
+            "the path contains a segment that ends in a dot or blank, or begins with a blank",
+        ),
+        ("/admin%e2%88%95x", "the path contains a look-alike of a separator"),
+        ("/admin%e2%81%84x", "the path contains a look-alike of a separator"),
+        ("/admin%e2%a7%b8x", "the path contains a look-alike of a separator"),
+        ("/admin%ef%bc%8fx", "the path contains a look-alike of a separator"),
+    ] {
+        let answer = world.get(path).await;
+        assert_eq!(
+            (answer.status, answer.json()["error"].as_str()),
+            (400, Some("invalid_request")),
+            "{path}"
+        );
+        let refusal = world.refusal(&answer);
+        assert_eq!(refusal.reason, format!("the path is ambiguous: {reason}"), "{path}");
+        let failed = refusal.failed_rule().unwrap();
+        assert_eq!(failed.presented.as_deref(), Some(path));
+    }
+    assert_eq!(upstream.count(), 0);
+}
+
+/// Paths are case-sensitive (RFC 3986 §6.2.2.1). An upstream that thinks otherwise needs the policy of `/admin` at `/`.
+// covers T30
+#[tokio::test]
+async fn another_case_is_another_path() {
+    let upstream = Upstream::start().await;
+    let world = World::start(routes(&upstream));
+    assert_eq!(world.get("/admin").await.status, 403);
+    assert_eq!(world.get("/Admin").await.status, 200);
+    assert_eq!(upstream.last().line(), "GET /Admin HTTP/1.1");
+}
+
+// covers T30
+#[tokio::test]
 async fn what_is_checked_is_what_is_forwarded() {
     let upstream = Upstream::start().await;
     let world = World::start(routes(&upstream));
@@ -190,6 +258,7 @@ async fn what_is_checked_is_what_is_forwarded() {
         ("/%61/b", "/a/b"),
         ("/a%2db%7ec", "/a-b~c"),
         ("/a%2cb%20c", "/a%2Cb%20c"),
+        ("/a.%20b/.c/1..2", "/a.%20b/.c/1..2"),
         ("/%c3%a4", "/%C3%A4"),
         ("/a?b=%2e%2e/%2f;x", "/a?b=%2e%2e/%2f;x"),
         ("/a%3fb?c", "/a%3Fb?c"),
