@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::access_tokens::{AccessTokens, TokenIds};
 use crate::admin::{AdminApi, TokenCheck};
+use crate::answer_time::AnswerTimer;
 use crate::client_authentication::ClientAuthentication;
 use crate::clients::Clients;
 use crate::configuration::Configuration;
@@ -80,6 +81,7 @@ pub(crate) struct Server {
     pub(crate) tokens: AccessTokens,
     pub(crate) refusals: Refusals,
     pub(crate) failures: FailedAuthentications,
+    pub(crate) answer_timer: AnswerTimer,
     pub(crate) admin: AdminApi,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
@@ -217,6 +219,7 @@ impl Server {
             tokens,
             refusals,
             failures: FailedAuthentications::new(limits.failed_authentications_per_second),
+            answer_timer: AnswerTimer::start()?,
             admin,
             health: Arc::default(),
             metrics,

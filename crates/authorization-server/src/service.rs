@@ -12,7 +12,6 @@ use keybound_protocol::refusal::{Refusal, RefusalId};
 use keybound_protocol::time::Timestamp;
 use keybound_tls::{BodyError, Connection, LayerRefusal, RequestBody, ResponseBody, Service};
 
-use crate::answer_time;
 use crate::client_authentication::Attempt;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
@@ -119,7 +118,8 @@ impl Service for AuthorizationService {
         // Last, when everything is counted and written down: a peer that goes away meanwhile takes nothing of that along. What is
         // written down is the work and not the wait.
         if let Some(complete_at) = alike_since {
-            answer_time::wait(complete_at.into(), configuration.alike_answer_interval).await;
+            let interval = configuration.alike_answer_interval;
+            server.answer_timer.wait(complete_at, interval).await;
         }
         response
     }
