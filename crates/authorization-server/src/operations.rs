@@ -17,7 +17,11 @@ pub struct OperationsService {
     pub(crate) more_metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }
 
+// A gateway's operations listener answers these alike: whoever watches both needs to know one of them.
 const METHODS: &str = "GET, HEAD, OPTIONS";
+const NO_SUCH_PATH: &str = r#"{"error":"invalid_request","error_description":"there is no endpoint at this path"}"#;
+const NO_SUCH_METHOD: &str =
+    r#"{"error":"invalid_request","error_description":"this endpoint does not have this method"}"#;
 
 impl OperationsService {
     /// With further metrics of the process, such as those of its listeners: `append` adds whole families of OpenMetrics text.
@@ -32,13 +36,13 @@ impl OperationsService {
     fn answer(&self, method: &Method, path: &str) -> Response {
         let found = matches!(path, "/health/live" | "/health/ready" | "/metrics");
         if !found {
-            return response::json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#);
+            return response::json(StatusCode::NOT_FOUND, NO_SUCH_PATH);
         }
         match *method {
             Method::GET | Method::HEAD => {}
             Method::OPTIONS => return response::options(METHODS),
             _ => {
-                let mut refused = response::json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"method_not_allowed"}"#);
+                let mut refused = response::json(StatusCode::METHOD_NOT_ALLOWED, NO_SUCH_METHOD);
                 refused.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
                 return refused;
             }

@@ -10,6 +10,11 @@ use keybound_tls::{Connection, RequestBody, ResponseBody, Service};
 use crate::gateway::Gateway;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+// An authorization server's operations listener answers these alike: whoever watches both needs to know one of them.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+const NO_SUCH_PATH: &str = r#"{"error":"invalid_request","error_description":"there is no endpoint at this path"}"#;
+const NO_SUCH_METHOD: &str =
+    r#"{"error":"invalid_request","error_description":"this endpoint does not have this method"}"#;
 const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// Appends metrics of other origin, such as the listeners'.
@@ -40,17 +45,26 @@ impl OperationsService {
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<ResponseBody> {
-        if *method != Method::GET && *method != Method::HEAD {
-            let mut response = json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"invalid_request"}"#);
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+        let refusal_id = path.strip_prefix("/refusals/");
+        if refusal_id.is_none() && !matches!(path, "/health/live" | "/health/ready" | "/metrics") {
+            return json(StatusCode::NOT_FOUND, NO_SUCH_PATH);
+        }
+        match *method {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => {
+                let mut response = Response::new(ResponseBody::Empty);
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                return with_methods(response);
+            }
+            _ => return with_methods(json(StatusCode::METHOD_NOT_ALLOWED, NO_SUCH_METHOD)),
+        }
+        if let Some(id) = refusal_id {
+            return self.refusal(id);
         }
         match path {
             "/health/live" => json(StatusCode::OK, r#"{"status":"live"}"#),
             "/health/ready" => self.readiness(),
-            "/metrics" => {
+            _ => {
                 let shared = self.gateway.shared();
                 // Requests are counted from the log, so what is waiting there belongs to the present.
                 shared.write_log();
@@ -61,10 +75,6 @@ impl OperationsService {
                     shared.metrics.to_text(|text| (self.more_metrics)(text)).into(),
                 )
             }
-            _ => match path.strip_prefix("/refusals/") {
-                Some(id) => self.refusal(id),
-                None => json(StatusCode::NOT_FOUND, r#"{"error":"invalid_request"}"#),
-            },
         }
     }
 
@@ -80,7 +90,7 @@ impl OperationsService {
             .collect();
         let (code, status) = match self.gateway.is_ready() {
             true => (StatusCode::OK, "ready"),
-            false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
         };
         let body = serde_json::json!({ "status": status, "issuers_without_keys": without_keys });
         respond(code, JSON, body.to_string().into())
@@ -104,6 +114,11 @@ impl Service for OperationsService {
     async fn call(&self, _: &Arc<Connection>, request: Request<RequestBody>) -> Response<ResponseBody> {
         self.answer(request.method(), request.uri().path())
     }
+}
+
+fn with_methods(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    response.headers_mut().insert(ALLOW, METHODS);
+    response
 }
 
 fn json(status: StatusCode, body: &'static str) -> Response<ResponseBody> {

@@ -9,6 +9,7 @@ mod answer_time;
 mod forwarded;
 mod metadata;
 mod operations;
+mod operations_paths;
 mod pki;
 mod rfc6749;
 mod rfc7523;

@@ -44,10 +44,37 @@ async fn health_follows_readiness() {
     assert_eq!((status, ready["status"].as_str()), (200, Some("ready")));
     assert_eq!(ready["issuers_without_keys"], serde_json::json!([]));
     world.gateway.set_ready(false);
-    assert_eq!(get(address, "GET", "/health/ready").await.0, 503);
+    let (status, _, ready) = get(address, "GET", "/health/ready").await;
+    assert_eq!((status, ready["status"].as_str()), (503, Some("unready")));
     assert_eq!(get(address, "GET", "/health/live").await.0, 200);
-    assert_eq!(get(address, "POST", "/health/live").await.0, 405);
-    assert_eq!(get(address, "GET", "/").await.0, 404);
+}
+
+/// The same as at an authorization server, whose tests have the same answers.
+#[tokio::test]
+async fn what_is_not_there_is_404_whatever_the_method_and_what_is_there_names_its_methods() {
+    let world = World::start(vec![demo("/")]);
+    let address = operations(&world);
+    let (not_found, not_allowed) = (
+        r#"{"error":"invalid_request","error_description":"there is no endpoint at this path"}"#,
+        r#"{"error":"invalid_request","error_description":"this endpoint does not have this method"}"#,
+    );
+    for path in ["/", "/health", "/health/live/", "/metricsx", "/refusals", "/token"] {
+        for method in ["GET", "POST", "OPTIONS"] {
+            let (status, body, _) = get(address, method, path).await;
+            assert_eq!((status, &*body), (404, not_found), "{method} {path}");
+        }
+    }
+    for path in [
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/refusals/G-00000000000000",
+    ] {
+        for (method, status, body) in [("POST", 405, not_allowed), ("OPTIONS", 204, "")] {
+            let answer = get(address, method, path).await;
+            assert_eq!((answer.0, &*answer.1), (status, body), "{method} {path}");
+        }
+    }
 }
 
 // covers TRAP-53
