@@ -13,18 +13,14 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+use crate::operator_file::{self, OPERATOR_FILE_BYTES_MAX, OperatorFileError};
+
 /// Why PEM was not usable. The message names the file and the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum PemError {
-    /// The file cannot be read.
-    #[error("{file}: {source}")]
-    Unreadable {
-        /// The file.
-        file: String,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The file cannot be read, or is none.
+    #[error(transparent)]
+    File(#[from] OperatorFileError),
     /// Not PEM, or broken PEM.
     #[error("{file}: not valid PEM: {cause}")]
     Malformed {
@@ -269,10 +265,7 @@ fn parse_certificates(pem: &[u8], file: &str) -> Result<Vec<CertificateDer<'stat
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, PemError> {
-    std::fs::read(file).map_err(|source| PemError::Unreadable {
-        file: display(file),
-        source,
-    })
+    Ok(operator_file::read(file, OPERATOR_FILE_BYTES_MAX)?)
 }
 
 fn display(file: &Path) -> String {

@@ -6,6 +6,7 @@
 //! * [`Listener`]: one for all daemons. A handshake that proves possession of the client's key and decides nothing else,
 //!   a screen that rejects ambiguous HTTP instead of repairing it, every limit of [`Limits`], the 421 rule, reload, drain.
 //! * [`HttpClient`]: outgoing HTTPS, one connection pool per identity.
+//! * [`operator_file`]: files that an operator names, bounded.
 //! * [`GuardedFetch`]: the only way to fetch a URL that somebody else chose.
 //!
 //! What is deliberately not here: any opinion about *who* a client is. A [`PresentedCertificate`] says that a key was
@@ -33,6 +34,7 @@ pub mod interim_responses;
 pub mod limits;
 pub mod listener;
 pub mod listener_settings;
+pub mod operator_file;
 pub mod refusal;
 mod request_framing;
 pub mod runtimes;
@@ -53,6 +55,7 @@ pub use listener::{BindError, Listener, ListenerHandle};
 pub use listener_settings::{
     ClientCertificatePolicy, Host, HostPolicies, HostPoliciesError, HostPolicy, ListenerSettings, Transport,
 };
+pub use operator_file::{OPERATOR_FILE_BYTES_MAX, OperatorFileError, REVOCATION_LISTS_BYTES_MAX};
 pub use refusal::{FramingViolation, LayerRefusal};
 pub use runtimes::Runtimes;
 pub use service::Service;

@@ -86,11 +86,13 @@ fn a_bad_file_is_named_with_its_cause() {
     std::fs::write(path("empty.pem"), "").unwrap();
     std::fs::write(path("broken.pem"), certificate.replace("\nMII", "\n!!!")).unwrap();
     std::fs::write(path("both.pem"), format!("{key}{certificate}")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path("zero.pem")).unwrap();
     let load = |certificate: &str, key: &str| Identity::from_pem_files(path(certificate), path(key));
     assert!(load("cert.pem", "key.pem").is_ok());
     assert!(load("both.pem", "both.pem").is_ok(), "one file with both, in any order");
     for (certificate, key, file, cause) in [
         ("missing.pem", "key.pem", "missing.pem", "No such file"),
+        ("cert.pem", "zero.pem", "zero.pem", "a character device, not a file"),
         ("empty.pem", "key.pem", "empty.pem", "contains no certificate"),
         ("key.pem", "key.pem", "key.pem", "contains no certificate"),
         ("broken.pem", "key.pem", "broken.pem", "not valid PEM"),
