@@ -1,7 +1,7 @@
 //! Tokens whose issuer vouched for them, by the hash of the token.
 //!
-//! What is kept is the claims, with what makes them void: the version of the keys that verified them, or the moment until which
-//! an introspection answer may be believed. Never kept is that a request was accepted: audience, binding, scope, expiry and
+//! What is kept is the claims, with what makes them void: the version of the keys that verified them, or the moment at which the
+//! issuer was asked about it. Never kept is that a request was accepted: audience, binding, scope, expiry and
 //! deny-list are decided for every request, so that a cached token presented by someone else is refused like any other.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use keybound_protocol::access_token::AccessTokenClaims;
-use keybound_protocol::time::Timestamp;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+
+use crate::moment::Moment;
 
 /// What one entry weighs besides its texts.
 const ENTRY_BYTES: usize = 512;
@@ -47,10 +48,10 @@ pub(crate) enum Vouched {
         /// The version.
         key_set_version: u64,
     },
-    /// An introspection answer, to be believed before this moment.
+    /// An introspection answer, to be believed for a while.
     ByIntrospection {
-        /// The moment.
-        until: Timestamp,
+        /// When the issuer was asked.
+        asked: Moment,
     },
 }
 
@@ -71,8 +72,8 @@ impl CachedToken {
         }
     }
 
-    pub(crate) fn introspected(claims: Arc<AccessTokenClaims>, issuer: usize, until: Timestamp) -> CachedToken {
-        let vouched = Vouched::ByIntrospection { until };
+    pub(crate) fn introspected(claims: Arc<AccessTokenClaims>, issuer: usize, asked: Moment) -> CachedToken {
+        let vouched = Vouched::ByIntrospection { asked };
         CachedToken {
             claims,
             issuer,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use keybound_protocol::time::Timestamp;
+use crate::moment::Moment;
 
 /// The moments that decide whether a fetch may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(crate) struct FetchSchedule {
     refetch_interval: Duration,
     /// Whether a set was ever obtained.
     obtained: bool,
-    attempted_at: Option<Timestamp>,
+    attempted_at: Option<Moment>,
     /// Attempts in a row that failed.
     failures: u32,
 }
@@ -42,28 +42,18 @@ impl FetchSchedule {
     ///
     /// Once a set was obtained: every `refetch_interval`. Until then there is nothing to serve, so the distance starts at one
     /// second and doubles up to the same interval: an issuer that starts after its resource server is found soon.
-    pub(crate) fn may_fetch(&self, now: Timestamp) -> bool {
-        let Some(attempted_at) = self.attempted_at else {
-            return true;
-        };
-        // A clock that was set back must not stop fetching until it has caught up.
-        if now < attempted_at {
-            return true;
-        }
-        now.duration_since(attempted_at) >= self.distance()
+    pub(crate) fn may_fetch(&self, now: Moment) -> bool {
+        self.retry_after(now).is_zero()
     }
 
     /// How long until a fetch may start.
-    pub(crate) fn retry_after(&self, now: Timestamp) -> Duration {
-        match self.attempted_at {
-            Some(attempted_at) if now >= attempted_at => {
-                self.distance().saturating_sub(now.duration_since(attempted_at))
-            }
-            _ => Duration::ZERO,
-        }
+    pub(crate) fn retry_after(&self, now: Moment) -> Duration {
+        self.attempted_at.map_or(Duration::ZERO, |attempted_at| {
+            self.distance().saturating_sub(now.since(attempted_at))
+        })
     }
 
-    pub(crate) fn attempt(&mut self, now: Timestamp) {
+    pub(crate) fn attempt(&mut self, now: Moment) {
         self.attempted_at = Some(now);
     }
 
@@ -87,44 +77,54 @@ impl FetchSchedule {
 
 #[cfg(test)]
 mod tests {
+    use keybound_protocol::time::Timestamp;
+
     use super::*;
 
-    fn at(secs: i64) -> Timestamp {
-        Timestamp::from_unix_secs(1_000_000 + secs)
+    fn start() -> Moment {
+        Moment::at(Timestamp::from_unix_secs(1_000_000))
     }
 
-    fn obtained(secs: i64) -> FetchSchedule {
+    fn at(start: Moment, secs: u64) -> Moment {
+        start.moved(secs.cast_signed(), Duration::from_secs(secs))
+    }
+
+    fn obtained(moment: Moment) -> FetchSchedule {
         let mut schedule = FetchSchedule::new(Duration::from_secs(30));
-        schedule.attempt(at(secs));
+        schedule.attempt(moment);
         schedule.succeeded();
         schedule
     }
 
     #[test]
     fn does_not_refetch_within_thirty_seconds() {
-        let schedule = obtained(0);
-        assert!(!schedule.may_fetch(at(29)));
-        assert!(schedule.may_fetch(at(30)));
+        let start = start();
+        let schedule = obtained(start);
+        assert!(!schedule.may_fetch(at(start, 29)));
+        assert!(schedule.may_fetch(at(start, 30)));
     }
 
     #[test]
     fn spaces_first_attempts_ever_wider() {
+        let start = start();
         let mut schedule = FetchSchedule::new(Duration::from_secs(30));
-        assert!(schedule.may_fetch(at(0)));
+        assert!(schedule.may_fetch(start));
         let mut clock = 0;
         for expected in [1, 2, 4, 8, 16, 30, 30] {
-            schedule.attempt(at(clock));
+            schedule.attempt(at(start, clock));
             schedule.failed();
-            assert!(!schedule.may_fetch(at(clock + expected - 1)), "{expected}");
-            assert!(schedule.may_fetch(at(clock + expected)), "{expected}");
-            assert_eq!(schedule.retry_after(at(clock)), Duration::from_secs(expected as u64));
+            assert!(!schedule.may_fetch(at(start, clock + expected - 1)), "{expected}");
+            assert!(schedule.may_fetch(at(start, clock + expected)), "{expected}");
+            assert_eq!(schedule.retry_after(at(start, clock)), Duration::from_secs(expected));
             clock += expected;
         }
     }
 
     #[test]
-    fn a_clock_set_back_stops_nothing() {
-        let schedule = obtained(1_000);
-        assert!(schedule.may_fetch(at(0)));
+    fn a_clock_set_back_neither_stops_fetching_nor_permits_more_of_it() {
+        let start = start();
+        let schedule = obtained(start);
+        assert!(!schedule.may_fetch(start.moved(-1_000, Duration::from_secs(29))));
+        assert!(schedule.may_fetch(start.moved(-1_000, Duration::from_secs(30))));
     }
 }

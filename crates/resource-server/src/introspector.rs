@@ -4,7 +4,6 @@
 //! may use the token is decided for each.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keybound_client::{Client, ClientError, ResponseError};
@@ -17,6 +16,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::cached_token::{CachedToken, TokenHash};
 use crate::limits::Limits;
+use crate::moment::Moment;
 use crate::refusal::AccessTokenRefusal;
 
 /// Asks one issuer.
@@ -27,8 +27,8 @@ pub(crate) struct Introspector {
     issuer: Issuer,
     client: Arc<Client>,
     inactive: Cache<TokenHash, InactiveToken>,
-    /// In Unix seconds.
-    unavailable_until: AtomicI64,
+    /// When it could not be asked, the last time that it could not.
+    unavailable: Mutex<Option<Moment>>,
     permits: Semaphore,
     under_way: Mutex<HashMap<TokenHash, Arc<OnceCell<Answer>>>>,
     limits: Limits,
@@ -36,7 +36,7 @@ pub(crate) struct Introspector {
 
 #[derive(Clone, Debug)]
 struct InactiveToken {
-    until: Timestamp,
+    asked: Moment,
     answer: Unusable,
 }
 
@@ -64,7 +64,7 @@ impl Introspector {
             issuer,
             client,
             inactive: Cache::new(limits.inactive_tokens_max),
-            unavailable_until: AtomicI64::new(i64::MIN),
+            unavailable: Mutex::default(),
             permits: Semaphore::new(limits.introspections_max),
             under_way: Mutex::default(),
             limits,
@@ -73,15 +73,26 @@ impl Introspector {
 
     /// Asks about `token`, unless it is known to be inactive or somebody is asking already.
     pub(crate) async fn introspect(&self, hash: TokenHash, token: &str, now: Timestamp) -> Answer {
-        if let Some(inactive) = self.inactive.get(&hash).filter(|inactive| now < inactive.until) {
+        let moment = Moment::at(now);
+        let is_recent = |then: Moment, limit| moment.since(then) < limit;
+        let inactive = self.inactive.get(&hash);
+        if let Some(inactive) = inactive.filter(|it| is_recent(it.asked, self.limits.introspection_inactive_max)) {
             return Err(inactive.answer);
         }
-        if now.unix_secs() < self.unavailable_until.load(Ordering::Acquire) {
+        if self
+            .last_unavailable()
+            .is_some_and(|then| is_recent(then, self.limits.introspection_pause))
+        {
             return Err(Unusable::Unavailable(None));
         }
         let question = Question::join(self, hash);
         // If whoever asks is given up, the next one who waits asks in his place.
         question.answer.get_or_init(|| self.ask(hash, token, now)).await.clone()
+    }
+
+    /// Whether what was answered to a question of that moment is believed without asking again.
+    pub(crate) fn still_believes(&self, asked: Moment, now: Timestamp) -> bool {
+        Moment::at(now).since(asked) < self.limits.introspection_active_max
     }
 
     /// Forgets which tokens are inactive.
@@ -115,36 +126,37 @@ impl Introspector {
         let Ok(_permit) = self.permits.try_acquire() else {
             return Err(Unusable::Unavailable(None));
         };
+        let asked = Moment::at(now);
         let answer = match self.client.introspect(token, now).await {
             Ok(IntrospectionResponse::Active(active)) => match active.issuer.as_deref() {
                 Some(presented) if presented != self.issuer.as_str() => Unusable::OtherIssuer {
                     presented: presented.to_owned(),
                 },
-                _ => return Ok(Arc::new(self.token_of(*active, now))),
+                _ => return Ok(Arc::new(self.token_of(*active, asked))),
             },
             Ok(IntrospectionResponse::Inactive) => Unusable::Inactive,
             Err(error) if is_about_the_token(&error) => Unusable::Response(Arc::new(error)),
             Err(error) => {
                 tracing::warn!(issuer = %self.issuer, error = &error as &dyn std::error::Error, "introspection failed");
-                self.unavailable_until
-                    .store(now.plus(self.limits.introspection_pause).unix_secs(), Ordering::Release);
+                // From now on: the question itself may have taken longer than the pause.
+                let taken = Moment::at(now).since(asked);
+                *self.last_unavailable() = Some(Moment::at(now.plus(taken)));
                 return Err(Unusable::Unavailable(Some(Arc::new(error))));
             }
         };
         self.inactive.insert(
             hash,
             InactiveToken {
-                until: now.plus(self.limits.introspection_inactive_max),
+                asked,
                 answer: answer.clone(),
             },
         );
         Err(answer)
     }
 
-    fn token_of(&self, active: ActiveToken, now: Timestamp) -> CachedToken {
+    fn token_of(&self, active: ActiveToken, asked: Moment) -> CachedToken {
         // An issuer need not say when a token expires; it is asked again soon.
         let expires_at = active.expires_at.unwrap_or(Timestamp::NO_EXPIRATION);
-        let until = now.plus(self.limits.introspection_active_max).min(expires_at);
         let claims = AccessTokenClaims {
             issuer: self.issuer.as_str().to_owned(),
             subject: active.subject,
@@ -157,7 +169,11 @@ impl Introspector {
             token_id: active.token_id,
             confirmation: active.confirmation,
         };
-        CachedToken::introspected(Arc::new(claims), self.position, until)
+        CachedToken::introspected(Arc::new(claims), self.position, asked)
+    }
+
+    fn last_unavailable(&self) -> MutexGuard<'_, Option<Moment>> {
+        self.unavailable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn under_way(&self) -> MutexGuard<'_, HashMap<TokenHash, Arc<OnceCell<Answer>>>> {

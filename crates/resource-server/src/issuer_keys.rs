@@ -4,7 +4,6 @@
 //! outcome, and [`FetchSchedule`] says when the next may start. A fetch that fails leaves the set that was there, which is
 //! served for a day: tokens are checked on while their issuer is down.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use url::Url;
 
 use crate::fetch_schedule::FetchSchedule;
 use crate::limits::Limits;
+use crate::moment::Moment;
 
 /// Where the keys of an issuer come from.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct KeySet {
     pub(crate) keys: JwkSet,
     /// Everything that was verified under an older version has to be verified again.
     pub(crate) version: u64,
+    /// When it was last fetched; `None` if it was given.
+    obtained: Option<Moment>,
 }
 
 /// The keys of one issuer.
@@ -49,8 +51,6 @@ pub(crate) struct IssuerKeys {
     issuer: Issuer,
     source: KeySource,
     current: ArcSwapOption<KeySet>,
-    /// When the last fetch succeeded, in Unix seconds: read at every request, so not behind the lock.
-    obtained_at: AtomicI64,
     fetching: Mutex<Fetching>,
     limits: Limits,
 }
@@ -81,15 +81,14 @@ impl IssuerKeys {
             KeySource::Static(keys) => Some(Arc::new(KeySet {
                 keys: keys.clone(),
                 version: 1,
+                obtained: None,
             })),
             KeySource::JwksUri { .. } | KeySource::Discovered(_) => None,
         };
-        let obtained_at = AtomicI64::new(i64::MIN);
         IssuerKeys {
             issuer,
             source,
             current: ArcSwapOption::new(current),
-            obtained_at,
             fetching: Mutex::new(Fetching {
                 schedule: FetchSchedule::new(limits.key_set_refetch_interval),
                 under_way: None,
@@ -114,8 +113,6 @@ impl IssuerKeys {
                 .with_refetch_interval(self.limits.key_set_refetch_interval);
             fetching.last_error = earlier.last_error.clone();
             self.current.store(before.current.load_full());
-            self.obtained_at
-                .store(before.obtained_at.load(Ordering::Acquire), Ordering::Release);
         }
     }
 
@@ -123,27 +120,33 @@ impl IssuerKeys {
     ///
     /// Starts a refresh in the background if they have not been looked at for a while.
     pub(crate) fn current(self: &Arc<Self>, now: Timestamp) -> Option<Arc<KeySet>> {
-        self.is_servable(now).then(|| self.current.load_full()).flatten()
+        let current = self.current.load();
+        self.is_servable(current.as_deref(), now)
+            .then(|| current.clone())
+            .flatten()
     }
 
     /// The version of those keys: what was verified under another one has to be verified again.
     pub(crate) fn version(self: &Arc<Self>, now: Timestamp) -> Option<u64> {
-        self.is_servable(now)
-            .then(|| self.current.load().as_ref().map(|current| current.version))
+        let current = self.current.load();
+        self.is_servable(current.as_deref(), now)
+            .then(|| current.as_ref().map(|current| current.version))
             .flatten()
     }
 
-    fn is_servable(self: &Arc<Self>, now: Timestamp) -> bool {
+    fn is_servable(self: &Arc<Self>, current: Option<&KeySet>, now: Timestamp) -> bool {
         if matches!(self.source, KeySource::Static(_)) {
             return true;
         }
-        let obtained_at = Timestamp::from_unix_secs(self.obtained_at.load(Ordering::Acquire));
-        let age = now.duration_since(obtained_at);
-        if age >= self.limits.key_set_refresh_after {
+        let moment = Moment::at(now);
+        let age = current
+            .and_then(|current| current.obtained)
+            .map(|obtained| moment.since(obtained));
+        if age.is_none_or(|age| age >= self.limits.key_set_refresh_after) {
             // The request at hand does not wait for it.
             drop(self.fetch(now));
         }
-        age <= self.limits.key_set_stale_max
+        age.is_some_and(|age| age <= self.limits.key_set_stale_max)
     }
 
     /// Joins the fetch that is under way, or starts one if that is permitted.
@@ -161,17 +164,18 @@ impl IssuerKeys {
             return Some(Fetch(receiver.clone()));
         }
         let runtime = tokio::runtime::Handle::try_current().ok()?;
-        if !fetching.schedule.may_fetch(now) {
+        let moment = Moment::at(now);
+        if !fetching.schedule.may_fetch(moment) {
             return None;
         }
-        fetching.schedule.attempt(now);
+        fetching.schedule.attempt(moment);
         let (sender, receiver) = watch::channel(());
         fetching.under_way = Some(receiver.clone());
         drop(fetching);
         // A task of its own: the request that started it may be given up, and others wait for the same fetch.
         let keys = Arc::clone(self);
         runtime.spawn(async move {
-            keys.fetch_now(now).await;
+            keys.fetch_now(moment).await;
             drop(sender);
         });
         Some(Fetch(receiver))
@@ -179,7 +183,7 @@ impl IssuerKeys {
 
     /// When a fetch is permitted again.
     pub(crate) fn retry_after(&self, now: Timestamp) -> Duration {
-        self.fetching().schedule.retry_after(now)
+        self.fetching().schedule.retry_after(Moment::at(now))
     }
 
     /// Why the last fetch failed, if it did.
@@ -192,13 +196,13 @@ impl IssuerKeys {
         let is_given = matches!(self.source, KeySource::Static(_));
         if is_given {
             let fetching = self.fetching();
-            self.store(keys);
+            self.store(keys, None);
             drop(fetching);
         }
         is_given
     }
 
-    async fn fetch_now(&self, now: Timestamp) {
+    async fn fetch_now(&self, started: Moment) {
         let outcome = match &self.source {
             KeySource::Static(_) => return,
             KeySource::JwksUri { url, discovery } => discovery.jwk_set(url).await,
@@ -212,8 +216,7 @@ impl IssuerKeys {
                 }
                 fetching.schedule.succeeded();
                 fetching.last_error = None;
-                self.store(keys);
-                self.obtained_at.store(now.unix_secs(), Ordering::Release);
+                self.store(keys, Some(started));
             }
             Err(error) => {
                 fetching.schedule.failed();
@@ -229,15 +232,19 @@ impl IssuerKeys {
     }
 
     /// Callers hold the lock, so that versions are given in order.
-    fn store(&self, keys: JwkSet) {
+    fn store(&self, keys: JwkSet, obtained: Option<Moment>) {
         let current = self.current.load();
         let version = match current.as_ref() {
             // The same keys: whatever was verified with them stays verified.
-            Some(current) if current.keys.keys() == keys.keys() => return,
+            Some(current) if current.keys.keys() == keys.keys() => current.version,
             Some(current) => current.version + 1,
             None => 1,
         };
-        self.current.store(Some(Arc::new(KeySet { keys, version })));
+        self.current.store(Some(Arc::new(KeySet {
+            keys,
+            version,
+            obtained,
+        })));
     }
 
     fn fetching(&self) -> MutexGuard<'_, Fetching> {

@@ -76,7 +76,9 @@ impl IssuerState {
             (Vouched::BySignature { key_set_version }, Authority::Keys(keys)) => {
                 keys.version(now) == Some(key_set_version)
             }
-            (Vouched::ByIntrospection { until }, Authority::Introspector(_)) => now < until,
+            (Vouched::ByIntrospection { asked }, Authority::Introspector(introspector)) => {
+                now < token.claims.expires_at && introspector.still_believes(asked, now)
+            }
             _ => false,
         }
     }

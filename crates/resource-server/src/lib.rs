@@ -22,6 +22,7 @@ mod issuer_keys;
 mod issuer_state;
 pub mod layer;
 pub mod limits;
+mod moment;
 pub mod refusal;
 mod resource_server;
 pub mod route_policy;

@@ -38,6 +38,10 @@ struct Asked {
 
 impl Asked {
     fn new() -> Asked {
+        Asked::with_limits(Limits::DEFAULT)
+    }
+
+    fn with_limits(limits: Limits) -> Asked {
         let answers: Arc<Mutex<HashMap<String, Value>>> = Arc::default();
         let down = Arc::new(AtomicBool::new(false));
         let site = Site::asking({
@@ -51,7 +55,7 @@ impl Asked {
             }
         });
         let own = Party::new("resource");
-        let resource_server = ResourceServer::new(vec![settings(&site, &own)]).unwrap();
+        let resource_server = ResourceServer::with_limits(vec![settings(&site, &own)], limits).unwrap();
         Asked {
             site,
             answers,
@@ -189,6 +193,49 @@ async fn an_answer_is_kept_for_thirty_seconds_and_never_past_the_tokens_end() {
         assert_eq!(failed_rule(&refused).rule, "active, says the issuer");
         assert_eq!(asked.questions(), 2);
     }
+}
+
+/// Until then the monotonic clock says that every limit of one second has passed.
+async fn a_second_of_the_monotonic_clock() {
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+}
+
+// covers TRAP-28
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_answer_alive() {
+    let second = Duration::from_secs(1);
+    let asked = Asked::with_limits(Limits {
+        introspection_active_max: second,
+        introspection_inactive_max: second,
+        introspection_pause: second,
+        ..Limits::DEFAULT
+    });
+    let holder = Party::new("demo");
+    let an_hour_ago = Timestamp::from_unix_secs(NOW.unix_secs() - 3600);
+    asked.answer("revoked", active(&holder));
+    assert!(asked.check("revoked", &holder.presented(), NOW).await.is_ok());
+    refused_as_invalid_token(asked.check("issued-later", &holder.presented(), NOW).await);
+    asked.answer("revoked", json!({"active": false}));
+    asked.answer("issued-later", active(&holder));
+
+    a_second_of_the_monotonic_clock().await;
+    let refused = refused_as_invalid_token(asked.check("revoked", &holder.presented(), an_hour_ago).await);
+    assert!(matches!(refused.reason(), AccessTokenRefusal::Inactive));
+    assert!(
+        asked
+            .check("issued-later", &holder.presented(), an_hour_ago)
+            .await
+            .is_ok()
+    );
+    assert_eq!(asked.questions(), 4);
+
+    // Nor does it leave an issuer alone for an hour that was down for a moment.
+    asked.answer("another", active(&holder));
+    asked.down.store(true, Ordering::SeqCst);
+    assert!(asked.check("another", &holder.presented(), NOW).await.is_err());
+    asked.down.store(false, Ordering::SeqCst);
+    a_second_of_the_monotonic_clock().await;
+    assert!(asked.check("another", &holder.presented(), an_hour_ago).await.is_ok());
 }
 
 // covers TRAP-28

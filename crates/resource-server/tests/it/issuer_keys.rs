@@ -422,3 +422,31 @@ async fn other_limits_hold_from_the_next_request_on_and_keys_stay() {
     let again = strict.reconfigured(settings).unwrap();
     assert_eq!(status_at(&again, later).await, unavailable, "the limits go on, too");
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_withdrawn_key_alive() {
+    let publishing = Publishing::new();
+    let token_issuer = publishing.token_issuer();
+    publishing.publish(&[&token_issuer]);
+    let second = Duration::from_secs(1);
+    let limits = Limits {
+        key_set_refetch_interval: second,
+        key_set_refresh_after: second,
+        key_set_stale_max: second,
+        ..Limits::DEFAULT
+    };
+    let resource_server = ResourceServer::with_limits(vec![discovered(&publishing.site)], limits).unwrap();
+    let an_hour_ago = Timestamp::from_unix_secs(NOW.unix_secs() - 3600);
+    let check_at = async |now| {
+        let token = with_token(&publishing.token(&token_issuer, an_hour_ago));
+        let check = resource_server.check(&token, &publishing.party.presented(), &route(), now);
+        check.finish().await
+    };
+    assert!(check_at(an_hour_ago.plus(second)).await.is_ok());
+    publishing.publish(&[&TokenIssuer::new(&publishing.site.issuer())]);
+    // The monotonic clock says that every limit has passed.
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    let refused = refused_as_invalid_token(check_at(an_hour_ago).await);
+    assert!(is_unknown_key(refused.reason()), "{:?}", refused.reason());
+    assert_eq!(publishing.fetches(), 2);
+}
