@@ -17,16 +17,44 @@ pub(crate) enum FieldKind {
     Reserved,
 }
 
-/// Reserved prefixes and whole names, written with `-`: every header in which a proxy has ever said who the caller is.
+/// Prefixes and whole names, written with `-`, under which widely used proxies say what client certificate they saw, and the
+/// gateway's own. A list can only be of names that are known: an upstream that believes yet another one must itself refuse to.
+///
+/// Names that say who the caller is in other ways (`Remote-User`, `X-Auth-Request-User`) are no matter of certificates, and
+/// some are an application's own; they are not listed.
 const IDENTITY_PREFIXES: &[&str] = &[
+    // RFC 9440; some servers' Client-Certificate.
     "client-cert",
+    // Apache, nginx, HAProxy and ingress controllers.
     "x-ssl-",
     "ssl-",
+    "x-tls-client-",
+    "tls-client-",
+    "x-mtls-",
+    // Google's load balancers, F5, and what many an nginx is made to say.
     "x-client-cert",
+    "x-client-verify",
+    // AWS.
     "x-amzn-mtls-",
+    // Cloudflare.
+    "cf-cert-",
+    "cf-client-cert",
+    "cf-tls-client-",
+    // Traefik.
+    "x-forwarded-tls-client-cert",
+    // Envoy.
+    "x-forwarded-client-cert",
     "keybound-",
 ];
-const IDENTITY_NAMES: &[&str] = &["x-forwarded-client-cert", "x-arr-clientcert"];
+const IDENTITY_NAMES: &[&str] = &[
+    // IIS and Azure.
+    "x-arr-clientcert",
+    "x-client-dn",
+    "x-client-s-dn",
+    "x-client-i-dn",
+    "x-client-subject-dn",
+    "x-client-issuer-dn",
+];
 
 /// The gateway states these itself; what a caller states about its own address, or about another path than the one that
 /// was checked, is no information. `Proxy` becomes `HTTP_PROXY` in CGI.
@@ -168,6 +196,29 @@ mod tests {
             "x_amzn_mtls_clientcert_leaf",
             "X-ARR-ClientCert",
             "x_arr_clientcert",
+            "X-TLS-Client-Cert",
+            "x_tls_client_subject",
+            "TLS-Client-Verify",
+            "X-mTLS-Client-Cert",
+            "x_mtls_subject",
+            "X-Client-Verify",
+            "x_client_verify_reason",
+            "X-Client-DN",
+            "x_client_dn",
+            "X-Client-S-DN",
+            "X-Client-I-DN",
+            "x_client-subject_dn",
+            "X-Client-Issuer-DN",
+            "X-Client-Certificate-Chain",
+            "X-Client-Cert-Hash",
+            "Cf-Client-Cert-Der-Base64",
+            "cf_client_cert_sha256",
+            "Cf-Cert-Verified",
+            "cf_cert_subject_dn",
+            "Cf-Tls-Client-Cert-Serial",
+            "X-Forwarded-Tls-Client-Cert",
+            "x_forwarded_tls_client_cert_info",
+            "X-Forwarded-Client-Cert-Chain",
             "Keybound-Client-Id",
             "keybound_subject",
             "Keybound-Anything",
@@ -228,6 +279,15 @@ mod tests {
             "X-Request-Id",
             "TE-Mode",
             "My-Client-Cert",
+            "X-Client-DNS",
+            "X-Client-Version",
+            "X-TLS-Version",
+            "TLS-Version",
+            "CF-Connecting-IP",
+            "CF-Ray",
+            "X-Goog-Api-Key",
+            "Remote-User",
+            "X-Remote-User",
         ] {
             check(name, FieldKind::EndToEnd);
         }

@@ -122,6 +122,8 @@ mod tests {
             &[
                 ("client-cert", ":AA==:"),
                 ("x-ssl-client-dn", "x"),
+                ("x-forwarded-tls-client-cert", "x"),
+                ("cf-cert-verified", "true"),
                 ("keybound_subject", "x"),
             ],
             &[],
