@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
-use crate::{Connection, LayerRefusal};
+use crate::{Connection, LayerRefusal, lingering_body::LingeringBody};
 
 /// Any error of a streamed body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -140,7 +140,7 @@ pub struct RequestBody {
 }
 
 enum Source {
-    Incoming(Incoming),
+    Incoming(LingeringBody),
     Whole(Bytes),
 }
 
@@ -148,7 +148,7 @@ impl RequestBody {
     /// Wraps what hyper hands over.
     pub(crate) fn incoming(incoming: Incoming, bytes_max: Option<u64>, connection: &Arc<Connection>) -> RequestBody {
         RequestBody {
-            source: Source::Incoming(incoming),
+            source: Source::Incoming(LingeringBody::new(incoming, connection)),
             allowance: bytes_max.map(|bytes_max| (bytes_max, bytes_max)),
             connection: Some(Arc::clone(connection)),
             timeout: None,

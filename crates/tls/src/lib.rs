@@ -32,6 +32,7 @@ pub mod http_client;
 pub mod identity;
 pub mod interim_responses;
 pub mod limits;
+mod lingering_body;
 pub mod listener;
 pub mod listener_settings;
 pub mod operator_file;

@@ -9,11 +9,15 @@ use std::time::Duration;
 /// [`INTERMEDIATES_MAX`](keybound_protocol::peer_certificate::INTERMEDIATES_MAX), and answered in HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections of this listener at once; further ones are closed before a handshake (503 on a plain listener).
+    /// Connections of this listener at once. A further one takes the place of a handshake in progress, as with
+    /// [`handshakes_max`](Self::handshakes_max); if there is none, it is closed before a handshake (503 on a plain listener).
     pub connections_max: usize,
-    /// Connections at once from one address prefix, /32 for IPv4 and /64 for IPv6.
+    /// Connections at once from one address prefix, /32 for IPv4 and /64 for IPv6. A further one takes the place of a handshake of
+    /// the same prefix, the one that has kept us waiting longest; if none waits for its client, it is closed (503 on a plain listener).
     pub connections_per_prefix_max: usize,
-    /// Handshakes in progress at once; further connections are closed before any cryptography.
+    /// Handshakes in progress at once. A further one takes the place of the one that has kept us waiting longest, of the prefix that has
+    /// most in progress. Only if all of them are at work, and none of a prefix that has more than the newcomer's, is the newcomer
+    /// closed instead, before any cryptography. Finished handshakes never give way.
     pub handshakes_max: usize,
     /// From the accepted connection to the finished handshake.
     pub handshake_timeout: Duration,
@@ -40,6 +44,8 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// After an early answer, how long the rest of a refused request is read and thrown away, so that the answer arrives.
     pub linger_timeout: Duration,
+    /// HTTP/2: how much of it is read and thrown away.
+    pub linger_bytes_max: u64,
     /// Interim responses (1xx) of a service that wait for the peer to take them; further ones are dropped.
     pub interim_responses_max: usize,
     /// Bytes of interim responses that wait for the peer to take them; what does not fit is dropped.
@@ -74,6 +80,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(2),
+            linger_bytes_max: 1024 * 1024,
             interim_responses_max: 16,
             interim_response_bytes_max: 16 * 1024,
             http2_streams_max: 128,

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 
 use crate::{
     BoxError, Connection, LayerRefusal, RequestBody, ResponseBody, Service, authority, forwarded_certificate,
-    request_framing::REFUSED_METHOD,
+    lingering_body::LingeringBody, request_framing::REFUSED_METHOD,
 };
 
 /// Answers one request: refuses what is the transport's to refuse, hands the rest to the service.
@@ -49,9 +49,11 @@ pub(super) async fn answer<S: Service>(
         }
         Err(refusal) => {
             connection.note_refused(&refusal);
+            let upgrade_asked = connection.deadline.upgrade_asked() && request.headers().contains_key(UPGRADE);
+            drop(LingeringBody::new(request.into_body(), connection));
             let response = service.refuse(connection, refusal);
             // A request for an upgrade that never reached the service is answered like any other.
-            if connection.deadline.upgrade_asked() && request.headers().contains_key(UPGRADE) {
+            if upgrade_asked {
                 connection.deadline.answer_upgrade(false);
             }
             (true, response)

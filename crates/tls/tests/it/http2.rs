@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::{
     pki::{Client, KeyKind},
-    support::{PATIENCE, RawClient, Server, quick},
+    support::{EARLY, PATIENCE, RawClient, Server, quick},
 };
 
 type Body = BoxBody<Bytes, std::convert::Infallible>;
@@ -226,6 +226,50 @@ impl hyper::body::Body for Unannounced {
             None => std::task::Poll::Pending,
         }
     }
+}
+
+/// A body of chunks that a test hands over one by one.
+struct Handed(tokio::sync::mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Handed {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        let chunk = std::task::ready!(self.0.poll_recv(context));
+        std::task::Poll::Ready(chunk.map(|chunk| Ok(hyper::body::Frame::data(chunk))))
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_that_nobody_reads_is_taken_up_to_a_limit() {
+    let server = Server::mutual_with(Limits {
+        linger_bytes_max: 4096,
+        linger_timeout: PATIENCE,
+        ..quick()
+    });
+    let mut sender = connect(&server).await;
+    let (chunks, body) = tokio::sync::mpsc::channel(1);
+    let request = Request::post(format!("https://localhost{EARLY}"))
+        .body(Handed(body).boxed())
+        .unwrap();
+    assert_eq!(send(&mut sender, request).await, (StatusCode::OK, "early".to_owned()));
+    let mut taken = 0;
+    while timeout(PATIENCE, chunks.send(Bytes::from_static(&[b'a'; 1024])))
+        .await
+        .unwrap()
+        .is_ok()
+    {
+        taken += 1;
+        assert!(taken < 1024, "a body of which nobody reads anything goes on for ever");
+    }
+    assert!(taken >= 4, "the stream was reset after {taken} chunks");
+    assert_eq!(send(&mut sender, get("https://localhost/")).await.0, 200);
+    drop(sender);
+    server.wait_until_empty().await;
 }
 
 /// A connection that speaks frames.

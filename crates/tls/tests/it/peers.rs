@@ -5,7 +5,10 @@ use std::path::Path;
 use keybound_protocol::confirmation::CertificateThumbprint;
 use tokio::process::Command;
 
-use crate::{pki, support::Server};
+use crate::{
+    pki,
+    support::{EARLY, Server},
+};
 
 async fn run(program: &str, arguments: &[&str], directory: &Path) -> String {
     let output = Command::new(program)
@@ -123,6 +126,47 @@ async fn curl_presents_certificates_of_openssl_in_every_version() {
                     answer.contains(&format!("presented=peer {thumbprint} ")),
                     "{name} {version} {http}: {answer}"
                 );
+            }
+        }
+    }
+    server.wait_until_empty().await;
+}
+
+/// curl before 8.0 throws an answer away whose stream is reset after it.
+#[tokio::test]
+async fn curl_reads_answers_that_come_before_its_body_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    std::fs::write(directory.join("ca.pem"), pki::CA.pem()).unwrap();
+    std::fs::write(directory.join("small"), "a").unwrap();
+    std::fs::write(directory.join("large"), vec![b'a'; 70_000]).unwrap();
+    let server = Server::mutual();
+    let origin = format!("https://localhost:{}", server.address().port());
+    let resolve = format!("localhost:{}:127.0.0.1", server.address().port());
+    for (path, body, status) in [(EARLY, "small", "200"), (EARLY, "large", "413"), ("/", "small", "200")] {
+        for http in ["--http1.1", "--http2"] {
+            for round in 0..10 {
+                let (uri, body) = (format!("{origin}{path}"), format!("@{body}"));
+                let arguments = [
+                    "--silent",
+                    "--show-error",
+                    "--noproxy",
+                    "*",
+                    "--cacert",
+                    "ca.pem",
+                    "--resolve",
+                    &resolve,
+                    "--output",
+                    "answer",
+                    "--write-out",
+                    "%{http_code}",
+                    "--data-binary",
+                    &body,
+                    http,
+                    &uri,
+                ];
+                let answered = run("curl", &arguments, directory).await;
+                assert_eq!(answered, status, "{path} {body} {http} {round}");
             }
         }
     }

@@ -70,9 +70,15 @@ pub(crate) fn describe(presented: &PresentedCertificate) -> String {
     }
 }
 
+/// The path that [`Mirror`] answers without a look at the body.
+pub(crate) const EARLY: &str = "/early";
+
 impl Service for Mirror {
     async fn call(&self, connection: &Arc<Connection>, request: Request<RequestBody>) -> Response<ResponseBody> {
         self.calls.fetch_add(1, SeqCst);
+        if request.uri().path() == EARLY {
+            return Response::new("early".into());
+        }
         let presented = describe(connection.presented_for(request.extensions()));
         let forwarded_fields = request
             .headers()
