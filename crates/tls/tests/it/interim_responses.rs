@@ -151,3 +151,69 @@ async fn a_peer_that_never_reads_is_cut() {
     .await
     .unwrap();
 }
+
+/// Answers the first request before it has read its body, at length; the second with a hint.
+#[derive(Clone, Default)]
+struct Early {
+    called: Arc<AtomicUsize>,
+}
+
+const LONG: usize = 8 * 1024 * 1024;
+
+impl Service for Early {
+    async fn call(&self, connection: &Arc<Connection>, request: Request<RequestBody>) -> Response<ResponseBody> {
+        self.called.fetch_add(1, SeqCst);
+        if request.uri() == "/first" {
+            // Somebody else goes on reading.
+            tokio::spawn(request.into_body().collect());
+            return Response::new("y".repeat(LONG).into());
+        }
+        let interims = connection.interim_responses().unwrap();
+        for _ in 0..3 {
+            interims.send(StatusCode::EARLY_HINTS, &HeaderMap::new()).unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Response::new("ok".into())
+    }
+}
+
+/// hyper reads the next request while it still holds the response before it, whose request had a body that came late.
+#[tokio::test]
+async fn none_gets_into_a_response_that_is_still_being_written() {
+    let service = Early::default();
+    let handle = serve(settings(Transport::Plain, quick()), service.clone());
+    let mut stream = connect(handle.local_addr()).await;
+    stream
+        .write_all(b"POST /first HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
+        .await
+        .unwrap();
+    timeout(PATIENCE, async {
+        while service.called.load(SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    stream
+        .write_all(b"helloGET /second HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    // Nothing was read so far, and much more waits than the system takes: the first response is not out.
+    assert_eq!(service.called.load(SeqCst), 1);
+    let mut octets = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut octets))
+        .await
+        .unwrap()
+        .unwrap();
+    let text = String::from_utf8(octets).unwrap();
+    let (head, rest) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    let (body, rest) = rest.split_at(LONG);
+    assert!(body.bytes().all(|octet| octet == b'y'));
+    let hint = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    let last = rest.strip_prefix(&hint.repeat(3)).expect("three hints");
+    assert!(
+        last.starts_with("HTTP/1.1 200 OK\r\n") && last.ends_with("\r\n\r\nok"),
+        "{last}"
+    );
+}
