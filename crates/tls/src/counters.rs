@@ -9,6 +9,8 @@ use crate::LayerRefusal;
 pub enum HandshakeFailure {
     /// Not finished within the limit.
     Timeout,
+    /// A newcomer took its place, for one of the limits was reached.
+    Displaced,
     /// The peer went away.
     Disconnected,
     /// Something that is not TLS, or broken TLS.
@@ -30,8 +32,9 @@ pub enum HandshakeFailure {
 }
 
 impl HandshakeFailure {
-    const ALL: [HandshakeFailure; 10] = [
+    const ALL: [HandshakeFailure; 11] = [
         HandshakeFailure::Timeout,
+        HandshakeFailure::Displaced,
         HandshakeFailure::Disconnected,
         HandshakeFailure::Malformed,
         HandshakeFailure::NothingInCommon,
@@ -47,6 +50,7 @@ impl HandshakeFailure {
     pub fn name(self) -> &'static str {
         match self {
             HandshakeFailure::Timeout => "timeout",
+            HandshakeFailure::Displaced => "displaced",
             HandshakeFailure::Disconnected => "disconnected",
             HandshakeFailure::Malformed => "malformed",
             HandshakeFailure::NothingInCommon => "nothing_in_common",
@@ -76,6 +80,10 @@ impl ConnectionRefusal {
         "too_many_handshakes",
         "http2_flood",
     ];
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES.get(self as usize).copied().unwrap_or("other")
+    }
 }
 
 const REFUSALS: [&str; 8] = [

@@ -30,6 +30,7 @@ use crate::{
 mod accept;
 mod admission;
 mod exchange;
+mod handshakes;
 mod host_table;
 mod lane;
 

@@ -1,11 +1,11 @@
 //! From a connection the system accepted to its last request.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hyper::service::service_fn;
@@ -22,8 +22,9 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use super::{
     Shared, Stage, Tenure,
-    admission::Admission,
+    admission::{Admission, Beginning, DisplacementReport},
     exchange::{RequestProgress, answer},
+    handshakes::Phase,
     host_table::HostTable,
     lane::Lane,
 };
@@ -75,8 +76,15 @@ fn admit<S: Service>(
     service: &Arc<S>,
 ) {
     shared.counters.connections_accepted.fetch_add(1, Relaxed);
-    match shared.admissions.admit(remote_addr.ip()) {
-        Ok(admission) => {
+    let beginning = match shared.hosts {
+        Some(_) => Beginning::Handshake,
+        None => Beginning::Request,
+    };
+    match shared.admissions.admit(remote_addr.ip(), beginning, Instant::now()) {
+        Ok((admission, report)) => {
+            if let Some(report) = report {
+                log_displacement(shared, &report);
+            }
             let incoming = Incoming {
                 shared: Arc::clone(shared),
                 lane: Arc::clone(lane),
@@ -93,6 +101,18 @@ fn admit<S: Service>(
             }
         }
     }
+}
+
+fn log_displacement(shared: &Shared, report: &DisplacementReport) {
+    tracing::info!(
+        listener = &*shared.name,
+        limit = report.limit.name(),
+        count = report.count,
+        prefix = %report.prefix,
+        phase = ?report.phase,
+        waited = ?report.waited,
+        "handshakes gave way to newcomers"
+    );
 }
 
 /// Where no handshake is needed first, a connection too many is told so.
@@ -154,17 +174,18 @@ impl<S: Service> Incoming<S> {
             };
             return self.serve_http(stream, facts).await;
         };
-        let permit = match self.shared.admissions.begin_handshake() {
-            Ok(permit) => permit,
-            Err(refusal) => return self.shared.refuse_connection(refusal, self.remote_addr),
-        };
         let limit = self.shared.limits.handshake_timeout;
         let mut stage = self.shared.stage.subscribe();
         let handshake = tokio::select! {
-            handshake = timeout(limit, handshake(stream, &table, &self.lane)) => handshake,
+            handshake = timeout(limit, handshake(stream, &table, &self.lane, &self.admission)) => handshake,
+            // Whoever took the place counted it.
+            () = self.admission.displaced() => return,
             _ = stage.wait_for(|stage| *stage == Stage::Cutting) => return,
         };
-        drop(permit);
+        let Some(admission) = self.admission.handshake_ended() else {
+            return;
+        };
+        let incoming = Incoming { admission, ..self };
         let handshake = handshake.unwrap_or_else(|_| {
             Err(HandshakeError {
                 failure: HandshakeFailure::Timeout,
@@ -173,15 +194,15 @@ impl<S: Service> Incoming<S> {
         });
         match handshake {
             Ok((stream, policy)) => {
-                self.shared.counters.handshakes_completed.fetch_add(1, Relaxed);
-                let facts = self.facts(&stream, &table, policy, local_addr);
-                self.serve_http(stream, facts).await;
+                incoming.shared.counters.handshakes_completed.fetch_add(1, Relaxed);
+                let facts = incoming.facts(&stream, &table, policy, local_addr);
+                incoming.serve_http(stream, facts).await;
             }
             Err(HandshakeError { failure, cause }) => {
-                self.shared.counters.handshake_failed(failure);
+                incoming.shared.counters.handshake_failed(failure);
                 tracing::info!(
-                    listener = &*self.shared.name,
-                    remote = %self.remote_addr,
+                    listener = &*incoming.shared.name,
+                    remote = %incoming.remote_addr,
                     failure = failure.name(),
                     cause,
                     "handshake failed"
@@ -317,7 +338,7 @@ where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut told = false;
-    std::future::poll_fn(|context| {
+    poll_fn(|context| {
         connection.interims.belongs_to(context);
         if !told && (shared.is_draining() || connection.deadline.verdict() == Verdict::Idle) {
             told = true;
@@ -333,10 +354,12 @@ async fn handshake(
     stream: TcpStream,
     table: &HostTable,
     lane: &Lane,
+    admission: &Admission,
 ) -> Result<(TlsStream<TcpStream>, usize), HandshakeError> {
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream)
         .await
         .map_err(failure)?;
+    admission.advance(Phase::Computing);
     let server_name = start
         .client_hello()
         .server_name()
@@ -347,7 +370,17 @@ async fn handshake(
             cause: "no host".to_owned(),
         });
     };
-    let stream = lane.in_turn(start.into_stream(choice.config)).await.map_err(failure)?;
+    let mut accept = start.into_stream(choice.config);
+    let mut answered = false;
+    let accept = poll_fn(|context| {
+        let step = Pin::new(&mut accept).poll(context);
+        // The first step wrote our flight: from here on the client is who is waited for.
+        if step.is_pending() && !std::mem::replace(&mut answered, true) {
+            admission.advance(Phase::Answered);
+        }
+        step
+    });
+    let stream = lane.in_turn(accept).await.map_err(failure)?;
     Ok((stream, choice.policy))
 }
 

@@ -5,6 +5,7 @@
 )]
 
 mod connections;
+mod displaced_handshakes;
 mod forwarded_certificate;
 mod framing;
 mod framing_cases;
