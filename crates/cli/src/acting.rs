@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use keybound_tls::{Identity, Roots};
+use keybound_tls::{Identity, OperatorFileError, PemError, Roots};
 use url::Url;
 
 use crate::arguments::{ActingAdmin, ActingClient};
@@ -100,12 +100,15 @@ impl ClientProfile {
     /// As above.
     pub(crate) fn load(path: &Path) -> Result<Self, CommandError> {
         let reading = read(path).map_err(|error| {
-            let code = if error.kind() == std::io::ErrorKind::NotFound {
-                ExitCode::NotFound
-            } else {
-                ExitCode::Unexpected
+            let (code, fix) = match error.is_not_found() {
+                true => (ExitCode::NotFound, None),
+                false => (ExitCode::InvalidConfiguration, error.fix()),
             };
-            CommandError::message(code, format!("{}: {error}", path.display()))
+            let error = CommandError::new(code, error);
+            match fix {
+                Some(fix) => error.with_fix(fix),
+                None => error,
+            }
         })?;
         Ok(reading.into_result()?)
     }
@@ -119,11 +122,19 @@ fn client_file(path: &Path) -> PathBuf {
     }
 }
 
-fn unusable(error: keybound_tls::PemError) -> CommandError {
-    CommandError::new(ExitCode::InvalidConfiguration, error)
+fn unusable(error: PemError) -> CommandError {
+    let fix = match &error {
+        PemError::File(error) => error.fix(),
+        _ => None,
+    };
+    let error = CommandError::new(ExitCode::InvalidConfiguration, error);
+    match fix {
+        Some(fix) => error.with_fix(fix),
+        None => error,
+    }
 }
 
-fn read(path: &Path) -> std::io::Result<Reading<ClientProfile>> {
+fn read(path: &Path) -> Result<Reading<ClientProfile>, OperatorFileError> {
     // No environment: these files belong to one client each, and a process may act as several.
     configuration::read(path, &[], |document, base: &Base| {
         let root = document.root();

@@ -76,9 +76,7 @@ struct Administrator {
 impl Administrator {
     fn make(&self, config: &Path, now: Timestamp) -> Result<(), CommandError> {
         let environment = configuration::environment();
-        let file = server::load(config, &environment)
-            .map_err(|error| unreadable(config, &error))?
-            .into_result()?;
+        let file = server::load(config, &environment).map_err(unreadable)?.into_result()?;
         for path in [&self.profile, &self.files.join("cert.pem")] {
             if path.exists() && !(self.completes && *path != self.profile) {
                 return Err(

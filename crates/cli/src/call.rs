@@ -12,6 +12,7 @@ use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::session::{Session, Wanted};
 use crate::terminal::{BAD, STRONG, Terminal, styled, without_control_characters};
 
+/// Of a request and of an answer: both are held in memory.
 const BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Prints the body; the exit code follows the status.
@@ -85,7 +86,7 @@ fn request(arguments: &Call) -> Result<Request<Bytes>, CommandError> {
     let body = match &arguments.data {
         None => Vec::new(),
         Some(data) => match data.strip_prefix('@') {
-            Some(file) => certificate::read(file.as_ref())?,
+            Some(file) => certificate::read(file.as_ref(), BODY_BYTES_MAX)?,
             None => data.clone().into_bytes(),
         },
     };

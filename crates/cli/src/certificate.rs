@@ -5,11 +5,11 @@ pub(crate) mod create;
 pub(crate) mod inspect;
 pub(crate) mod matching;
 
-use std::io::Read;
 use std::path::Path;
 
 use keybound_protocol::certificate_file;
 use keybound_protocol::peer_certificate::PeerCertificate;
+use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX, OperatorFileError};
 
 use crate::exit_code::{CommandError, ExitCode};
 
@@ -20,7 +20,7 @@ use crate::exit_code::{CommandError, ExitCode};
 /// # Errors
 /// Not found, or not a certificate (exit 1).
 pub(crate) fn read_chain(path: &Path) -> Result<PeerCertificate, CommandError> {
-    let bytes = read(path)?;
+    let bytes = read(path, OPERATOR_FILE_BYTES_MAX)?;
     let mut chain = certificate_file::certificates(&bytes).map_err(|error| {
         CommandError::message(ExitCode::Unexpected, format!("{}: {error}", path.display()))
             .with_fix("a certificate in PEM begins with -----BEGIN CERTIFICATE-----")
@@ -29,24 +29,26 @@ pub(crate) fn read_chain(path: &Path) -> Result<PeerCertificate, CommandError> {
     Ok(PeerCertificate::suppose_possession(leaf, chain))
 }
 
-/// Reads a file, or standard input for `-`.
+/// Reads a file that an argument names, or standard input for `-`, of at most `bytes_max` bytes.
 ///
 /// # Errors
-/// Not found (exit 3), or unreadable.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
-    let mut bytes = Vec::new();
+/// Not found (exit 3), no file or too long (2), or unreadable.
+pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, CommandError> {
     let result = if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
+        operator_file::read_from(std::io::stdin().lock(), "standard input", bytes_max)
     } else {
-        std::fs::read(path).map(|content| bytes = content)
+        operator_file::read(path, bytes_max)
     };
     result.map_err(|error| {
-        let code = if error.kind() == std::io::ErrorKind::NotFound {
-            ExitCode::NotFound
-        } else {
-            ExitCode::Unexpected
+        let (code, fix) = match &error {
+            OperatorFileError::Unreadable { .. } if error.is_not_found() => (ExitCode::NotFound, None),
+            OperatorFileError::Unreadable { .. } => (ExitCode::Unexpected, None),
+            _ => (ExitCode::Usage, error.fix()),
         };
-        CommandError::message(code, format!("{}: {error}", path.display()))
-    })?;
-    Ok(bytes)
+        let error = CommandError::new(code, error);
+        match fix {
+            Some(fix) => error.with_fix(fix),
+            None => error,
+        }
+    })
 }

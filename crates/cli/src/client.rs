@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use http::Method;
+use keybound_tls::OPERATOR_FILE_BYTES_MAX;
 use serde_json::{Map, Value};
 
 use crate::admin_api::{AdminApi, Answer, segment};
@@ -155,7 +156,7 @@ fn path(client_id: &str) -> String {
 }
 
 fn object_from(file: &Path) -> Result<Map<String, Value>, CommandError> {
-    let bytes = certificate::read(file)?;
+    let bytes = certificate::read(file, OPERATOR_FILE_BYTES_MAX)?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(CommandError::message(

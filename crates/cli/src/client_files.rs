@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keybound_protocol::client::{Client, ClientId, ClientOrigin};
 use keybound_protocol::client_metadata::{ClientMetadata, RegistrationPolicy};
+use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX};
 use serde_json::Value;
 
 use crate::configuration::diagnostic::{Diagnostic, Located, Location, SourceText};
@@ -46,12 +47,12 @@ pub(crate) fn load(patterns: &[Located<PathBuf>], policy: &RegistrationPolicy) -
 }
 
 fn read(path: &Path, policy: &RegistrationPolicy, named_at: &Location) -> Result<Client, Box<Diagnostic>> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Box::new(Diagnostic::error(
-            "C041",
-            named_at,
-            format!("{} cannot be read: {error}", path.display()),
-        ))
+    let text = operator_file::read_text(path, OPERATOR_FILE_BYTES_MAX).map_err(|error| {
+        let finding = Diagnostic::error("C041", named_at, format!("cannot be read: {error}"));
+        Box::new(match error.fix() {
+            Some(fix) => finding.with_help(fix),
+            None => finding,
+        })
     })?;
     let source = Arc::new(SourceText {
         name: path.display().to_string(),

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use keybound_tls::OperatorFileError;
+
 use crate::arguments::ConfigCheck;
 use crate::configuration::diagnostic::{Diagnostic, Severity};
 use crate::configuration::{self, count, gateway, server};
@@ -32,13 +34,13 @@ pub(crate) fn run(arguments: &ConfigCheck, terminal: &Terminal) -> CommandResult
 }
 
 fn findings(path: &Path) -> Result<Vec<Diagnostic>, CommandError> {
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    let text = configuration::read_text(path).map_err(unreadable)?;
     let environment = configuration::environment();
     if is_gateway(path, &text) {
-        let reading = gateway::load(path, &environment).map_err(|error| unreadable(path, &error))?;
+        let reading = configuration::parse(path, &text, &environment, gateway::interpret);
         return Ok(gateway_daemon::check(reading));
     }
-    let reading = server::load(path, &environment).map_err(|error| unreadable(path, &error))?;
+    let reading = configuration::parse(path, &text, &environment, server::interpret);
     Ok(serve::check(reading))
 }
 
@@ -54,11 +56,13 @@ fn is_gateway(path: &Path, text: &str) -> bool {
 }
 
 /// The file that a command needs cannot be read.
-pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
-    let code = match error.kind() {
-        std::io::ErrorKind::NotFound => ExitCode::NotFound,
-        _ => ExitCode::InvalidConfiguration,
+pub(crate) fn unreadable(error: OperatorFileError) -> CommandError {
+    let code = match error.is_not_found() {
+        true => ExitCode::NotFound,
+        false => ExitCode::InvalidConfiguration,
     };
-    CommandError::message(code, format!("{}: {error}", path.display()))
-        .with_fix("`keybound init` writes a commented configuration, `keybound quickstart` a running demonstration")
+    let fix = error
+        .fix()
+        .unwrap_or("`keybound init` writes a commented configuration, `keybound quickstart` a running demonstration");
+    CommandError::new(code, error).with_fix(fix)
 }

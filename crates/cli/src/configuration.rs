@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use diagnostic::{Diagnostic, Severity};
 use document::{Document, ENVIRONMENT_PREFIX};
+use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX, OperatorFileError};
 
 /// A configuration that was read: the value if nothing stands in its way, and all that was found.
 #[derive(Debug)]
@@ -76,17 +77,34 @@ pub(crate) fn read<T>(
     path: &Path,
     environment: &[(String, String)],
     interpret: impl FnOnce(&Document, &Base) -> Option<T>,
-) -> std::io::Result<Reading<T>> {
-    let text = std::fs::read_to_string(path)?;
-    let document = Document::parse(&path.display().to_string(), &text, environment);
+) -> Result<Reading<T>, OperatorFileError> {
+    Ok(parse(path, &read_text(path)?, environment, interpret))
+}
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// If it cannot be read at all.
+pub(crate) fn read_text(path: &Path) -> Result<String, OperatorFileError> {
+    operator_file::read_text(path, OPERATOR_FILE_BYTES_MAX)
+}
+
+/// Reads a file whose text is at hand: one that came through a pipe is there only once.
+pub(crate) fn parse<T>(
+    path: &Path,
+    text: &str,
+    environment: &[(String, String)],
+    interpret: impl FnOnce(&Document, &Base) -> Option<T>,
+) -> Reading<T> {
+    let document = Document::parse(&path.display().to_string(), text, environment);
     let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let value = interpret(&document, &Base(directory));
     let findings = document.into_findings();
     let invalid = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Ok(Reading {
+    Reading {
         value: value.filter(|_| !invalid),
         findings,
-    })
+    }
 }
 
 /// The directory that relative paths in a file are relative to: the file's own.

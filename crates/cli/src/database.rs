@@ -1,9 +1,11 @@
 //! Opens the store that a configuration names; one that cannot be used is a plain sentence with a fix and the right exit code.
 
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use keybound_protocol::time::Timestamp;
 use keybound_store::{OpenError, SqliteSettings, SqliteStore, Store};
+use keybound_tls::operator_file::{self, OperatorFileError};
 
 use crate::configuration::server::StoreFiles;
 use crate::exit_code::{CommandError, ExitCode};
@@ -27,7 +29,21 @@ pub(crate) fn open(files: &StoreFiles, now: Timestamp) -> Result<Store, CommandE
             )
         })?;
     }
+    for file in [&files.database, &files.key_file] {
+        refuse_what_is_no_file(file)?;
+    }
     SqliteStore::open(&SqliteSettings::new(&files.database, &files.key_file), now).map_err(cannot_open)
+}
+
+/// What is not there yet is made, and what cannot be opened is explained, by the store.
+fn refuse_what_is_no_file(path: &Path) -> Result<(), CommandError> {
+    match operator_file::open(path) {
+        Err(error @ OperatorFileError::NotAFile { .. }) => {
+            let fix = error.fix().unwrap_or_default();
+            Err(CommandError::new(ExitCode::InvalidConfiguration, error).with_fix(fix))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn cannot_open(error: OpenError) -> CommandError {

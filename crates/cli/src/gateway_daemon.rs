@@ -36,9 +36,7 @@ use crate::terminal::Terminal;
 /// Runs the gateway until it is told to stop.
 pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) -> CommandResult {
     let path = &arguments.config;
-    let file = gateway::load(path, &environment())
-        .map_err(|error| unreadable(path, &error))?
-        .into_result()?;
+    let file = gateway::load(path, &environment()).map_err(unreadable)?.into_result()?;
     let runtimes = Runtimes::start(0)?;
     let daemon = GatewayDaemon::open(path, file, clock, &runtimes)?;
     daemon.start();
@@ -133,7 +131,9 @@ impl GatewayDaemon {
     }
 
     fn try_reload(&self) -> Result<(), CommandError> {
-        let file = gateway::load(&self.path, &environment())?.into_result()?;
+        let file = gateway::load(&self.path, &environment())
+            .map_err(unreadable)?
+            .into_result()?;
         let (settings, issuers) = assemble(&file)?;
         let invalid = |error: anyhow::Error| CommandError::new(ExitCode::InvalidConfiguration, error);
         let resource_server = self

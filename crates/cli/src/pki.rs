@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use keybound_protocol::certificate_file;
 use keybound_protocol::time::Timestamp;
+use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber,
@@ -158,8 +159,7 @@ impl Authority {
     /// # Errors
     /// If a file cannot be read, or is no certificate or key.
     pub(crate) fn load(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let read =
-            |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        let read = |path: &Path| operator_file::read_text(path, OPERATOR_FILE_BYTES_MAX).context("cannot read");
         let pem = PemPair {
             certificate: read(certificate)?,
             key: read(key)?,

@@ -12,6 +12,7 @@ use std::time::Instant;
 use keybound_tls::{Clock, Runtimes};
 
 use crate::arguments::Quickstart;
+use crate::config_check::unreadable;
 use crate::configuration::{self, gateway::GatewayFile, server::ServerFile};
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::gateway_daemon::GatewayDaemon;
@@ -117,8 +118,12 @@ fn directory(arguments: &Quickstart) -> Result<PathBuf, CommandError> {
 
 fn read_back(layout: &Layout) -> Result<(ServerFile, GatewayFile), CommandError> {
     let environment = configuration::environment();
-    let server = configuration::server::load(&layout.keybound_toml(), &environment)?.into_result()?;
-    let gateway = configuration::gateway::load(&layout.gateway_toml(), &environment)?.into_result()?;
+    let server = configuration::server::load(&layout.keybound_toml(), &environment)
+        .map_err(unreadable)?
+        .into_result()?;
+    let gateway = configuration::gateway::load(&layout.gateway_toml(), &environment)
+        .map_err(unreadable)?
+        .into_result()?;
     Ok((server, gateway))
 }
 

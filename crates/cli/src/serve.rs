@@ -13,9 +13,11 @@ use keybound_protocol::issuer::Issuer;
 use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::trust_anchor::{self, TrustAnchor, TrustAnchorName, TrustAnchorSettings, TrustAnchors};
+use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX, REVOCATION_LISTS_BYTES_MAX};
 use keybound_tls::{
     ClientCertificatePolicy, Clock, ForwardedCertificateSettings, GuardedFetch, GuardedFetchSettings, Host,
-    HostPolicies, HostPolicy, Identity, Listener, ListenerSettings, ProxyCertificate, Roots, Runtimes, Transport,
+    HostPolicies, HostPolicy, Identity, Listener, ListenerSettings, OperatorFileError, ProxyCertificate, Roots,
+    Runtimes, Transport,
 };
 use url::Url;
 
@@ -35,9 +37,7 @@ use crate::terminal::Terminal;
 /// Runs the authorization server until it is told to stop.
 pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) -> CommandResult {
     let path = &arguments.config;
-    let file = server::load(path, &environment())
-        .map_err(|error| unreadable(path, &error))?
-        .into_result()?;
+    let file = server::load(path, &environment()).map_err(unreadable)?.into_result()?;
     let runtimes = Runtimes::start(0)?;
     let daemon = ServerDaemon::open(path, file, clock, &runtimes)?;
     daemon.start();
@@ -160,7 +160,9 @@ impl ServerDaemon {
     }
 
     async fn try_reload(&self) -> Result<(), CommandError> {
-        let file = server::load(&self.path, &environment())?.into_result()?;
+        let file = server::load(&self.path, &environment())
+            .map_err(unreadable)?
+            .into_result()?;
         let (settings, warnings) = assemble(&file)?;
         warn(&warnings);
         let hosts = Hosts::of(&file);
@@ -443,14 +445,19 @@ fn scope(entry: &ScopeEntry) -> ScopeSettings {
 
 fn load_anchor(entry: &TrustAnchorFiles) -> Result<Vec<TrustAnchor>, Box<Diagnostic>> {
     let blame = |file: &Located<PathBuf>, error: anyhow::Error| {
-        let message = format!("{}: {error:#}", file.value.display());
-        Box::new(Diagnostic::error("C031", &file.location, message))
+        let named = |error: &OperatorFileError| {
+            let finding = Diagnostic::error("C031", &file.location, error.to_string());
+            error.fix().map_or(finding.clone(), |fix| finding.with_help(fix))
+        };
+        let message = || format!("{}: {error:#}", file.value.display());
+        let other = || Diagnostic::error("C031", &file.location, message());
+        Box::new(error.downcast_ref::<OperatorFileError>().map_or_else(other, named))
     };
     let mut crls = Vec::new();
     for file in &entry.crl {
         crls.extend(revocation_lists(&file.value).map_err(|error| blame(file, error))?);
     }
-    let certificates = std::fs::read(&entry.file.value)
+    let certificates = operator_file::read(&entry.file.value, OPERATOR_FILE_BYTES_MAX)
         .map_err(anyhow::Error::from)
         .and_then(|pem| Ok(certificate_file::certificates(&pem)?))
         .map_err(|error| blame(&entry.file, error))?;
@@ -476,7 +483,7 @@ fn load_anchor(entry: &TrustAnchorFiles) -> Result<Vec<TrustAnchor>, Box<Diagnos
 
 /// The lists of one file, each read once here so that a bad one is blamed on its own file.
 fn revocation_lists(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let lists = certificate_file::revocation_lists(&std::fs::read(file)?)?;
+    let lists = certificate_file::revocation_lists(&operator_file::read(file, REVOCATION_LISTS_BYTES_MAX)?)?;
     for list in &lists {
         CertificateRevocationList::parse(list)?;
     }

@@ -1,11 +1,10 @@
 //! `keybound token`: get a bound token, look inside one.
 
-use std::io::Read;
-
 use keybound_protocol::confirmation::{BindingError, Confirmation};
 use keybound_protocol::jws::UnverifiedJws;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
+use keybound_tls::OPERATOR_FILE_BYTES_MAX;
 use serde_json::{Value, json};
 
 use crate::acting::ClientProfile;
@@ -45,9 +44,8 @@ async fn get(arguments: &TokenGet, terminal: &Terminal) -> CommandResult {
 fn inspect(arguments: &TokenInspect, terminal: &Terminal, now: Timestamp) -> CommandResult {
     let text = match arguments.token.as_str() {
         "-" => {
-            let mut text = String::new();
-            std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
-            text
+            let bytes = certificate::read("-".as_ref(), OPERATOR_FILE_BYTES_MAX)?;
+            String::from_utf8_lossy(&bytes).into_owned()
         }
         token => token.to_owned(),
     };

@@ -5,6 +5,7 @@ use keybound_protocol::certificate_file;
 use keybound_protocol::peer_certificate::EndEntityCertificate;
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::trust_anchor::{TrustAnchor, TrustAnchorName, TrustAnchorSettings};
+use keybound_tls::{OPERATOR_FILE_BYTES_MAX, REVOCATION_LISTS_BYTES_MAX};
 use serde_json::json;
 use std::time::Duration;
 
@@ -98,7 +99,10 @@ fn anchors(arguments: &CertificateCheck) -> Result<Vec<TrustAnchor>, CommandErro
     };
     let mut crls = Vec::new();
     for path in &arguments.crl {
-        crls.extend(certificate_file::revocation_lists(&super::read(path)?).map_err(|error| invalid(path, &error))?);
+        crls.extend(
+            certificate_file::revocation_lists(&super::read(path, REVOCATION_LISTS_BYTES_MAX)?)
+                .map_err(|error| invalid(path, &error))?,
+        );
     }
     let mut anchors = Vec::new();
     for path in &arguments.ca {
@@ -106,7 +110,8 @@ fn anchors(arguments: &CertificateCheck) -> Result<Vec<TrustAnchor>, CommandErro
             name: "given"
                 .parse::<TrustAnchorName>()
                 .map_err(|error| invalid(path, &error))?,
-            certificates: certificate_file::certificates(&super::read(path)?).map_err(|error| invalid(path, &error))?,
+            certificates: certificate_file::certificates(&super::read(path, OPERATOR_FILE_BYTES_MAX)?)
+                .map_err(|error| invalid(path, &error))?,
             crls: crls.clone(),
             crl_missing: None,
             require_client_auth_eku: false,

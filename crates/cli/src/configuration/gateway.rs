@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use keybound_gateway::settings::UpstreamSettings;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
-use keybound_tls::Identity;
+use keybound_tls::{Identity, OperatorFileError};
 use url::Url;
 
 use super::diagnostic::{Diagnostic, Located, Location};
@@ -108,10 +108,11 @@ pub(crate) enum Binding {
 ///
 /// # Errors
 /// If the file cannot be read at all; what is wrong inside it is in the [`Reading`].
-pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> std::io::Result<Reading<GatewayFile>> {
+pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> Result<Reading<GatewayFile>, OperatorFileError> {
     read(path, environment, interpret)
 }
 
+/// Takes the keys out of the document.
 pub(crate) fn interpret(document: &Document, base: &Base) -> Option<GatewayFile> {
     let root = document.root();
     let listen = root.required_parsed("listen", socket_address);

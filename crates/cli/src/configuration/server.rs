@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
-use keybound_tls::Identity;
+use keybound_tls::{Identity, OperatorFileError};
 use url::Url;
 
 use super::diagnostic::{Diagnostic, Located, Location};
@@ -163,10 +163,11 @@ pub(crate) enum ListenerName {
 ///
 /// # Errors
 /// If the file cannot be read at all; what is wrong inside it is in the [`Reading`].
-pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> std::io::Result<Reading<ServerFile>> {
+pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> Result<Reading<ServerFile>, OperatorFileError> {
     read(path, environment, interpret)
 }
 
+/// Takes the keys out of the document.
 pub(crate) fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
     let root = document.root();
     let issuer = root.required_parsed("issuer", |text| https_url(text).map(|_| text.to_owned()));

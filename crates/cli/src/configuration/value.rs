@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use keybound_tls::operator_file;
 use keybound_tls::{Identity, PemError};
 use url::Url;
 
@@ -66,14 +67,18 @@ pub(crate) fn existing_located_files(section: &Section<'_>, base: &Base, key: &'
 fn checked_file(section: &Section<'_>, base: &Base, text: &Located<String>) -> Option<Located<PathBuf>> {
     let path = base.resolve(&text.value);
     section.names_file(&path);
-    match std::fs::File::open(&path) {
+    match operator_file::open(&path) {
         Ok(_) => Some(Located {
             value: path,
             location: text.location.clone(),
         }),
         Err(error) => {
-            let message = format!("{} cannot be opened: {error}", path.display());
-            section.report(Diagnostic::error("C020", &text.location, message));
+            let message = error.to_string();
+            let finding = Diagnostic::error("C020", &text.location, format!("cannot be opened: {message}"));
+            section.report(match error.fix() {
+                Some(fix) => finding.with_help(fix),
+                None => finding,
+            });
             None
         }
     }

@@ -14,6 +14,7 @@ mod installation;
 mod one_connection;
 mod opaque;
 mod openssl;
+mod operator_files;
 mod peers;
 mod quickstart;
 mod scene;
