@@ -4,14 +4,14 @@
 //! symbolic link (as Kubernetes does) and new client files alike, which watches on single files do not.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How often [`FileWatch::changed`] is meant to be asked.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Watched {
     /// Files by name.
     pub(crate) files: Vec<PathBuf>,
@@ -22,42 +22,58 @@ pub(crate) struct Watched {
 type Stamp = Vec<(PathBuf, Option<(u64, SystemTime)>)>;
 
 /// The files of one daemon and how they looked last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct FileWatch {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     watched: Watched,
-    /// How the files looked when they were read.
+    /// How the files looked before they were read.
     read: Stamp,
     /// How they looked the last time.
     last: Stamp,
 }
 
 impl FileWatch {
-    /// Files that were read just now.
-    pub(crate) fn new(watched: Watched) -> Self {
-        let stamp = watched.stamp();
-        Self {
-            state: Mutex::new(State {
-                watched,
-                read: stamp.clone(),
-                last: stamp,
-            }),
-        }
+    /// Reads with `read`, and watches from now on what that `names`.
+    ///
+    /// All of it is looked at before it is read, so that a change in between is noticed later. Which files there are is known
+    /// only once the first of them was read; so it is read twice, and the second time counts. What is read after this returns
+    /// was looked at, too.
+    ///
+    /// # Errors
+    /// Those of `read`; the files known so far are then watched on.
+    pub(crate) fn read<T, E>(
+        &self,
+        mut read: impl FnMut() -> Result<T, E>,
+        names: impl Fn(&T) -> Watched,
+    ) -> Result<T, E> {
+        self.look(None);
+        let first = read()?;
+        self.look(Some(names(&first)));
+        read()
     }
 
-    /// Other files count from now on.
-    pub(crate) fn replace(&self, watched: Watched) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).watched = watched;
+    fn look(&self, other: Option<Watched>) {
+        let mut state = self.lock();
+        if let Some(watched) = other {
+            state.watched = watched;
+        }
+        let stamp = state.watched.stamp();
+        state.read.clone_from(&stamp);
+        state.last = stamp;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the files differ from when they were read. True once for each change, and only when nothing has changed since
     /// the call before: a file that is still being written is not read half.
     pub(crate) fn changed(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let now = state.watched.stamp();
         let settled = now == state.last;
         state.last.clone_from(&now);
@@ -100,10 +116,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (file, pattern) = (directory.path().join("a"), directory.path().join("*.json"));
         std::fs::write(&file, "1").unwrap();
-        let watch = FileWatch::new(Watched {
+        let watch = FileWatch::default();
+        let watched = Watched {
             files: vec![file.clone()],
             patterns: vec![pattern],
-        });
+        };
+        watch.read(|| std::fs::read(&file), |_| watched.clone()).unwrap();
         let look = || [watch.changed(), watch.changed(), watch.changed()];
         assert_eq!(look(), [false, false, false]);
         std::fs::write(&file, "12").unwrap();
@@ -116,5 +134,56 @@ mod tests {
         assert_eq!(look(), [false, true, false], "a new file that a pattern names");
         std::fs::remove_file(&file).unwrap();
         assert_eq!(look(), [false, true, false], "a file that went away");
+    }
+
+    #[test]
+    fn a_change_between_reading_and_watching_is_not_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, named) = (directory.path().join("a"), directory.path().join("b"));
+        let watched = || Watched {
+            files: vec![file.clone(), named.clone()],
+            patterns: Vec::new(),
+        };
+        // Which one changes while it is being read, and during which of the two readings.
+        for (changes, reading) in [(&file, 1), (&file, 2), (&named, 1), (&named, 2)] {
+            std::fs::write(&file, "1").unwrap();
+            std::fs::write(&named, "1").unwrap();
+            let (watch, mut readings, mut content) = (FileWatch::default(), 0, String::new());
+            watch
+                .read(
+                    || {
+                        content = std::fs::read_to_string(changes)?;
+                        readings += 1;
+                        if readings == reading {
+                            std::fs::write(changes, format!("changed in {reading}"))?;
+                        }
+                        Ok::<_, std::io::Error>(())
+                    },
+                    |()| watched(),
+                )
+                .unwrap();
+            let is_stale = content == "1";
+            assert_eq!(is_stale, reading == 2, "{changes:?}");
+            let looks = [watch.changed(), watch.changed(), watch.changed()];
+            assert_eq!(looks, [false, is_stale, false], "{changes:?} {reading}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_read_again_when_it_has_changed_and_not_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a");
+        std::fs::write(&file, "1").unwrap();
+        let watch = FileWatch::default();
+        let watched = Watched {
+            files: vec![file.clone()],
+            patterns: Vec::new(),
+        };
+        watch.read(|| Ok::<_, ()>(()), |()| watched.clone()).unwrap();
+        std::fs::write(&file, "broken").unwrap();
+        watch.read(|| Err::<(), _>(()), |()| watched.clone()).unwrap_err();
+        assert_eq!([watch.changed(), watch.changed()], [false, false]);
+        std::fs::write(&file, "mended!").unwrap();
+        assert_eq!([watch.changed(), watch.changed()], [false, true]);
     }
 }

@@ -36,9 +36,10 @@ use crate::terminal::Terminal;
 /// Runs the gateway until it is told to stop.
 pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) -> CommandResult {
     let path = &arguments.config;
-    let file = gateway::load(path, &environment()).map_err(unreadable)?.into_result()?;
+    // Before anything is started: the usual mistakes are in here.
+    load(path)?;
     let runtimes = Runtimes::start(0)?;
-    let daemon = GatewayDaemon::open(path, file, clock, &runtimes)?;
+    let daemon = GatewayDaemon::open(path, clock, &runtimes)?;
     daemon.start();
     daemon.running.announce(terminal);
     runtimes.block_on(signals::until_stop(|| daemon.files_changed(), async || daemon.reload()));
@@ -73,12 +74,9 @@ impl GatewayDaemon {
     ///
     /// # Errors
     /// If the configuration makes no gateway, or a port is taken.
-    pub(crate) fn open(
-        path: &Path,
-        file: GatewayFile,
-        clock: &Clock,
-        runtimes: &Runtimes,
-    ) -> Result<Self, CommandError> {
+    pub(crate) fn open(path: &Path, clock: &Clock, runtimes: &Runtimes) -> Result<Self, CommandError> {
+        let watch = FileWatch::default();
+        let file = watch.read(|| load(path), |file| watched(path, &file.files))?;
         let (settings, issuers) = assemble(&file)?;
         let resource_server = ResourceServer::with_limits(issuers, file.limits.resource_server)
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
@@ -102,7 +100,7 @@ impl GatewayDaemon {
         running.hold(operations, service);
         Ok(Self {
             path: path.to_path_buf(),
-            watch: FileWatch::new(watched(path, &file.files)),
+            watch,
             fixed: fixed(&file),
             gateway,
             resource: file.resource,
@@ -131,9 +129,8 @@ impl GatewayDaemon {
     }
 
     fn try_reload(&self) -> Result<(), CommandError> {
-        let file = gateway::load(&self.path, &environment())
-            .map_err(unreadable)?
-            .into_result()?;
+        let path = &self.path;
+        let file = self.watch.read(|| load(path), |file| watched(path, &file.files))?;
         let (settings, issuers) = assemble(&file)?;
         let invalid = |error: anyhow::Error| CommandError::new(ExitCode::InvalidConfiguration, error);
         let resource_server = self
@@ -141,7 +138,6 @@ impl GatewayDaemon {
             .resource_server()
             .reconfigured_with_limits(issuers, file.limits.resource_server)
             .map_err(|error| invalid(error.into()))?;
-        self.watch.replace(watched(&self.path, &file.files));
         self.gateway
             .reload(&settings, resource_server)
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
@@ -164,6 +160,11 @@ impl GatewayDaemon {
         runtimes.block_on(self.running.drain());
         self.gateway.flush_log();
     }
+}
+
+fn load(path: &Path) -> Result<GatewayFile, CommandError> {
+    let reading = gateway::load(path, &environment()).map_err(unreadable)?;
+    Ok(reading.into_result()?)
 }
 
 fn watched(path: &Path, files: &[PathBuf]) -> Watched {

@@ -41,8 +41,8 @@ pub(crate) fn run(arguments: &Quickstart, terminal: &Terminal, clock: &Clock) ->
     require_loopback(&server_file, &gateway_file)?;
     // Every listener is open before any answers: whoever sees one port open may use them all.
     let runtimes = Runtimes::start(0)?;
-    let server = ServerDaemon::open(&layout.keybound_toml(), server_file, clock, &runtimes)?;
-    let gateway = GatewayDaemon::open(&layout.gateway_toml(), gateway_file, clock, &runtimes)?;
+    let server = ServerDaemon::open(&layout.keybound_toml(), clock, &runtimes)?;
+    let gateway = GatewayDaemon::open(&layout.gateway_toml(), clock, &runtimes)?;
     server.start();
     gateway.start();
     step(

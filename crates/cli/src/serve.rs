@@ -37,9 +37,10 @@ use crate::terminal::Terminal;
 /// Runs the authorization server until it is told to stop.
 pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) -> CommandResult {
     let path = &arguments.config;
-    let file = server::load(path, &environment()).map_err(unreadable)?.into_result()?;
+    // Before anything is started: the usual mistakes are in here.
+    load(path)?;
     let runtimes = Runtimes::start(0)?;
-    let daemon = ServerDaemon::open(path, file, clock, &runtimes)?;
+    let daemon = ServerDaemon::open(path, clock, &runtimes)?;
     daemon.start();
     daemon.running.announce(terminal);
     runtimes.block_on(signals::until_stop(
@@ -81,12 +82,9 @@ impl ServerDaemon {
     ///
     /// # Errors
     /// If the configuration makes no server, the store does not open, or a port is taken.
-    pub(crate) fn open(
-        path: &Path,
-        file: ServerFile,
-        clock: &Clock,
-        runtimes: &Runtimes,
-    ) -> Result<Self, CommandError> {
+    pub(crate) fn open(path: &Path, clock: &Clock, runtimes: &Runtimes) -> Result<Self, CommandError> {
+        let watch = FileWatch::default();
+        let file = watch.read(|| load(path), |file| watched(path, file))?;
         let (settings, warnings) = assemble(&file)?;
         warn(&warnings);
         // Sockets first: a second server on the same ports must not touch the first one's database.
@@ -101,7 +99,6 @@ impl ServerDaemon {
         let server = runtimes
             .block_on(AuthorizationServer::start(settings, environment))
             .map_err(|error| CommandError::new(ExitCode::Unavailable, error))?;
-        let watch = FileWatch::new(watched(path, &file));
         let running = Running::default();
         for listener in listeners {
             match listener {
@@ -160,9 +157,8 @@ impl ServerDaemon {
     }
 
     async fn try_reload(&self) -> Result<(), CommandError> {
-        let file = server::load(&self.path, &environment())
-            .map_err(unreadable)?
-            .into_result()?;
+        let path = &self.path;
+        let file = self.watch.read(|| load(path), |file| watched(path, file))?;
         let (settings, warnings) = assemble(&file)?;
         warn(&warnings);
         let hosts = Hosts::of(&file);
@@ -177,7 +173,6 @@ impl ServerDaemon {
             .await
             .map_err(|error| CommandError::new(ExitCode::Unavailable, error))?;
         self.proxy_anchors.replace(&anchors);
-        self.watch.replace(watched(&self.path, &file));
         if fixed(&file) != self.fixed {
             let keys = "listen, store, forwarded_certificate, the listeners' limits, prepared_clients_max, \
                         accepted_certificates_max, admin_requests_max, refresh_interval";
@@ -199,6 +194,11 @@ impl ServerDaemon {
             tracing::error!(%error, "the last refusals and issued tokens could not be recorded");
         }
     }
+}
+
+fn load(path: &Path) -> Result<ServerFile, CommandError> {
+    let reading = server::load(path, &environment()).map_err(unreadable)?;
+    Ok(reading.into_result()?)
 }
 
 /// The files whose change is a reason to read everything again, and the patterns of those that may appear.
