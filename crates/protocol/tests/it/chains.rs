@@ -290,7 +290,7 @@ fn an_altered_certificate_is_told_from_a_namesake_where_the_key_is_named() {
     refused(verify(&leaf, &[], &trust), "SameNameOtherKey", ChainRule::Path);
 }
 
-// covers MTLS-7.5-3, X509-2
+// covers MTLS-7.5-3, X509-1, X509-2
 #[test]
 fn authorities_and_clients_do_not_stand_in_for_each_other() {
     let world = World::new();

@@ -122,7 +122,7 @@ async fn keys_that_cannot_be_verified_are_refused_and_counted_with_their_reason(
     }
 }
 
-// covers MTLS-3-5, MTLS-6.1-2, TLS-1, TRAP-10, TRAP-20
+// covers MTLS-3-5, MTLS-6.1-2, TLS-1, TRAP-10, TRAP-20, TRAP-36
 #[tokio::test]
 async fn a_certificate_is_asked_for_in_the_first_handshake_without_ca_names_and_may_be_withheld() {
     let server = Server::mutual();
