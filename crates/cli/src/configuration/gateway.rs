@@ -288,11 +288,35 @@ fn check_routes(document: &Document, issuers: &[IssuerEntry], routes: &[RouteEnt
             let message = format!("a second route for `{}` and the same methods", route.path.value);
             document.report(Diagnostic::error("C016", &route.path.location, message));
         }
+        warn_of_shown_tokens(document, issuers, route);
         for named in &route.issuers {
             if !issuers.iter().any(|issuer| issuer.issuer.value == named.value) {
                 let message = format!("`{}` is not among `[[issuers]]`", named.value);
                 document.report(Diagnostic::error("C017", &named.location, message));
             }
         }
+    }
+}
+
+/// A token that is no JWT says nothing about who issued it, so every introspected issuer of the route is asked in turn; those
+/// that did not issue it learn it.
+fn warn_of_shown_tokens(document: &Document, issuers: &[IssuerEntry], route: &RouteEntry) {
+    let is_admitted = |issuer: &IssuerEntry| {
+        let name = &issuer.issuer.value;
+        route.issuers.is_empty() || route.issuers.iter().any(|named| named.value == *name)
+    };
+    let asked: Vec<&str> = issuers
+        .iter()
+        .filter(|issuer| is_admitted(issuer) && matches!(issuer.validation, Validation::Introspection { .. }))
+        .map(|issuer| issuer.issuer.value.as_str())
+        .collect();
+    if asked.len() > 1 {
+        let message = format!(
+            "an opaque token for `{}` is shown to each of {} until one of them knows it",
+            route.path.value,
+            asked.join(", ")
+        );
+        let finding = Diagnostic::warning("C026", &route.path.location, message);
+        document.report(finding.with_help("routes with `issuers = [\"…\"]` show it to one alone"));
     }
 }

@@ -193,3 +193,55 @@ fn a_proxy_that_is_everybody_and_a_port_shared_without_a_name_are_mistakes() {
     let said = check(directory, "keybound.toml").expect_code(65);
     assert!(said.stdout.contains("share a port"), "{said:#?}");
 }
+
+#[test]
+fn a_token_shown_to_issuers_that_did_not_issue_it_is_a_warning() {
+    let directory = installation();
+    let directory = directory.path();
+    let path = directory.join("gateway.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let introspected = |issuer: &str| {
+        format!(
+            "\n[[issuers]]\nissuer = \"{issuer}\"\nvalidation = \"introspection\"\nclient_id = \"gateway\"\n\
+             certificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n"
+        )
+    };
+    let (one, two) = ("https://one.example", "https://two.example");
+    let check_with = |more: String| {
+        std::fs::write(&path, format!("{text}{more}")).unwrap();
+        let arguments = ["--output", "json", "config", "check", "--config", "gateway.toml"];
+        let said = run_in(directory, &arguments).expect_code(0).json();
+        assert_eq!(said["valid"], true, "{said}");
+        (
+            said["findings"].as_array().unwrap().clone(),
+            check(directory, "gateway.toml"),
+        )
+    };
+    let (findings, said) = check_with(introspected(one) + &introspected(two));
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(
+        (&findings[0]["code"], &findings[0]["severity"]),
+        (&"C026".into(), &"warning".into())
+    );
+    let line = text.lines().position(|line| line == "path = \"/\"").unwrap() + 1;
+    assert_eq!(findings[0]["line"], line);
+    assert!(said.stdout.contains("warning[C026]"), "{said:#?}");
+    assert!(
+        said.stdout.contains(&format!("is shown to each of {one}, {two}")),
+        "{said:#?}"
+    );
+    assert!(
+        said.stdout.contains('^') && said.stdout.contains("1 warning"),
+        "{said:#?}"
+    );
+
+    // One such issuer beside those whose tokens are judged here is none, nor are two that no route admits together.
+    let (findings, _) = check_with(introspected(one));
+    assert_eq!(findings.len(), 0, "{findings:?}");
+    let local = text.lines().find_map(|line| line.strip_prefix("issuer = ")).unwrap();
+    let only = text.replace("# issuers = []", &format!("issuers = [{local}, \"{one}\"] #"));
+    assert_ne!(only, text);
+    std::fs::write(&path, only + &introspected(one) + &introspected(two)).unwrap();
+    let said = check(directory, "gateway.toml").expect_code(0);
+    assert!(said.stdout.contains("no errors"), "{said:#?}");
+}
