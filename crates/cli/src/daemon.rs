@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keybound_tls::{BindError, CounterSnapshot, HostPolicies, Listener, ListenerHandle, Service};
+use keybound_tls::{BindError, CounterSnapshot, HostPolicies, Listener, ListenerHandle, PreparedReload, Service};
 
 use crate::exit_code::{CommandError, ExitCode};
 use crate::terminal::Terminal;
@@ -91,19 +91,18 @@ impl Running {
         );
     }
 
-    /// Gives the listener called `name` other certificates.
+    /// Prepares other certificates for the listener called `name`. They take effect when the caller has nothing left that
+    /// could fail.
     ///
     /// # Errors
-    /// If the hosts contradict each other; the old ones go on.
-    pub(crate) fn reload_hosts(&self, name: &str, hosts: &HostPolicies) -> Result<(), CommandError> {
-        for handle in lock(&self.listeners.handles).iter() {
-            if handle.name() == name {
-                handle
-                    .reload(hosts)
-                    .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
-            }
-        }
-        Ok(())
+    /// If the hosts contradict each other; nothing has changed.
+    pub(crate) fn prepare_hosts(&self, name: &str, hosts: &HostPolicies) -> Result<Vec<PreparedReload>, CommandError> {
+        lock(&self.listeners.handles)
+            .iter()
+            .filter(|handle| handle.name() == name)
+            .map(|handle| handle.prepare_reload(hosts))
+            .collect::<Result<_, _>>()
+            .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))
     }
 
     /// Takes no new connections and waits for the old ones, as long as the listeners' limit says.

@@ -17,7 +17,8 @@ use keybound_resource_server::{
     Binding, IssuerSettings, KeySource, ResourceServer, RoutePolicy, Validation as TokenValidation,
 };
 use keybound_tls::{
-    ClientCertificatePolicy, Clock, HostPolicies, HostPolicy, Listener, ListenerSettings, Roots, Runtimes, Transport,
+    ClientCertificatePolicy, Clock, HostPolicies, HostPolicy, Listener, ListenerSettings, PreparedReload, Roots,
+    Runtimes, Transport,
 };
 
 use crate::arguments::ConfigFile;
@@ -138,10 +139,12 @@ impl GatewayDaemon {
             .resource_server()
             .reconfigured_with_limits(issuers, file.limits.resource_server)
             .map_err(|error| invalid(error.into()))?;
+        let prepared = self.running.prepare_hosts("gateway", &hosts(&file))?;
+        // The last that can fail; then it has changed nothing, either.
         self.gateway
             .reload(&settings, resource_server)
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
-        self.running.reload_hosts("gateway", &hosts(&file))?;
+        prepared.into_iter().for_each(PreparedReload::take_effect);
         if fixed(&file) != self.fixed {
             let keys = "listen, operations, the listener's limits, refusals_max, log_records_max";
             tracing::warn!(keys, "a change of these takes effect at the next start");

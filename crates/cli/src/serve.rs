@@ -16,8 +16,8 @@ use keybound_protocol::trust_anchor::{self, TrustAnchor, TrustAnchorName, TrustA
 use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX, REVOCATION_LISTS_BYTES_MAX};
 use keybound_tls::{
     ClientCertificatePolicy, Clock, ForwardedCertificateSettings, GuardedFetch, GuardedFetchSettings, Host,
-    HostPolicies, HostPolicy, Identity, Listener, ListenerSettings, OperatorFileError, ProxyCertificate, Roots,
-    Runtimes, Transport,
+    HostPolicies, HostPolicy, Identity, Listener, ListenerSettings, OperatorFileError, PreparedReload,
+    ProxyCertificate, Roots, Runtimes, Transport,
 };
 use url::Url;
 
@@ -163,15 +163,16 @@ impl ServerDaemon {
         warn(&warnings);
         let hosts = Hosts::of(&file);
         let anchors = settings.trust_anchors.clone();
-        // Hosts first: they are checked as a whole, and what follows fails only if the database is away.
-        self.running.reload_hosts(PUBLIC, &hosts.public)?;
+        let mut prepared = self.running.prepare_hosts(PUBLIC, &hosts.public)?;
         if let Some(mutual_tls) = &hosts.mutual_tls {
-            self.running.reload_hosts(MUTUAL_TLS, mutual_tls)?;
+            prepared.extend(self.running.prepare_hosts(MUTUAL_TLS, mutual_tls)?);
         }
+        // The last that can fail, if the database is away; then it has changed nothing, either.
         self.server
             .reload(settings)
             .await
             .map_err(|error| CommandError::new(ExitCode::Unavailable, error))?;
+        prepared.into_iter().for_each(PreparedReload::take_effect);
         self.proxy_anchors.replace(&anchors);
         if fixed(&file) != self.fixed {
             let keys = "listen, store, forwarded_certificate, the listeners' limits, prepared_clients_max, \

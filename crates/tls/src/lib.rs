@@ -52,7 +52,7 @@ pub use http_client::{HttpClient, HttpClientSettings, IncomingBody, RequestError
 pub use identity::{Identity, PemError, Roots, load_certificates};
 pub use interim_responses::{InterimResponseError, InterimResponses};
 pub use limits::Limits;
-pub use listener::{BindError, Listener, ListenerHandle};
+pub use listener::{BindError, Listener, ListenerHandle, PreparedReload};
 pub use listener_settings::{
     ClientCertificatePolicy, Host, HostPolicies, HostPoliciesError, HostPolicy, ListenerSettings, Transport,
 };

@@ -196,6 +196,29 @@ pub struct ListenerHandle {
     lanes: Arc<[Arc<Lane>]>,
 }
 
+/// Certificates and policies that a listener could serve, and does not yet.
+#[must_use = "nothing changes before it takes effect"]
+pub struct PreparedReload {
+    shared: Arc<Shared>,
+    table: Arc<HostTable>,
+}
+
+impl PreparedReload {
+    /// Serves them, to all handshakes from now on.
+    pub fn take_effect(self) {
+        // A listener without hosts prepares nothing.
+        if let Some(hosts) = &self.shared.hosts {
+            hosts.store(self.table);
+        }
+    }
+}
+
+impl std::fmt::Debug for PreparedReload {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "PreparedReload({})", self.shared.name)
+    }
+}
+
 impl ListenerHandle {
     /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
@@ -217,11 +240,25 @@ impl ListenerHandle {
     /// # Errors
     /// The new ones cannot be served; the old ones stay.
     pub fn reload(&self, policies: &HostPolicies) -> Result<(), HostPoliciesError> {
-        let hosts = self.shared.hosts.as_ref().ok_or(HostPoliciesError::Plain)?;
+        self.prepare_reload(policies)?.take_effect();
+        Ok(())
+    }
+
+    /// The first half of a [`reload`](Self::reload), which changes nothing: for whoever has more to reload, and wants to have
+    /// failed before anything has changed.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    pub fn prepare_reload(&self, policies: &HostPolicies) -> Result<PreparedReload, HostPoliciesError> {
+        if self.shared.hosts.is_none() {
+            return Err(HostPoliciesError::Plain);
+        }
         let table = HostTable::build(policies, &self.shared.settings)?;
         check_proxy(&self.shared.settings, &table)?;
-        hosts.store(Arc::new(table));
-        Ok(())
+        Ok(PreparedReload {
+            shared: Arc::clone(&self.shared),
+            table: Arc::new(table),
+        })
     }
 
     /// Stops accepting, lets every request in progress finish (HTTP/1: with `Connection: close`; HTTP/2: GOAWAY), and cuts what is

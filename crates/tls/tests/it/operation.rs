@@ -57,7 +57,13 @@ async fn a_reload_changes_new_handshakes_and_spares_open_connections() {
         .unwrap();
     assert_eq!(presented_certificate(&server).await, old.leaf());
 
-    server.handle.reload(&policies(new.clone())).unwrap();
+    let prepared = server.handle.prepare_reload(&policies(new.clone())).unwrap();
+    assert_eq!(
+        presented_certificate(&server).await,
+        old.leaf(),
+        "preparing changes nothing"
+    );
+    prepared.take_effect();
     assert_eq!(presented_certificate(&server).await, new.leaf());
     let answer = RawClient::any_version(None).get(&server, "new.example").await.unwrap();
     assert_eq!(status(&answer), "200");
