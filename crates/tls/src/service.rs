@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use http::{
-    HeaderValue, Request, Response,
+    HeaderValue, Request, Response, Uri,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 
@@ -44,6 +44,19 @@ pub trait Service: Send + Sync + 'static {
         let _ = connection;
         refusal_response(&refusal)
     }
+
+    /// Answers a request that was read and is then refused before [`call`](Self::call): its head is well-formed HTTP, but it is
+    /// for another host, announces too long a body, or expects what nobody knows. A daemon whose answers depend on the path
+    /// overrides it.
+    fn refuse_request(
+        &self,
+        connection: &Arc<Connection>,
+        target: &Uri,
+        refusal: LayerRefusal,
+    ) -> Response<ResponseBody> {
+        let _ = target;
+        self.refuse(connection, refusal)
+    }
 }
 
 impl<S: Service> Service for Arc<S> {
@@ -57,6 +70,15 @@ impl<S: Service> Service for Arc<S> {
 
     fn refuse(&self, connection: &Arc<Connection>, refusal: LayerRefusal) -> Response<ResponseBody> {
         (**self).refuse(connection, refusal)
+    }
+
+    fn refuse_request(
+        &self,
+        connection: &Arc<Connection>,
+        target: &Uri,
+        refusal: LayerRefusal,
+    ) -> Response<ResponseBody> {
+        (**self).refuse_request(connection, target, refusal)
     }
 }
 

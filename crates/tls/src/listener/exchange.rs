@@ -50,8 +50,13 @@ pub(super) async fn answer<S: Service>(
         Err(refusal) => {
             connection.note_refused(&refusal);
             let upgrade_asked = connection.deadline.upgrade_asked() && request.headers().contains_key(UPGRADE);
-            drop(LingeringBody::new(request.into_body(), connection));
-            let response = service.refuse(connection, refusal);
+            let is_replaced = is_replaced(connection, &request);
+            let (head, body) = request.into_parts();
+            drop(LingeringBody::new(body, connection));
+            let response = match is_replaced {
+                true => service.refuse(connection, refusal),
+                false => service.refuse_request(connection, &head.uri, refusal),
+            };
             // A request for an upgrade that never reached the service is answered like any other.
             if upgrade_asked {
                 connection.deadline.answer_upgrade(false);
@@ -89,7 +94,7 @@ fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
 }
 
 fn check(connection: &Connection, request: &mut Request<Incoming>) -> Result<(), LayerRefusal> {
-    if !connection.is_http2() && request.method().as_str() == REFUSED_METHOD {
+    if is_replaced(connection, request) {
         // The screen records before it puts its own head in place of the peer's.
         return Err(connection.refusal().cloned().unwrap_or(LayerRefusal::HeadTimeout));
     }
@@ -101,6 +106,11 @@ fn check(connection: &Connection, request: &mut Request<Incoming>) -> Result<(),
     }
     forwarded_certificate::take(connection, request);
     Ok(())
+}
+
+/// Whether the screen put its own head in place of the peer's.
+fn is_replaced(connection: &Connection, request: &Request<Incoming>) -> bool {
+    !connection.is_http2() && request.method().as_str() == REFUSED_METHOD
 }
 
 /// A request that is in progress until this is dropped.
