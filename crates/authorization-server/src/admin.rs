@@ -31,7 +31,7 @@ use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::time::Timestamp;
 use keybound_resource_server::{IssuerSettings, KeySource, ResourceServer, RoutePolicy, SettingsError, Validation};
-use keybound_tls::{BodyError, Connection, RequestBody, ResponseBody};
+use keybound_tls::{BodyError, Connection, LayerRefusal, RequestBody, ResponseBody};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
@@ -98,8 +98,18 @@ impl AdminApi {
         presented: &PresentedCertificate,
         parts: &Parts,
         body: RequestBody,
-        now: Timestamp,
     ) -> Response {
+        let body = match body.collect_at_most(server.configuration.load().body_bytes_max).await {
+            Ok(body) => body,
+            Err(BodyError::Refused(refusal)) => {
+                let problem = Problem::new(refusal.status()).detail(refusal.description());
+                return convert(axum::response::IntoResponse::into_response(problem)).await;
+            }
+            // Nobody is left to read this.
+            Err(BodyError::Broken(_)) => return Response::new(ResponseBody::Empty),
+        };
+        // The caller is judged when the request is complete: who sends the body late would else act on a right that is long gone.
+        let now = server.clock.now();
         let caller = authorization::Caller {
             server,
             connection,
@@ -116,15 +126,6 @@ impl AdminApi {
                 .detail("too many admin requests at once")
                 .retry_after();
             return convert(axum::response::IntoResponse::into_response(problem)).await;
-        };
-        let body = match body.collect_at_most(server.configuration.load().body_bytes_max).await {
-            Ok(body) => body,
-            Err(BodyError::Refused(refusal)) => {
-                let problem = Problem::new(refusal.status()).detail(refusal.description());
-                return convert(axum::response::IntoResponse::into_response(problem)).await;
-            }
-            // Nobody is left to read this.
-            Err(BodyError::Broken(_)) => return Response::new(ResponseBody::Empty),
         };
         let mut request = http::Request::new(Body::from(body));
         *request.method_mut() = parts.method.clone();
@@ -155,6 +156,15 @@ impl TokenCheck {
             admin,
         })
     }
+}
+
+/// The answer to a request of this API that the transport refused, as the problem that callers of this API expect. Its headers,
+/// the id of the refusal among them, stay.
+pub(crate) fn refused(mut response: Response, refusal: &LayerRefusal) -> Response {
+    let problem = Problem::new(response.status()).detail(refusal.description());
+    problem.headers(response.headers_mut());
+    *response.body_mut() = ResponseBody::from(problem.to_json());
+    response
 }
 
 /// The part of the path that the routes are about: what follows `/admin/v1`, which the router has seen in front.

@@ -4,8 +4,8 @@
 //! What is not there is remembered as well, so that an unknown id is not told from a known one by the time it takes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use keybound_protocol::access_token::AccessTokenEncoder;
@@ -32,6 +32,15 @@ pub(crate) struct Clients {
     /// Counts the occasions on which the cache was emptied: what was read before one of them does not count after it.
     generation: AtomicU64,
     stored_version: AtomicU64,
+    /// Clients that are being deleted, and how many of them: nearly always none.
+    withheld: Mutex<Vec<ClientId>>,
+    withheld_count: AtomicUsize,
+}
+
+/// While this lives, the client does not exist for anybody.
+pub(crate) struct Withheld<'a> {
+    clients: &'a Clients,
+    client_id: ClientId,
 }
 
 /// What was found under an id, and under which generation: a slow reader may put in what it read before the cache was emptied.
@@ -60,6 +69,8 @@ impl Clients {
             prepared: Cache::new(prepared_max),
             generation: AtomicU64::new(0),
             stored_version: AtomicU64::new(0),
+            withheld: Mutex::default(),
+            withheld_count: AtomicUsize::new(0),
         }
     }
 
@@ -89,6 +100,9 @@ impl Clients {
     /// # Errors
     /// [`StoreError`] if the store had to be asked and did not answer.
     pub(crate) fn find(&self, client_id: &ClientId) -> Result<Option<Arc<PreparedClient>>, StoreError> {
+        if self.withheld_count.load(Ordering::SeqCst) > 0 && self.withheld().contains(client_id) {
+            return Ok(None);
+        }
         let generation = self.generation.load(Ordering::Acquire);
         if let Some(known) = self
             .prepared
@@ -104,6 +118,24 @@ impl Clients {
         };
         self.prepared.insert(client_id.clone(), known);
         Ok(client)
+    }
+
+    /// Hides a client that is about to be deleted.
+    ///
+    /// Whoever reads the clock after this and before the deletion has a time that no token of the client is younger than: requests
+    /// read the clock first and ask for their client then.
+    pub(crate) fn withhold(&self, client_id: &ClientId) -> Withheld<'_> {
+        self.withheld().push(client_id.clone());
+        self.withheld_count.fetch_add(1, Ordering::SeqCst);
+        Withheld {
+            clients: self,
+            client_id: client_id.clone(),
+        }
+    }
+
+    fn withheld(&self) -> MutexGuard<'_, Vec<ClientId>> {
+        // A push or a removal is done or not done: what a panicking thread left is whole.
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether `client_id` belongs to the configuration, so that the API may not touch it.
@@ -127,6 +159,16 @@ impl Clients {
             None => stored.as_ref().and_then(parse_stored).map(Arc::new),
         };
         Ok(client.map(|client| Arc::new(PreparedClient::new(client, &configured.issuer))))
+    }
+}
+
+impl Drop for Withheld<'_> {
+    fn drop(&mut self) {
+        let mut withheld = self.clients.withheld();
+        if let Some(position) = withheld.iter().position(|client_id| *client_id == self.client_id) {
+            withheld.swap_remove(position);
+            self.clients.withheld_count.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -186,8 +228,6 @@ pub(crate) fn parse_stored(stored: &StoredClient) -> Option<Client> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use keybound_protocol::client::ClientOrigin;
     use keybound_protocol::time::Timestamp;
     use keybound_store::{

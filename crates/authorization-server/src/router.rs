@@ -94,7 +94,8 @@ pub(crate) fn route(side: Side, issuer_path: &str, method: &Method, path: &str) 
     }
 }
 
-fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
+/// The endpoint at a path, whatever the method.
+pub(crate) fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
     let admin = path.strip_prefix(ADMIN_PREFIX);
     if side == Side::MutualTls && admin.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
         return Some(Route::Admin);

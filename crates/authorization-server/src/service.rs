@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use keybound_protocol::form::Form;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::refusal::{Refusal, RefusalId};
-use keybound_protocol::time::Timestamp;
 use keybound_tls::{BodyError, Connection, LayerRefusal, RequestBody, ResponseBody, Service};
 
+use crate::admin;
 use crate::client_authentication::Attempt;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
@@ -52,7 +52,6 @@ struct Request<'a> {
     connection: &'a Arc<Connection>,
     presented: &'a PresentedCertificate,
     parts: &'a Parts,
-    now: Timestamp,
 }
 
 impl Service for AuthorizationService {
@@ -71,14 +70,13 @@ impl Service for AuthorizationService {
             connection,
             presented: connection.presented_for(&parts.extensions),
             parts: &parts,
-            now: server.clock.now(),
         };
-        let side = if connection.policy() == MUTUAL_TLS {
-            Side::MutualTls
-        } else {
-            Side::Public
-        };
-        let routed = router::route(side, &configuration.issuer_path, &parts.method, parts.uri.path());
+        let routed = router::route(
+            side(connection),
+            &configuration.issuer_path,
+            &parts.method,
+            parts.uri.path(),
+        );
         let mut noted = Noted::default();
         let (route, response) = match routed {
             Routed::To(route) => (Some(route), request.answer(route, body, &mut noted).await),
@@ -125,12 +123,29 @@ impl Service for AuthorizationService {
     }
 
     fn refuse(&self, connection: &Arc<Connection>, refusal: LayerRefusal) -> http::Response<ResponseBody> {
+        self.refuse_at(connection, "", refusal)
+    }
+
+    fn refuse_request(
+        &self,
+        connection: &Arc<Connection>,
+        target: &Uri,
+        refusal: LayerRefusal,
+    ) -> http::Response<ResponseBody> {
+        self.refuse_at(connection, target.path(), refusal)
+    }
+}
+
+impl AuthorizationService {
+    /// Refuses what never became a request of an endpoint. The path is empty if it is not known.
+    fn refuse_at(&self, connection: &Arc<Connection>, path: &str, refusal: LayerRefusal) -> Response {
         let configuration = self.server.configuration.load();
+        let route = router::find(side(connection), &configuration.issuer_path, path);
         let reason = Reason::Transport(refusal);
         let circumstances = Circumstances {
             issuer: &configuration.issuer,
-            route: None,
-            path: "",
+            route,
+            path,
             claimed_client_id: None,
             client: None,
             remote_address: connection.remote_addr().ip(),
@@ -138,7 +153,20 @@ impl Service for AuthorizationService {
             authorization: None,
             now: self.server.clock.now(),
         };
-        self.server.refusals.refuse(&reason, &circumstances).0
+        let (response, _) = self.server.refusals.refuse(&reason, &circumstances);
+        match (route, &reason) {
+            (Some(Route::Admin), Reason::Transport(refusal)) => admin::refused(response, refusal),
+            _ => response,
+        }
+    }
+}
+
+/// Which of our listeners this is.
+fn side(connection: &Connection) -> Side {
+    if connection.policy() == MUTUAL_TLS {
+        Side::MutualTls
+    } else {
+        Side::Public
     }
 }
 
@@ -164,7 +192,7 @@ impl Request<'_> {
             Route::Admin => {
                 let admin = &self.server.admin;
                 admin
-                    .answer(self.server, self.connection, self.presented, self.parts, body, self.now)
+                    .answer(self.server, self.connection, self.presented, self.parts, body)
                     .await
             }
         }
@@ -179,8 +207,9 @@ impl Request<'_> {
             // Nobody is left to read this.
             Err(BodyError::Broken(_)) => return Ok(response::json(StatusCode::BAD_REQUEST, "")),
         };
-        // Not before: else whoever sends the body late would use the wait up.
-        let complete_at = Instant::now();
+        // Neither of them before: else whoever sends the body late would use the wait up, and be judged by a time that is over. A
+        // spent client assertion would count again once it is forgotten.
+        let (complete_at, now) = (Instant::now(), self.server.clock.now());
         let form = Form::parse(&body)?;
         let request = ClientRequest {
             attempt: Attempt {
@@ -190,7 +219,7 @@ impl Request<'_> {
                 connection: self.connection,
                 issuer: &self.configuration.issuer,
                 profile: self.configuration.profile,
-                now: self.now,
+                now,
             },
             configuration: self.configuration,
         };
@@ -246,7 +275,7 @@ impl Request<'_> {
             remote_address: self.connection.remote_addr().ip(),
             presented: self.presented,
             authorization: self.parts.headers.get(AUTHORIZATION),
-            now: self.now,
+            now: self.server.clock.now(),
         };
         let (response, id) = self.server.refusals.refuse(reason, &circumstances);
         let claimed = claimed.map(Refusal::presented_text);

@@ -168,13 +168,22 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Handled {
     let client_id = changeable_id(&request, &id)?;
+    let if_version = if_match(&headers)?;
+    let stored = request.server.store.clients.find_client(&client_id)?;
+    let stored = stored.ok_or_else(|| unknown(&client_id))?;
+    if if_version.is_some_and(|version| version != stored.version) {
+        return Err(Problem::precondition_failed());
+    }
+    // Its tokens are denied up to the time of the deletion, so none may be issued between that time and the commit.
+    let _withheld = request.server.clients.withhold(&client_id);
+    let now = request.server.clock.now();
     let removal = ClientRemoval {
         client_id: client_id.clone(),
-        if_version: if_match(&headers)?,
+        if_version,
         // Settings that are no longer in force may have made its tokens live longer than now.
-        tokens_until: request.now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2),
+        tokens_until: now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2),
     };
-    let entry = request.administrator.audit_entry(request.now);
+    let entry = request.administrator.audit_entry(now);
     match request.server.store.clients.delete_client(removal, entry).await? {
         DeleteClient::Unknown => Err(unknown(&client_id)),
         DeleteClient::VersionConflict { .. } => Err(Problem::precondition_failed()),

@@ -302,3 +302,41 @@ fn altered(token: &str) -> String {
     let other = if signature.starts_with('A') { "B" } else { "A" };
     format!("{signed}.{other}{}", &signature[1..])
 }
+
+#[tokio::test]
+async fn what_the_transport_refuses_is_a_problem_here_and_recorded_with_its_path() {
+    let it = Administration::new().await;
+    let long = || Some(("application/json", "x".repeat(64 * 1024 + 1)));
+    let rules = ["host served on this connection", "request body within its limits"];
+    for path in ["/admin/v1", "/admin/v1/clients", "/admin/v1/nothing"] {
+        let misdirected = it
+            .peer()
+            .send(Method::GET, path, &[("host", "other.example")], None)
+            .await;
+        let too_long = it.peer().send(Method::POST, path, &[], long()).await;
+        for (reply, status, rule) in [
+            (&misdirected, StatusCode::MISDIRECTED_REQUEST, rules[0]),
+            (&too_long, StatusCode::PAYLOAD_TOO_LARGE, rules[1]),
+        ] {
+            assert_problem(reply, status);
+            assert!(reply.json()["detail"].is_string());
+            assert_eq!(reply.header("cache-control"), Some("no-store"));
+            let refusal = it.world.refusal(reply).await;
+            assert_eq!(refusal.endpoint, path);
+            assert_eq!(refusal.failed_rule().map(|rule| &*rule.rule), Some(rule));
+        }
+    }
+    // Elsewhere, and where there is no admin API, it is the error of the other endpoints.
+    let public = it.world.peer(Side::Public, None);
+    for reply in [
+        it.peer().send(Method::POST, "/admin/v10", &[], long()).await,
+        it.peer().send(Method::POST, "/token", &[], long()).await,
+        public.send(Method::POST, "/admin/v1/clients", &[], long()).await,
+    ] {
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (StatusCode::PAYLOAD_TOO_LARGE, Some("application/json"))
+        );
+        assert_eq!(reply.json()["error"], "invalid_request");
+    }
+}

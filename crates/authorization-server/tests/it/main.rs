@@ -7,6 +7,7 @@ mod admin_nouns;
 mod admin_places;
 mod answer_time;
 mod forwarded;
+mod late_bodies;
 mod metadata;
 mod operations;
 mod operations_paths;

@@ -13,7 +13,7 @@ use crate::rfc8705_2::{assertion, private_key_jwt_client};
 use crate::rfc8705_2_2::Publisher;
 use crate::world::{NOW, Plan, Reply, Side, World, credentials, with};
 
-async fn world() -> (World, Leaf) {
+pub(crate) async fn world() -> (World, Leaf) {
     let key = self_signed(dns("key"));
     let world = Plan::new()
         .client("jwt", private_key_jwt_client(&key))
@@ -24,7 +24,7 @@ async fn world() -> (World, Leaf) {
 }
 
 /// An assertion with any header and claims.
-fn signed(leaf: &Leaf, header: &Value, claims: &Value) -> String {
+pub(crate) fn signed(leaf: &Leaf, header: &Value, claims: &Value) -> String {
     let signer = LocalSigner::from_pkcs8(
         SignatureAlgorithm::Es256,
         &leaf.key().serialize_der(),
@@ -42,7 +42,7 @@ fn signed(leaf: &Leaf, header: &Value, claims: &Value) -> String {
     text
 }
 
-fn claims(token_id: &str) -> Value {
+pub(crate) fn claims(token_id: &str) -> Value {
     json!({"iss": "jwt", "sub": "jwt", "aud": "https://as.example", "jti": token_id, "iat": NOW, "exp": NOW + 60})
 }
 

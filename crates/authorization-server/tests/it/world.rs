@@ -398,8 +398,21 @@ impl Peer {
 
     /// A form that arrives as slowly as `body` makes it.
     pub(crate) async fn post_streamed(&self, path: &str, body: OutgoingBody) -> Reply {
-        let request = Request::post(format!("{}{path}", self.base));
-        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        self.send_streamed(Method::POST, path, &headers, body).await
+    }
+
+    pub(crate) async fn send_streamed(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: OutgoingBody,
+    ) -> Reply {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         self.exchange(request.body(body).unwrap()).await
     }
 
