@@ -1,8 +1,9 @@
 //! Which header fields the gateway never passes on as they came.
 //!
-//! Upstreams read headers in their own ways: CGI, WSGI, PHP and others cannot tell `Client_Cert` from `Client-Cert`, and
-//! some merge trailers into headers. So a name is compared with `_` read as `-`, and the same question is asked of
-//! headers, trailers and the names listed in `Trailer`. RFC 9440 §4, RFC 9700 §4.13.
+//! Upstreams read headers in their own ways: CGI, WSGI, PHP and others cannot tell `Client_Cert` from `Client-Cert`, some (the
+//! CGI of lighttpd) not even `Client.Cert` or `Client+Cert`, and some merge trailers into headers. So a name is compared with
+//! whatever is neither letter nor digit read as `-`, and the same question is asked of headers, trailers and the names listed in
+//! `Trailer`. RFC 9440 §4, RFC 9700 §4.13.
 
 use http::HeaderName;
 
@@ -77,7 +78,7 @@ const CONNECTION_NAMES: &[&str] = &[
     "http2-settings",
 ];
 
-/// Fields that no `_` variant may imitate: an upstream that reads `_` as `-` would take it for the real one.
+/// Fields that no variant with another separator may imitate: an upstream that reads it as `-` would take it for the real one.
 const NOT_IMITATED: &[&str] = &["content-length", "content-type", "content-encoding", "www-authenticate"];
 
 /// What no trailer may say: framing, routing, authentication, and how to read the content (RFC 9110 §6.5.1).
@@ -109,7 +110,7 @@ pub(crate) fn kind(name: &HeaderName) -> FieldKind {
     ) {
         return FieldKind::EndToEnd;
     }
-    if one_of(name, CONNECTION_NAMES) || name.contains('_') && one_of(name, NOT_IMITATED) {
+    if one_of(name, CONNECTION_NAMES) || has_other_separator(name) && one_of(name, NOT_IMITATED) {
         FieldKind::Connection
     } else if is_identity(name) || one_of(name, ROUTING_NAMES) || begins_with_one(name, ROUTING_PREFIXES) {
         FieldKind::Reserved
@@ -144,10 +145,18 @@ fn begins_with_one(name: &str, prefixes: &[&str]) -> bool {
 
 fn begins_with(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
-        && name
-            .bytes()
-            .zip(prefix.bytes())
-            .all(|(presented, listed)| presented.to_ascii_lowercase() == listed || presented == b'_' && listed == b'-')
+        && name.bytes().zip(prefix.bytes()).all(|(presented, listed)| {
+            presented.to_ascii_lowercase() == listed || listed == b'-' && is_separator(presented)
+        })
+}
+
+fn has_other_separator(name: &str) -> bool {
+    name.bytes().any(|octet| octet != b'-' && is_separator(octet))
+}
+
+/// What some upstreams turn into the `_` of an environment variable.
+fn is_separator(octet: u8) -> bool {
+    !octet.is_ascii_alphanumeric()
 }
 
 #[cfg(test)]
@@ -167,6 +176,30 @@ mod tests {
             assert!(!may_be_trailer(&name), "{name}");
         }
         assert!(!overrides_method(&HeaderName::from_static("x-method")));
+    }
+
+    #[test]
+    fn no_separator_hides_a_reserved_field() {
+        for separator in "-_.!#$%&'*+^`|~".chars() {
+            for name in [
+                "client-cert",
+                "client-cert-chain",
+                "x-ssl-client-cert",
+                "x-arr-clientcert",
+                "keybound-subject",
+                "x-forwarded-for",
+                "x-real-ip",
+            ] {
+                check(&name.replace('-', &separator.to_string()), FieldKind::Reserved);
+            }
+            let expected = match separator {
+                '-' => FieldKind::EndToEnd,
+                _ => FieldKind::Connection,
+            };
+            check(&format!("content{separator}type"), expected);
+        }
+        check("clientxcert", FieldKind::EndToEnd);
+        check("client", FieldKind::EndToEnd);
     }
 
     fn check(name: &str, expected: FieldKind) {
