@@ -1,6 +1,6 @@
 //! An accepted request on its way to the upstream, and the answer on its way back.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::header::{CONNECTION, EXPECT, UPGRADE};
@@ -10,9 +10,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::time::Timestamp;
-use keybound_resource_server::{AcceptedAccessToken, ResourceServer};
+use keybound_resource_server::{AcceptedAccessToken, Refused as TokenRefused, ResourceServer, RunningToken};
 use keybound_tls::{BodyError, Connection, InterimResponses, RequestBody, ResponseBody};
 
 use crate::gateway::Shared;
@@ -25,7 +24,7 @@ use crate::route::{Route, Target};
 use crate::running::Watch;
 use crate::settings::{ClientCert, LongRunning};
 use crate::tunnel::Tunnel;
-use crate::upstream::{Answer, Exchange, Upstream, UpstreamError};
+use crate::upstream::{Answer, Exchange, NoAnswer, Upstream, UpstreamError};
 use crate::{demo, response_head, trailers};
 
 /// A request whose token was accepted.
@@ -84,22 +83,40 @@ impl Forward<'_> {
             .and_then(|_| request_head::requested_protocol(self.parts));
         let head = self.head(content, protocol);
         let interims = self.connection.interim_responses();
+        let running = OnceLock::new();
+        let token_end = || self.token_end(&running);
         let exchange = Exchange {
             upstream,
             head: &|| make_request(&head, forwarded.as_ref(), interims.as_ref()),
             body: forwarded.as_ref(),
             idempotent: is_idempotent(&self.parts.method),
             started: self.started,
+            token_end: &token_end,
         };
-        match exchange.run().await {
+        let mut outcome = exchange.run().await;
+        // The head may have come since the exchange last looked at the token, and the whole answer with it.
+        if outcome.is_ok()
+            && self.is_past_expiry()
+            && let Some(refused) = token_end()
+        {
+            outcome = Err(NoAnswer::TokenEnded(refused));
+        }
+        match outcome {
             Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 match (upgrade, &head.upgrade) {
-                    (Some(caller), Some(protocol)) => self.switch(upstream, answer, caller, protocol),
+                    (Some(caller), Some(protocol)) => self.switch(upstream, answer, caller, protocol, running),
                     _ => Err(unexpected_upgrade(upstream)),
                 }
             }
-            Ok(answer) => Ok(self.respond(answer, forwarded)),
-            Err(error) => match forwarded.and_then(|body| body.take_broken()) {
+            Ok(answer) => Ok(self.respond(answer, forwarded, running)),
+            Err(NoAnswer::TokenEnded(refused)) => {
+                // Whatever the caller is still sending has no reader any more.
+                if let Some(body) = forwarded {
+                    body.abandon();
+                }
+                Err(Refused::Token(refused))
+            }
+            Err(NoAnswer::Upstream(error)) => match forwarded.and_then(|body| body.take_broken()) {
                 // Not the upstream's fault: the caller's own body broke off.
                 Some(BodyError::Refused(refusal)) => Err(Refused::Layer(refusal)),
                 // The caller went away in the middle of it: nobody is left to answer, and nothing was refused.
@@ -154,7 +171,12 @@ impl Forward<'_> {
         )
     }
 
-    fn respond(&self, answer: Answer, request: Option<Arc<ForwardedRequestBody>>) -> Response<ResponseBody> {
+    fn respond(
+        &self,
+        answer: Answer,
+        request: Option<Arc<ForwardedRequestBody>>,
+        running: OnceLock<RunningToken>,
+    ) -> Response<ResponseBody> {
         let Answer { response, lease } = answer;
         let (mut head, body) = response.into_parts();
         let announced = response_head::prepare(&mut head.headers, head.status);
@@ -164,7 +186,7 @@ impl Forward<'_> {
                 lease,
                 request,
                 announced_trailers: (!self.connection.is_http2()).then_some(announced),
-                watch: || self.watch(),
+                watch: || self.watch(running),
                 now: self.started,
             },
         );
@@ -178,6 +200,7 @@ impl Forward<'_> {
         answer: Answer,
         caller: OnUpgrade,
         protocol: &HeaderValue,
+        running: OnceLock<RunningToken>,
     ) -> Result<Response<ResponseBody>, Refused> {
         let mut response: Response<Incoming> = answer.response;
         let switched_to = response.headers().get(UPGRADE).cloned();
@@ -190,7 +213,7 @@ impl Forward<'_> {
         let tunnel = Tunnel {
             caller,
             upstream: hyper::upgrade::on(&mut response),
-            running: self.watch().map(Watch::start),
+            running: self.watch(running).map(|watch| watch.start(None)),
             open: self.shared.metrics.tunnels.clone(),
             permit: answer.lease.into_permit(),
         };
@@ -202,27 +225,38 @@ impl Forward<'_> {
         Ok(respond_with(head.status, head.headers, ResponseBody::Empty))
     }
 
-    fn watch(&self) -> Option<Watch> {
+    fn watch(&self, running: OnceLock<RunningToken>) -> Option<Watch> {
         match self.route.long_running {
             LongRunning::UntilClose => None,
             LongRunning::UntilExpiry => Some(Watch {
                 registry: Arc::clone(&self.shared.running),
-                resource_server: self.resource_server.clone(),
-                token: self.token.clone(),
-                ends_at: self.ends_at(),
+                token: running.into_inner().unwrap_or_else(|| self.follow()),
+                clock: self.shared.environment.clock.clone(),
                 connection: Arc::clone(self.connection),
             }),
         }
     }
 
-    /// When the token ends by our clock. Accepted within the leeway, it already has: its issuer's clock may be behind.
-    fn ends_at(&self) -> Timestamp {
-        let expires_at = self.token.claims().expires_at;
-        if expires_at > self.now {
-            expires_at
-        } else {
-            expires_at.plus(CLOCK_LEEWAY)
+    /// Why the token is no longer good, if it is not and that matters here. It is followed from the first time on: most answers
+    /// come before anybody asks.
+    fn token_end(&self, running: &OnceLock<RunningToken>) -> Option<Box<TokenRefused>> {
+        match self.route.long_running {
+            LongRunning::UntilClose => None,
+            LongRunning::UntilExpiry => running
+                .get_or_init(|| self.follow())
+                .refusal(self.shared.environment.clock.now()),
         }
+    }
+
+    fn follow(&self) -> RunningToken {
+        let presented = self.connection.presented_for(&self.parts.extensions);
+        self.resource_server
+            .follow(self.token, &self.parts.headers, presented, &self.route.policy, self.now)
+    }
+
+    /// Whether the token's `exp` has passed by now, be it within the leeway.
+    fn is_past_expiry(&self) -> bool {
+        self.token.claims().expires_at <= self.shared.environment.clock.now()
     }
 }
 

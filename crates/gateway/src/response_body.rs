@@ -4,7 +4,7 @@
 //! travels with the body and goes back to its pool with the last frame.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use keybound_tls::{BoxError, ResponseBody};
 
 use crate::request_body::ForwardedRequestBody;
-use crate::running::{Running, Watch};
+use crate::running::{Running, Severed, Watch};
 use crate::trailers;
 use crate::upstream::Lease;
 
@@ -26,23 +26,25 @@ struct TokenEnded;
 
 /// A response body that streams.
 struct ForwardedResponseBody {
+    flow: Arc<Flow>,
+    /// Trailer fields the head announced; `None` where no announcement is needed (HTTP/2).
+    announced_trailers: Option<Vec<HeaderName>>,
+    /// What ends the answer with its token; `None` for a route with `long_running = "until-close"`.
+    running: Option<Arc<Running>>,
+    /// The last frame, or the error in its place, has been handed over.
+    is_over: bool,
+}
+
+/// The upstream's side of an answer, which can be taken from its body at any time.
+struct Flow(Mutex<Option<Flowing>>);
+
+struct Flowing {
     body: Incoming,
     /// A frame that was there at once.
     first: Option<Result<Frame<Bytes>, hyper::Error>>,
     lease: Option<Lease>,
     /// The request body, if it may still be on its way.
     request: Option<Arc<ForwardedRequestBody>>,
-    /// Trailer fields the head announced; `None` where no announcement is needed (HTTP/2).
-    announced_trailers: Option<Vec<HeaderName>>,
-    running: Expiry,
-}
-
-/// What ends the answer with its token.
-enum Expiry {
-    Never,
-    /// Watched only from the second frame on: most answers have but one.
-    Unwatched(Watch),
-    Watched(Arc<Running>),
 }
 
 /// What [`forward`] needs beside the body.
@@ -82,13 +84,19 @@ pub(crate) fn forward(mut body: Incoming, forwarding: Forwarding<impl FnOnce() -
         Poll::Ready(Some(first)) => Some(first),
         Poll::Pending => None,
     };
-    ResponseBody::stream(ForwardedResponseBody {
+    let flow = Arc::new(Flow(Mutex::new(Some(Flowing {
         body,
         first,
         lease: Some(lease),
         request,
+    }))));
+    // From the start, and not when the body is first asked for: over HTTP/2 that is when its reader opens its window.
+    let running = watch().map(|watch| watch.start(Some(Arc::clone(&flow) as Arc<dyn Severed>)));
+    ResponseBody::stream(ForwardedResponseBody {
+        flow,
         announced_trailers,
-        running: watch().map_or(Expiry::Never, Expiry::Unwatched),
+        running,
+        is_over: false,
     })
 }
 
@@ -103,25 +111,44 @@ fn finish(lease: Lease, request: Option<Arc<ForwardedRequestBody>>, now: Instant
     }
 }
 
-impl ForwardedResponseBody {
+impl Flow {
+    fn lock(&self) -> MutexGuard<'_, Option<Flowing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Severed for Flow {
+    fn sever(&self) {
+        // Let go of with the lock free: whoever hears of it may ask for the next frame.
+        let flowing = self.lock().take();
+        drop(flowing);
+    }
+}
+
+impl Flowing {
     fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
             finish(lease, self.request.take(), Instant::now());
         }
-        self.running = Expiry::Never;
     }
+}
 
-    /// Ready when the token has ended.
-    fn poll_expiry(&mut self, context: &Context<'_>) -> Poll<()> {
-        if let Expiry::Unwatched(_) = &self.running
-            && let Expiry::Unwatched(watch) = std::mem::replace(&mut self.running, Expiry::Never)
-        {
-            self.running = Expiry::Watched(watch.start());
+impl Drop for Flowing {
+    fn drop(&mut self) {
+        // Cut short: the caller has gone, or the token has ended. The request's rest has no reader either.
+        if let Some(request) = self.request.take() {
+            request.abandon();
         }
-        match &self.running {
-            Expiry::Watched(running) => running.poll_ended(context),
-            Expiry::Never | Expiry::Unwatched(_) => Poll::Pending,
-        }
+    }
+}
+
+impl ForwardedResponseBody {
+    /// The rest is missing, and the caller must see that it is.
+    fn break_off(&mut self, error: BoxError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.is_over = true;
+        self.running = None;
+        self.flow.sever();
+        Poll::Ready(Some(Err(error)))
     }
 
     fn filter(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
@@ -143,44 +170,58 @@ impl Body for ForwardedResponseBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.lease.is_none() {
+        if self.is_over {
             return Poll::Ready(None);
         }
-        let frame = match self.first.take() {
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|running| running.poll_ended(context).is_ready())
+        {
+            return self.break_off(TokenEnded.into());
+        }
+        let mut flow = self.flow.lock();
+        let Some(flowing) = &mut *flow else {
+            // The token ended since the line above.
+            drop(flow);
+            return self.break_off(TokenEnded.into());
+        };
+        let frame = match flowing.first.take() {
             Some(first) => Some(first),
-            None if self.poll_expiry(context).is_ready() => {
-                self.lease = None;
-                return Poll::Ready(Some(Err(TokenEnded.into())));
-            }
-            None => ready!(Pin::new(&mut self.body).poll_frame(context)),
+            None => ready!(Pin::new(&mut flowing.body).poll_frame(context)),
         };
         let frame = match frame {
+            Some(Ok(frame)) => Some(frame),
             None => None,
-            Some(Ok(frame)) => {
-                let is_last = frame.is_trailers() || self.body.is_end_stream();
-                let frame = self.filter(frame);
-                if !is_last {
-                    return Poll::Ready(frame.map(Ok));
-                }
-                frame
-            }
             Some(Err(error)) => {
-                // The rest is missing, and the caller must see that it is.
-                self.lease = None;
-                return Poll::Ready(Some(Err(error.into())));
+                drop(flow);
+                return self.break_off(error.into());
             }
         };
-        self.end();
-        Poll::Ready(frame.map(Ok))
+        let is_last = frame
+            .as_ref()
+            .is_none_or(|frame| frame.is_trailers() || flowing.body.is_end_stream());
+        let ended = if is_last { flow.take() } else { None };
+        drop(flow);
+        if let Some(mut flowing) = ended {
+            flowing.end();
+            self.is_over = true;
+            self.running = None;
+        }
+        Poll::Ready(frame.and_then(|frame| self.filter(frame)).map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lease.is_none()
+        self.is_over
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.body.size_hint();
-        match (&self.first, rest.exact()) {
+        let flow = self.flow.lock();
+        let Some(flowing) = &*flow else {
+            return SizeHint::default();
+        };
+        let rest = flowing.body.size_hint();
+        match (&flowing.first, rest.exact()) {
             (Some(first), Some(rest)) => {
                 let first = first
                     .as_ref()
@@ -197,9 +238,7 @@ impl Body for ForwardedResponseBody {
 
 impl Drop for ForwardedResponseBody {
     fn drop(&mut self) {
-        // Cut short: the caller has gone, or the token has ended. The request's rest has no reader either.
-        if let Some(request) = self.request.take() {
-            request.abandon();
-        }
+        // The upkeep thread may hold the other end for a moment longer; the upstream need not wait for it.
+        self.flow.sever();
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use connection::{Lease, Permit};
 pub use error::UpstreamError;
-pub(crate) use exchange::{Answer, Exchange};
+pub(crate) use exchange::{Answer, Exchange, NoAnswer};
 
 use crate::lane::Lanes;
 use crate::limits::Limits;

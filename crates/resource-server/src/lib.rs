@@ -37,6 +37,6 @@ pub use deny_list::{DENIALS_MAX, Denial, DenialKeys, DeniedSubject, DenyList, De
 pub use layer::{AccessTokenLayer, AccessTokenService, response_to};
 pub use limits::Limits;
 pub use refusal::{AccessTokenRefusal, Refused};
-pub use resource_server::{Check, PendingCheck, ResourceServer, Verdict};
+pub use resource_server::{Check, PendingCheck, ResourceServer, RunningToken, Verdict};
 pub use route_policy::{Binding, RoutePolicy};
 pub use settings::{IssuerSettings, KeySource, SettingsError, Validation};

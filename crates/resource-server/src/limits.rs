@@ -21,7 +21,8 @@ pub struct Limits {
     pub key_set_refresh_after: Duration,
     /// A key set is served this long after the last successful fetch, while the issuer does not answer.
     pub key_set_stale_max: Duration,
-    /// How long an active token is believed without asking again: how long a revocation may go unnoticed.
+    /// How long an active token is believed without asking again: how long a revocation may go unnoticed, also by what is still
+    /// running with the token. While the issuer does not answer, what runs goes on for as long again.
     pub introspection_active_max: Duration,
     /// How long an inactive token is believed to be so.
     pub introspection_inactive_max: Duration,

@@ -14,6 +14,7 @@ use keybound_protocol::challenge::BearerChallenge;
 use keybound_protocol::confirmation::BindingError;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::scope::Scope;
+use keybound_protocol::time::Timestamp;
 
 use crate::cached_token::{CachedToken, Vouched};
 use crate::deny_list::DeniedSubject;
@@ -62,6 +63,12 @@ pub enum AccessTokenRefusal {
     Denied {
         /// The entry.
         subject: DeniedSubject,
+    },
+    /// It was accepted, and expired before what it was accepted for was over.
+    #[error("the token expired while its request was running")]
+    ExpiredWhileRunning {
+        /// Its `exp`.
+        expired_at: Timestamp,
     },
     /// It has no `cnf`, and this route takes only bound tokens.
     #[error("the token is not bound to a certificate, and this route takes only bound tokens")]
@@ -115,6 +122,7 @@ impl AccessTokenRefusal {
             | AccessTokenRefusal::Inactive
             | AccessTokenRefusal::Introspection { .. }
             | AccessTokenRefusal::Denied { .. }
+            | AccessTokenRefusal::ExpiredWhileRunning { .. }
             | AccessTokenRefusal::Unbound
             | AccessTokenRefusal::Binding(_) => Some(ErrorCode::InvalidToken),
             AccessTokenRefusal::InsufficientScope { .. } => Some(ErrorCode::InsufficientScope),

@@ -3,6 +3,7 @@
 //! In two halves. First, here: who vouches for this token, and for which claims? That is answered from the cache, by a signature, or
 //! by asking the issuer, and depends on the token alone. Then, at every request anew, in `resource_server/decision.rs`: is it for
 //! this resource, inside its dates, not revoked, bound to the certificate of *this* request, and does its scope suffice?
+//! What outlives the request keeps a `RunningToken` of `resource_server/running_token.rs`.
 
 use std::sync::Arc;
 
@@ -17,9 +18,8 @@ use keybound_protocol::jws::JwsError;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
 
-use crate::accepted_token::AcceptedAccessToken;
 use crate::cached_token::{CachedToken, LastToken, Origin, TokenCache, TokenHash, hash_of};
-use crate::deny_list::{DeniedSubject, DenyList};
+use crate::deny_list::DenyList;
 use crate::introspector::Introspector;
 use crate::issuer_keys::Fetch;
 use crate::issuer_state::{Authority, IssuerState, LocalVerdict};
@@ -30,9 +30,13 @@ use crate::settings::{IssuerSettings, SettingsError, require_consistent};
 
 mod check;
 mod decision;
+mod followed_token;
+mod running_token;
 
 use check::Pending;
 pub use check::{Check, PendingCheck, Verdict};
+use followed_token::FollowedTokens;
+pub use running_token::RunningToken;
 
 /// Checks access tokens, of any number of issuers. Cloning is cheap and shares everything.
 #[derive(Clone, Debug)]
@@ -44,6 +48,7 @@ pub struct ResourceServer {
 struct State {
     issuers: Vec<IssuerState>,
     tokens: TokenCache,
+    followed: Arc<FollowedTokens>,
     origin: Origin,
     limits: Limits,
 }
@@ -187,20 +192,6 @@ impl ResourceServer {
         self.state.issuer(issuer).map(|issuer| &issuer.deny_list)
     }
 
-    /// Whether a token that was accepted earlier has been revoked since: for what a request started and what outlives it.
-    ///
-    /// Expiry is not asked about: it is in the claims.
-    pub fn denial_of(&self, accepted: &AcceptedAccessToken) -> Option<DeniedSubject> {
-        let token = accepted.token();
-        // By name: the token may have been accepted under other settings, in which issuers stood elsewhere.
-        let issuer = self
-            .state
-            .issuers
-            .iter()
-            .find(|own| own.settings.issuer.as_str() == token.claims.issuer)?;
-        issuer.find_denial(token)
-    }
-
     /// Puts other keys in place for an issuer whose keys are [given](crate::KeySource::Static). Tokens signed with a key that is
     /// gone are refused from the next request on. `false` if there is no such issuer.
     pub fn replace_keys(&self, issuer: &Issuer, keys: JwkSet) -> bool {
@@ -239,6 +230,7 @@ impl ResourceServer {
     /// Forgets every token, so that each is verified or asked about again.
     pub fn forget_tokens(&self) {
         self.state.tokens.clear();
+        self.state.followed.forget();
         for issuer in &self.state.issuers {
             if let Authority::Introspector(introspector) = &issuer.authority {
                 introspector.forget();
@@ -271,6 +263,7 @@ impl State {
         Ok(State {
             issuers,
             tokens: TokenCache::new(limits.cached_tokens_bytes_max),
+            followed: FollowedTokens::new(&limits),
             origin: Origin::default(),
             limits,
         })

@@ -12,7 +12,7 @@ use crate::harness::upstream::Upstream;
 use crate::harness::{World, route};
 
 /// Answers at once and then sends something every `interval`; nothing more without one.
-async fn endless(interval: Option<Duration>) -> Upstream {
+pub(crate) async fn endless(interval: Option<Duration>) -> Upstream {
     Upstream::serving(move |mut stream, _| async move {
         if read_head(&mut stream, &mut Vec::new()).await.is_none() {
             return;
@@ -45,8 +45,8 @@ async fn flood() -> Upstream {
     .await
 }
 
-/// A request with a token that ends in `seconds`, and the moment of its end.
-async fn start(world: &World, seconds: i64) -> (Caller, Instant) {
+/// A token that ends in `seconds`, and the moment of its end.
+pub(crate) async fn token_for(world: &World, seconds: i64) -> (String, Instant) {
     // From the beginning of a second, so that whole seconds are whole.
     let clock = Clock::system();
     let before = clock.now();
@@ -56,7 +56,12 @@ async fn start(world: &World, seconds: i64) -> (Caller, Instant) {
     let ends = Instant::now() + Duration::from_secs(seconds.unsigned_abs());
     let mut claims = world.issuer.claims(Some(&world.pki.client));
     claims["exp"] = (clock.now().unix_secs() + seconds).into();
-    let token = world.issuer.token(&claims);
+    (world.issuer.token(&claims), ends)
+}
+
+/// A request with a token that ends in `seconds`, and the moment of its end.
+async fn start(world: &World, seconds: i64) -> (Caller, Instant) {
+    let (token, ends) = token_for(world, seconds).await;
     let mut caller = world.connect().await;
     caller
         .send(format!(
@@ -68,7 +73,7 @@ async fn start(world: &World, seconds: i64) -> (Caller, Instant) {
 }
 
 /// Reads until the end of the connection, which must come within a second of `ends` and not before.
-async fn assert_ends_at(mut caller: Caller, ends: Instant, context: &str) {
+pub(crate) async fn assert_ends_at(mut caller: Caller, ends: Instant, context: &str) {
     let mut last = Vec::new();
     loop {
         let some = caller.some().await;

@@ -1,6 +1,7 @@
 //! A certificate authority, an issuer, a gateway, callers and upstreams.
 
 pub(crate) mod caller;
+pub(crate) mod introspection;
 pub(crate) mod issuer;
 pub(crate) mod pki;
 pub(crate) mod upstream;

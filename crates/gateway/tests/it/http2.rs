@@ -168,13 +168,13 @@ async fn streams_of_one_connection_are_judged_one_by_one() {
 }
 
 /// One HTTP/2 frame.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// `:method GET`, `:scheme https`, `:path`, `:authority localhost`, `authorization`: nothing indexed.
-fn head(path: &str, token: &str) -> Vec<u8> {
+pub(crate) fn head(path: &str, token: &str) -> Vec<u8> {
     let literal = |name: &[u8], value: &[u8]| {
         let length = |length: usize| {
             // HPACK integers with a prefix of 7 bits, no Huffman.

@@ -56,6 +56,7 @@ impl AccessTokenRefusal {
             AccessTokenRefusal::Token(AccessTokenError::Issuer { .. }) => ISSUER,
             AccessTokenRefusal::Token(error) | AccessTokenRefusal::Opaque(error) => error.rule(),
             AccessTokenRefusal::Denied { .. } => NOT_DENIED,
+            AccessTokenRefusal::ExpiredWhileRunning { .. } => VALIDITY,
             AccessTokenRefusal::Unbound => BOUND,
             AccessTokenRefusal::Binding(_) => BINDING,
             AccessTokenRefusal::InsufficientScope { .. } => SCOPE,
@@ -75,6 +76,7 @@ impl AccessTokenRefusal {
             AccessTokenRefusal::Binding(BindingError::Mismatch { presented, expected }) => {
                 (Some(presented.to_string()), Some(expected.to_string()))
             }
+            AccessTokenRefusal::ExpiredWhileRunning { expired_at } => (Some(format!("exp {expired_at}")), None),
             AccessTokenRefusal::InsufficientScope { presented, required } => {
                 (Some(presented.to_string()), Some(required.to_string()))
             }
@@ -149,6 +151,11 @@ impl Refused {
                 format!("the introspection endpoint of {issuer} answers what it may not: ask its operator")
             }
             AccessTokenRefusal::Denied { .. } => "revoked on purpose: the audit log of the authorization server says by whom".to_owned(),
+            AccessTokenRefusal::ExpiredWhileRunning { .. } => {
+                "let the caller ask for a new token in time, or set long_running = \"until-close\" for this route if what its \
+                 requests start may outlive their tokens"
+                    .to_owned()
+            }
             AccessTokenRefusal::Unbound => {
                 "register the client with tls_client_certificate_bound_access_tokens = true and let it ask for its token over \
                  mutual TLS"

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use keybound_protocol::access_token::AccessTokenError;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::jws::JwsError;
 use keybound_protocol::time::Timestamp;
 use keybound_resource_server::{
     AccessTokenRefusal, Check, DENIALS_MAX, Denial, DeniedSubject, DenyListFull, LastToken, ResourceServer,
+    RunningToken,
 };
 use serde_json::json;
 
@@ -222,10 +224,19 @@ fn what_is_running_can_ask_whether_its_token_was_revoked_meanwhile() {
     ] {
         let resource_server = resource_server(&token_issuer);
         let accepted = check(&resource_server, &token, &party.presented(), &route()).unwrap();
-        assert_eq!(resource_server.denial_of(&accepted), None);
+        let running = resource_server.follow(&accepted, &HeaderMap::new(), &party.presented(), &route(), NOW);
+        assert!(running.refusal(NOW).is_none());
         let deny_list = resource_server.deny_list(&issuer(ISSUER)).unwrap();
         deny_list.apply([denial(subject.clone())], NOW).unwrap();
-        assert_eq!(resource_server.denial_of(&accepted), Some(subject));
+        assert_denied(&running, &subject);
+    }
+}
+
+fn assert_denied(running: &RunningToken, expected: &DeniedSubject) {
+    let refused = refused_as_invalid_token(Err(running.refusal(NOW).unwrap()));
+    match refused.reason() {
+        AccessTokenRefusal::Denied { subject } => assert_eq!(subject, expected),
+        other => panic!("{other}"),
     }
 }
 
@@ -255,7 +266,8 @@ fn other_settings_forget_no_revocation_and_verify_every_token_again() {
     assert!(check(&after, &good, &party.presented(), &route()).is_ok());
     let refused = refused_as_invalid_token(check(&after, &revoked, &party.presented(), &route()));
     assert!(matches!(refused.reason(), AccessTokenRefusal::Denied { .. }));
-    assert_eq!(after.denial_of(&accepted), Some(subject));
+    let running = after.follow(&accepted, &HeaderMap::new(), &party.presented(), &route(), NOW);
+    assert_denied(&running, &subject);
     // What is revoked later holds for both, as long as both serve.
     let later_subject = DeniedSubject::Token("token-1".to_owned());
     before

@@ -22,22 +22,22 @@ use crate::site::{Site, json as json_response, status};
 use crate::support::{AUDIENCE, NOW, failed_rule, issuer, refused_as_invalid_token, route, with_token};
 use crate::token_issuer::TokenIssuer;
 
-const ACTIVE_MAX: Duration = Limits::DEFAULT.introspection_active_max;
+pub(crate) const ACTIVE_MAX: Duration = Limits::DEFAULT.introspection_active_max;
 const INACTIVE_MAX: Duration = Limits::DEFAULT.introspection_inactive_max;
-const UNAVAILABLE_PAUSE: Duration = Limits::DEFAULT.introspection_pause;
+pub(crate) const UNAVAILABLE_PAUSE: Duration = Limits::DEFAULT.introspection_pause;
 
 /// An issuer with an introspection endpoint, whose answers a test changes as it goes.
-struct Asked {
+pub(crate) struct Asked {
     site: Site,
     answers: Arc<Mutex<HashMap<String, Value>>>,
-    down: Arc<AtomicBool>,
-    resource_server: ResourceServer,
+    pub(crate) down: Arc<AtomicBool>,
+    pub(crate) resource_server: ResourceServer,
     /// Who asks: not whose tokens are asked about.
     own: Party,
 }
 
 impl Asked {
-    fn new() -> Asked {
+    pub(crate) fn new() -> Asked {
         Asked::with_limits(Limits::DEFAULT)
     }
 
@@ -66,18 +66,18 @@ impl Asked {
     }
 
     /// What the issuer answers about `token` from now on.
-    fn answer(&self, token: &str, answer: Value) {
+    pub(crate) fn answer(&self, token: &str, answer: Value) {
         self.answers.lock().unwrap().insert(token.to_owned(), answer);
     }
 
-    async fn check(&self, token: &str, presented: &PresentedCertificate, now: Timestamp) -> Verdict {
+    pub(crate) async fn check(&self, token: &str, presented: &PresentedCertificate, now: Timestamp) -> Verdict {
         self.resource_server
             .check(&with_token(token), presented, &route(), now)
             .finish()
             .await
     }
 
-    fn questions(&self) -> usize {
+    pub(crate) fn questions(&self) -> usize {
         self.site.seen().len()
     }
 }
@@ -95,7 +95,7 @@ fn settings(site: &Site, own: &Party) -> IssuerSettings {
     IssuerSettings::new(issuer, Validation::Introspection(Arc::new(client)))
 }
 
-fn active(party: &Party) -> Value {
+pub(crate) fn active(party: &Party) -> Value {
     json!({
         "active": true, "client_id": "demo", "aud": AUDIENCE, "scope": "read write", "exp": NOW.unix_secs() + 300,
         "cnf": {"x5t#S256": party.thumbprint()},

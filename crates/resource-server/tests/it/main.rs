@@ -13,6 +13,7 @@ mod local_validation;
 mod party;
 #[path = "../../../client/tests/it/pki.rs"]
 mod pki;
+mod running_token;
 #[path = "../../../client/tests/it/site.rs"]
 mod site;
 mod stolen_token;

@@ -16,6 +16,7 @@ pub(crate) struct Leaf {
 
 pub(crate) struct Pki {
     pub(crate) ca_der: Vec<u8>,
+    pub(crate) ca_pem: String,
     pub(crate) server: Leaf,
     /// What tokens are usually bound to.
     pub(crate) client: Leaf,
@@ -43,6 +44,7 @@ impl Pki {
         let self_key = key();
         Self {
             ca_der: ca.der().to_vec(),
+            ca_pem: ca.pem(),
             server: signed(
                 CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap(),
                 &key(),

@@ -1,0 +1,157 @@
+//! A token that was accepted, as long as what it was accepted for runs.
+//!
+//! A request is decided about when it arrives, and what it starts may take longer: an answer that streams, a connection that was
+//! upgraded, a wait for an upstream. Whoever runs such a thing keeps one of these and asks it now and then.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::bearer::BearerToken;
+use keybound_protocol::peer_certificate::PresentedCertificate;
+use keybound_protocol::time::Timestamp;
+
+use super::followed_token::FollowedToken;
+use super::{ResourceServer, State};
+use crate::accepted_token::AcceptedAccessToken;
+use crate::cached_token::{Vouched, hash_of};
+use crate::issuer_state::Authority;
+use crate::refusal::{AccessTokenRefusal, Refused};
+use crate::route_policy::RoutePolicy;
+
+/// A token that was accepted for something that is still running.
+pub struct RunningToken {
+    state: Arc<State>,
+    accepted: AcceptedAccessToken,
+    policy: RoutePolicy,
+    /// The position of its issuer.
+    issuer: Option<usize>,
+    ends_at: Timestamp,
+    /// For a token that its issuer was asked about.
+    introspected: Option<Introspected>,
+}
+
+struct Introspected {
+    token: Arc<FollowedToken>,
+    presented: PresentedCertificate,
+}
+
+impl ResourceServer {
+    /// Follows a token that was `accepted` at `accepted_at` for a request with these headers and `presented` certificate.
+    ///
+    /// To be called within a tokio runtime: a token that was introspected is asked about again on it.
+    pub fn follow(
+        &self,
+        accepted: &AcceptedAccessToken,
+        headers: &HeaderMap,
+        presented: &PresentedCertificate,
+        policy: &RoutePolicy,
+        accepted_at: Timestamp,
+    ) -> RunningToken {
+        let state = &self.state;
+        let claims = accepted.claims();
+        // By name: the token may have been accepted under other settings, in which issuers stood elsewhere.
+        let issuer = state
+            .issuers
+            .iter()
+            .position(|own| own.settings.issuer.as_str() == claims.issuer);
+        // Accepted within the leeway it is past its end already: its issuer's clock may be behind ours.
+        let ends_at = if claims.expires_at > accepted_at {
+            claims.expires_at
+        } else {
+            claims.expires_at.plus(CLOCK_LEEWAY)
+        };
+        RunningToken {
+            state: Arc::clone(state),
+            accepted: accepted.clone(),
+            policy: policy.clone(),
+            issuer,
+            ends_at,
+            introspected: state.follow_introspected(accepted, headers, presented, issuer),
+        }
+    }
+}
+
+impl State {
+    fn follow_introspected(
+        &self,
+        accepted: &AcceptedAccessToken,
+        headers: &HeaderMap,
+        presented: &PresentedCertificate,
+        issuer: Option<usize>,
+    ) -> Option<Introspected> {
+        let token = accepted.token();
+        let (Vouched::ByIntrospection { .. }, Authority::Introspector(introspector)) =
+            (token.vouched, &self.issuers.get(issuer?)?.authority)
+        else {
+            return None;
+        };
+        let values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        let text = BearerToken::from_authorization(values).ok()?.as_str();
+        Some(Introspected {
+            token: self.followed.join(hash_of(text), || {
+                (Arc::clone(introspector), text.into(), Arc::clone(token))
+            }),
+            presented: presented.clone(),
+        })
+    }
+}
+
+impl RunningToken {
+    /// When the token ends by itself: its `exp`, or a little later if it was accepted after that.
+    pub fn ends_at(&self) -> Timestamp {
+        self.ends_at
+    }
+
+    /// Why the token is no longer good at `now`; `None` as long as it is.
+    ///
+    /// It is not once it has expired or was revoked. One that was introspected is asked about again, once for everything that runs
+    /// with it, when the last answer is not to be believed any longer
+    /// ([`introspection_active_max`](crate::Limits::introspection_active_max)); this function never waits for that.
+    pub fn refusal(&self, now: Timestamp) -> Option<Box<Refused>> {
+        self.decide(now).err()
+    }
+
+    fn decide(&self, now: Timestamp) -> Result<(), Box<Refused>> {
+        let token = self.accepted.token();
+        let refused = |reason| Refused::of_known(reason, &self.policy, token);
+        let expired_at = token.claims.expires_at;
+        if self.ends_at <= now {
+            return Err(refused(AccessTokenRefusal::ExpiredWhileRunning { expired_at }));
+        }
+        let issuer = self.issuer.and_then(|issuer| self.state.issuers.get(issuer));
+        // Not by what the token remembers of being clear: that may have been another list.
+        if let Some(subject) = issuer.and_then(|issuer| issuer.find_denial(token)) {
+            return Err(refused(AccessTokenRefusal::Denied { subject }));
+        }
+        let Some(Introspected {
+            token: followed,
+            presented,
+        }) = &self.introspected
+        else {
+            return Ok(());
+        };
+        let current = followed.current(&self.state, now).map_err(refused)?;
+        if Arc::ptr_eq(&current, token) {
+            return Ok(());
+        }
+        // What the issuer says now may be less than what the request was accepted for.
+        let expires_at = current.claims.expires_at;
+        if expires_at < expired_at && expires_at <= now {
+            return Err(refused(AccessTokenRefusal::ExpiredWhileRunning {
+                expired_at: expires_at,
+            }));
+        }
+        self.state.decide(&current, presented, &self.policy, now).map(|_| ())
+    }
+}
+
+impl std::fmt::Debug for RunningToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RunningToken")
+            .field("ends_at", &self.ends_at)
+            .finish_non_exhaustive()
+    }
+}
