@@ -173,6 +173,17 @@ fn object_from(file: &Path) -> Result<Map<String, Value>, CommandError> {
 /// Members that are strings whatever their value looks like: an identifier `0123` is no number.
 const STRINGS: [&str; 3] = ["client_id", "client_name", "scope"];
 
+/// Members that are lists of words: `a` and `a,b` are understood besides JSON.
+const WORD_LISTS: [&str; 4] = ["grant_types", "response_types", "contacts", "keybound_trust_anchors"];
+
+/// Members that are lists of URIs: one is understood besides JSON. A URI may have commas.
+const URI_LISTS: [&str; 4] = [
+    "redirect_uris",
+    "post_logout_redirect_uris",
+    "request_uris",
+    "keybound_introspects",
+];
+
 fn set(metadata: &mut Map<String, Value>, assignments: &[String]) -> Result<(), CommandError> {
     for assignment in assignments {
         let Some((name, value)) = assignment.split_once('=') else {
@@ -181,14 +192,23 @@ fn set(metadata: &mut Map<String, Value>, assignments: &[String]) -> Result<(), 
                 format!("--set {assignment}: NAME=VALUE is wanted"),
             ));
         };
-        let string = STRINGS.contains(&name) || name.starts_with("tls_client_auth_");
-        let value = match serde_json::from_str(value) {
-            Ok(json) if !string => json,
-            _ => Value::String(value.to_owned()),
-        };
-        metadata.insert(name.to_owned(), value);
+        metadata.insert(name.to_owned(), assigned(name, value));
     }
     Ok(())
+}
+
+fn assigned(name: &str, value: &str) -> Value {
+    let string = STRINGS.contains(&name) || name.starts_with("tls_client_auth_");
+    match serde_json::from_str(value) {
+        // A list that is said to be a string is taken at its word, and refused by the server.
+        Ok(json) if !string => json,
+        _ if WORD_LISTS.contains(&name) => {
+            let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
+            words.map(Value::from).collect()
+        }
+        _ if URI_LISTS.contains(&name) => vec![value].into(),
+        _ => Value::from(value),
+    }
 }
 
 fn print(answer: &Answer, terminal: &Terminal) {
@@ -201,4 +221,38 @@ fn print(answer: &Answer, terminal: &Terminal) {
         ));
     }
     terminal.json(&answer.body);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_what_its_member_wants() {
+        for (name, value, expected) in [
+            ("grant_types", "client_credentials", json!(["client_credentials"])),
+            (
+                "grant_types",
+                "client_credentials, refresh_token",
+                json!(["client_credentials", "refresh_token"]),
+            ),
+            ("grant_types", "[\"client_credentials\"]", json!(["client_credentials"])),
+            ("grant_types", "", json!([])),
+            ("keybound_trust_anchors", "corp,partners", json!(["corp", "partners"])),
+            (
+                "redirect_uris",
+                "https://a.test/?x=1,2",
+                json!(["https://a.test/?x=1,2"]),
+            ),
+            ("client_id", "0123", json!("0123")),
+            ("client_name", "Smith, Jones", json!("Smith, Jones")),
+            ("tls_client_auth_subject_dn", "CN=a,O=b", json!("CN=a,O=b")),
+            ("tls_client_certificate_bound_access_tokens", "true", json!(true)),
+            ("jwks", "{\"keys\":[]}", json!({ "keys": [] })),
+        ] {
+            assert_eq!(assigned(name, value), expected, "{name}={value}");
+        }
+    }
 }
