@@ -18,11 +18,11 @@ use crate::exit_code::{CommandError, ExitCode};
 /// Possession of the key is supposed: whoever runs the command on a file asks what would happen if its holder connected.
 ///
 /// # Errors
-/// Not found, or not a certificate (exit 1).
+/// Not found, or not a certificate (exit 2).
 pub(crate) fn read_chain(path: &Path) -> Result<PeerCertificate, CommandError> {
     let bytes = read(path, OPERATOR_FILE_BYTES_MAX)?;
     let mut chain = certificate_file::certificates(&bytes).map_err(|error| {
-        CommandError::message(ExitCode::Unexpected, format!("{}: {error}", path.display()))
+        CommandError::message(ExitCode::Usage, format!("{}: {error}", path.display()))
             .with_fix("a certificate in PEM begins with -----BEGIN CERTIFICATE-----")
     })?;
     let leaf = chain.remove(0);

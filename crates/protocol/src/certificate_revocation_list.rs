@@ -30,7 +30,10 @@ impl CertificateRevocationList {
     /// # Errors
     /// It cannot be read, or is of a kind that is not supported: version 1, delta, indirect, without `nextUpdate`.
     pub fn parse(der: &[u8]) -> Result<CertificateRevocationList, CertificateRevocationListError> {
-        let list = OwnedCertRevocationList::from_der(der).map_err(CertificateRevocationListError::Unsupported)?;
+        let list = OwnedCertRevocationList::from_der(der).map_err(|error| match is_version_1(der) {
+            true => CertificateRevocationListError::Version1,
+            false => CertificateRevocationListError::Unsupported(error),
+        })?;
         let list = CertRevocationList::Owned(list);
         let (issuer, this_update, next_update) = read(der).map_err(CertificateRevocationListError::Malformed)?;
         let partial = list.issuing_distribution_point().is_some_and(names_distribution_point);
@@ -107,6 +110,13 @@ fn names_distribution_point(value: &[u8]) -> bool {
     !matches!(fields, Ok(Ok(None)))
 }
 
+/// Version 1 is said by leaving the version out (RFC 5280 §5.1.2.1): the signature's algorithm comes first.
+fn is_version_1(der: &[u8]) -> bool {
+    let list = Fields(der).next("certificateList", Tag::Sequence);
+    let tbs = list.and_then(|list| Fields(list.data).next("tbsCertList", Tag::Sequence));
+    tbs.is_ok_and(|tbs| Fields(tbs.data).next("signature", Tag::Sequence).is_ok())
+}
+
 /// Issuer, thisUpdate and nextUpdate.
 fn read(der: &[u8]) -> Result<(DistinguishedName, Timestamp, Timestamp), CertificateError> {
     let mut list = Fields(Fields(der).next("certificateList", Tag::Sequence)?.data);
@@ -149,10 +159,38 @@ fn check_extensions(after_next_update: &[u8]) -> Result<(), CertificateError> {
 /// Why a revocation list cannot be used. For operators.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateRevocationListError {
-    /// Not the structure of a list, or of a kind that is not supported.
-    #[error("the revocation list cannot be read or is of an unsupported kind")]
-    Unsupported(#[source] webpki::Error),
+    /// Without version and extensions, so that it has no number and cannot say what it covers.
+    #[error(
+        "it is a version 1 list, and version 2 with a crlNumber is needed: `openssl ca -gencrl` writes that where its \
+         configuration has `crlnumber` and `crl_extensions`"
+    )]
+    Version1,
+    /// Not the structure of a list, or of a kind that is not supported. The path library's own text is the name of its variant.
+    #[error("{}", reason(.0))]
+    Unsupported(webpki::Error),
     /// A name or a time in it cannot be read.
     #[error("the revocation list cannot be read")]
     Malformed(#[source] CertificateError),
+}
+
+fn reason(error: &webpki::Error) -> String {
+    let known = match error {
+        webpki::Error::UnsupportedCrlVersion => "it is neither a version 1 nor a version 2 list",
+        webpki::Error::UnsupportedDeltaCrl => "it is a delta list, and only complete ones are supported",
+        webpki::Error::UnsupportedIndirectCrl => {
+            "it is an indirect list, and only lists of the certificates' own issuer are supported"
+        }
+        webpki::Error::UnsupportedRevocationReasonsPartitioning => {
+            "it covers some reasons for revocation only, and lists that cover all are needed"
+        }
+        webpki::Error::UnsupportedCriticalExtension => "it has a critical extension that is not supported",
+        webpki::Error::InvalidCrlNumber => "its crlNumber is not a positive number of at most 20 octets",
+        webpki::Error::SignatureAlgorithmMismatch => "it names two different signature algorithms",
+        webpki::Error::MalformedExtensions => "its extensions are malformed",
+        webpki::Error::BadDer | webpki::Error::BadDerTime | webpki::Error::TrailingData(_) => {
+            "it does not have the structure of a revocation list"
+        }
+        other => return format!("it is malformed or of an unsupported kind ({other:?})"),
+    };
+    known.to_owned()
 }

@@ -2,6 +2,7 @@
 
 use keybound_protocol::certificate_chain::{self, ChainError};
 use keybound_protocol::certificate_file;
+use keybound_protocol::certificate_revocation_list::CertificateRevocationList;
 use keybound_protocol::peer_certificate::EndEntityCertificate;
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::trust_anchor::{TrustAnchor, TrustAnchorName, TrustAnchorSettings};
@@ -81,7 +82,7 @@ fn judge(
                 }
                 _ => (ExitCode::Untrusted, "untrusted"),
             };
-            return found(code, word, error.to_string());
+            return found(code, word, sentence(&error));
         }
     }
     let soon = now.plus(Duration::from_secs(u64::from(arguments.within) * 86_400));
@@ -93,16 +94,36 @@ fn judge(
     }
 }
 
+/// The verdict in the words of this command: the authorities are those of `--ca`, and no client is asked about.
+fn sentence(error: &ChainError) -> String {
+    match error {
+        ChainError::UnknownIssuer { issuer } => format!("{issuer} is none of the authorities of --ca"),
+        ChainError::IssuerNotPresented { issuer } => format!(
+            "the issuer {issuer} is none of the authorities of --ca, and its certificate is not in the file: it is not trusted, \
+             or an intermediate certificate is missing"
+        ),
+        other => other.to_string(),
+    }
+}
+
 fn anchors(arguments: &CertificateCheck) -> Result<Vec<TrustAnchor>, CommandError> {
     let invalid = |path: &std::path::Path, error: &dyn std::fmt::Display| {
         CommandError::message(ExitCode::Usage, format!("{}: {error}", path.display()))
     };
     let mut crls = Vec::new();
     for path in &arguments.crl {
-        crls.extend(
-            certificate_file::revocation_lists(&super::read(path, REVOCATION_LISTS_BYTES_MAX)?)
-                .map_err(|error| invalid(path, &error))?,
-        );
+        let lists = certificate_file::revocation_lists(&super::read(path, REVOCATION_LISTS_BYTES_MAX)?)
+            .map_err(|error| invalid(path, &error))?;
+        // Each is read here once, so that a bad one is blamed on its own file.
+        for list in &lists {
+            CertificateRevocationList::parse(list).map_err(|error| {
+                CommandError::new(
+                    ExitCode::Usage,
+                    anyhow::Error::new(error).context(path.display().to_string()),
+                )
+            })?;
+        }
+        crls.extend(lists);
     }
     let mut anchors = Vec::new();
     for path in &arguments.ca {

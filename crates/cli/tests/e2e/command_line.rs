@@ -173,6 +173,35 @@ fn certificates_are_made_inspected_and_checked() {
     run(&["certificate", "check", "soon/cert.pem"]).expect_code(20);
     run(&["certificate", "check", "a/cert.pem", "--ca", "other/cert.pem"]).expect_code(23);
     run(&["certificate", "check", "a/none.pem"]).expect_code(3);
+    for command in ["check", "inspect"] {
+        let said = run(&["certificate", command, "a/key.pem"]).expect_code(2);
+        assert!(
+            said.stderr.contains("a/key.pem: the file contains no certificate"),
+            "{said:?}"
+        );
+    }
+    // Nothing is said of a client where there is none.
+    let said = run(&["certificate", "check", "a/cert.pem", "--ca", "soon/cert.pem"]).expect_code(2);
+    assert!(said.stderr.contains("is not a certification authority"), "{said:?}");
+    run(&[
+        "certificate",
+        "create",
+        "--authority",
+        "--name",
+        "Else",
+        "--dir",
+        "else",
+    ])
+    .expect_code(0);
+    let chain = ["a/cert.pem", "ca/cert.pem"].map(|file| std::fs::read_to_string(directory.path().join(file)).unwrap());
+    std::fs::write(directory.path().join("chain.pem"), chain.concat()).unwrap();
+    let said = run(&["certificate", "check", "chain.pem", "--ca", "else/cert.pem"]).expect_code(23);
+    assert!(
+        said.stdout
+            .contains("CN=CA,O=Keybound development is none of the authorities of --ca"),
+        "{said:?}"
+    );
+    assert!(!said.stdout.contains("client"), "{said:?}");
     // RFC 8705 Appendix A: version 1, expired in 2022, and still it has a thumbprint.
     let appendix = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/rfc8705-appendix-a.pem");
     run(&["certificate", "check", appendix]).expect_code(21);
@@ -180,4 +209,100 @@ fn certificates_are_made_inspected_and_checked() {
         .expect_code(0)
         .json();
     assert_eq!(inspected["x5t#S256"], "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0");
+}
+
+#[test]
+fn a_revocation_list_that_cannot_be_used_is_named_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |file: &str| directory.path().join(file);
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    run(&["certificate", "create", "--authority", "--name", "CA", "--dir", "ca"]).expect_code(0);
+    let a = [
+        "certificate",
+        "create",
+        "--name",
+        "a",
+        "--dir",
+        "a",
+        "--ca",
+        "ca/cert.pem",
+        "--ca-key",
+        "ca/key.pem",
+    ];
+    run(&a).expect_code(0);
+    // As Debian's openssl.cnf has it: with `crlnumber` and `crl_extensions`, and without.
+    let settings =
+        "[ca]\ndefault_ca = here\n[here]\ndatabase = index.txt\ndefault_md = sha256\ndefault_crl_days = 30\n";
+    std::fs::write(path("1.cnf"), settings).unwrap();
+    let number = "crlnumber = number\ncrl_extensions = list\n[list]\nauthorityKeyIdentifier = keyid\n";
+    std::fs::write(path("2.cnf"), format!("{settings}{number}")).unwrap();
+    std::fs::write(path("index.txt"), "").unwrap();
+    std::fs::write(path("number"), "01\n").unwrap();
+    for version in ["1", "2"] {
+        let arguments =
+            format!("ca -gencrl -config {version}.cnf -keyfile ca/key.pem -cert ca/cert.pem -out {version}.crl");
+        let made = std::process::Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(directory.path())
+            .output();
+        assert!(made.as_ref().unwrap().status.success(), "{made:?}");
+    }
+    std::fs::write(path("cut.crl"), [0x30, 0x82, 0x01, 0x00, 0x30]).unwrap();
+    let check = |list: &str| {
+        run(&[
+            "certificate",
+            "check",
+            "a/cert.pem",
+            "--ca",
+            "ca/cert.pem",
+            "--crl",
+            list,
+        ])
+    };
+    check("2.crl").expect_code(0);
+    let version_1 = "1.crl: it is a version 1 list, and version 2 with a crlNumber is needed: `openssl ca -gencrl`";
+    let cut = "cut.crl: it does not have the structure of a revocation list";
+    for (list, says) in [("1.crl", version_1), ("cut.crl", cut)] {
+        let said = check(list).expect_code(2);
+        assert!(said.stderr.contains(says), "{said:?}");
+        assert!(
+            !said.stderr.contains("cert.pem") && !said.stderr.contains("BadDer"),
+            "{said:?}"
+        );
+    }
+    // `config check` says the same at the list's own place.
+    run(&["init", "--dir", "new", "--yes"]).expect_code(0);
+    let configuration = std::fs::read_to_string(path("new/keybound.toml")).unwrap();
+    for (list, says) in [("1.crl", version_1), ("cut.crl", cut)] {
+        let anchor =
+            format!("\n[[trust_anchors]]\nname = \"corp\"\nfile = \"../ca/cert.pem\"\ncrl = [\"../{list}\"]\n");
+        std::fs::write(path("new/keybound.toml"), format!("{configuration}{anchor}")).unwrap();
+        let said = run(&["config", "check", "--config", "new/keybound.toml"]).expect_code(65);
+        assert!(said.stdout.contains(says), "{said:#?}");
+        assert!(!said.stdout.contains("BadDer"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_lone_word_is_a_list_where_a_list_is_wanted() {
+    let installation = Installation::start();
+    let set = |assignments: &[&str]| {
+        let mut arguments = vec!["--output", "json", "client", "create"];
+        arguments.extend(assignments.iter().flat_map(|assignment| ["--set", assignment]));
+        installation.run(&arguments)
+    };
+    let subject = [
+        "token_endpoint_auth_method=tls_client_auth",
+        "tls_client_auth_san_dns=a.test",
+    ];
+    let created = set(&[
+        &subject[..],
+        &["grant_types=client_credentials", "keybound_trust_anchors=quickstart"],
+    ]
+    .concat());
+    let created = created.expect_code(0).json();
+    assert_eq!(created["grant_types"], json!(["client_credentials"]));
+    assert_eq!(created["keybound_trust_anchors"], json!(["quickstart"]));
+    // Said to be a string, it is taken at its word.
+    set(&[&subject[..], &["grant_types=\"client_credentials\""]].concat()).expect_code(5);
 }
