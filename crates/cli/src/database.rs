@@ -13,7 +13,7 @@ use crate::exit_code::{CommandError, ExitCode};
 /// Opens the database, made if missing, and with it the key file.
 ///
 /// # Errors
-/// Unavailable (7), or invalid configuration (65) for a URL that is not understood.
+/// Unavailable (7) for what passes by itself, such as a lock; else invalid configuration (65).
 pub(crate) fn open(files: &StoreFiles, now: Timestamp) -> Result<Store, CommandError> {
     if let Some(secrets) = files
         .key_file
@@ -24,7 +24,7 @@ pub(crate) fn open(files: &StoreFiles, now: Timestamp) -> Result<Store, CommandE
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(secrets);
         made.map_err(|error| {
             CommandError::message(
-                ExitCode::Unavailable,
+                ExitCode::InvalidConfiguration,
                 format!("cannot make {}: {error}", secrets.display()),
             )
         })?;
@@ -47,9 +47,10 @@ fn refuse_what_is_no_file(path: &Path) -> Result<(), CommandError> {
 }
 
 fn cannot_open(error: OpenError) -> CommandError {
-    let code = match &error {
-        OpenError::UnsupportedUrl { .. } => ExitCode::InvalidConfiguration,
-        _ => ExitCode::Unavailable,
+    // Whoever tries again after 7 must have a chance.
+    let code = match error.is_temporary() {
+        true => ExitCode::Unavailable,
+        false => ExitCode::InvalidConfiguration,
     };
     let fix = error.fix();
     CommandError::new(code, error).with_fix(fix)

@@ -150,12 +150,12 @@ fn a_database_that_is_none_and_a_key_file_that_is_missing_are_plain_sentences() 
     let key_file = directory.path().join("secrets/keys.kek");
     let key = std::fs::read(&key_file).unwrap();
     std::fs::remove_file(&key_file).unwrap();
-    let said = serve().expect_code(7);
+    let said = serve().expect_code(65);
     assert!(said.stderr.contains("keys.kek does not exist"), "{said:?}");
     assert!(said.stderr.contains("fix:"), "{said:?}");
     std::fs::write(&key_file, &key).unwrap();
     std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let said = serve().expect_code(7);
+    let said = serve().expect_code(65);
     assert!(said.stderr.contains("others than its owner"), "{said:?}");
     std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
     for suffix in ["-wal", "-shm"] {
@@ -166,7 +166,7 @@ fn a_database_that_is_none_and_a_key_file_that_is_missing_are_plain_sentences() 
         "this is no database, whatever it is called ".repeat(40),
     )
     .unwrap();
-    let said = serve().expect_code(7);
+    let said = serve().expect_code(65);
     assert!(said.stderr.contains("is not a Keybound database"), "{said:?}");
 }
 
