@@ -13,6 +13,7 @@ use keybound_protocol::time::Timestamp;
 use keybound_store::{Actor, AuditEntry, ClientReplacement, CreateClient, NewClient};
 
 use crate::admin_api::SCOPE;
+use crate::advice;
 use crate::arguments::AdminCreate;
 use crate::config_check::unreadable;
 use crate::configuration::{self, server, server::ServerFile};
@@ -21,33 +22,86 @@ use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::pki::{EndEntity, Purpose, self_signed, write_new};
 use crate::terminal::{GOOD, Terminal, styled};
 
+/// How many names are tried when none is given.
+const NAMES_MAX: u32 = 1_000;
+
 /// Makes another administrator of an existing installation.
 pub(crate) fn create(arguments: &AdminCreate, terminal: &Terminal, now: Timestamp) -> CommandResult {
     let config = &arguments.config;
     let beside = config.parent().map(Path::to_path_buf).unwrap_or_default();
     let directory = arguments.dir.clone().unwrap_or(beside);
-    let administrator = Administrator {
-        client_id: arguments.name.clone(),
-        files: directory.join(&arguments.name),
-        profile: directory.join(format!("{}.toml", arguments.name)),
+    let named = |name: &str| Administrator {
+        client_id: name.to_owned(),
+        files: directory.join(name),
+        profile: directory.join(format!("{name}.toml")),
         completes: false,
     };
-    administrator.make(config, now)?;
+    let administrator = match &arguments.name {
+        Some(name) => {
+            let administrator = named(plain_name(name)?);
+            if !administrator.make(config, now)? {
+                return Err(CommandError::message(
+                    ExitCode::Conflict,
+                    format!(
+                        "{name} exists already, as {} or as a client",
+                        administrator.profile.display()
+                    ),
+                )
+                .with_fix("another --name, or none for the next that is free"));
+            }
+            administrator
+        }
+        None => next_free(config, named, now)?,
+    };
     terminal.line(format!(
         "{} administrator {}   {}",
         styled(GOOD, "✔"),
-        arguments.name,
+        administrator.client_id,
         administrator.profile.display()
     ));
-    terminal.line(format!(
-        "Next:   keybound client list --admin {}",
-        administrator.profile.display()
+    terminal.progress(format!(
+        "Next:   {} client list --admin {}",
+        advice::program(),
+        advice::word(&administrator.profile)
     ));
     terminal.json(&serde_json::json!({
-        "client_id": arguments.name, "admin": administrator.profile.display().to_string(),
+        "client_id": administrator.client_id, "admin": administrator.profile.display().to_string(),
         "certificate": administrator.files.join("cert.pem").display().to_string(),
     }));
     Ok(ExitCode::Ok)
+}
+
+/// A client_id that is also the name of a file and of a directory.
+fn plain_name(name: &str) -> Result<&str, CommandError> {
+    let plain = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+    if plain {
+        Ok(name)
+    } else {
+        Err(
+            CommandError::message(ExitCode::Usage, format!("--name {name:?} cannot be the name of a file"))
+                .with_fix("a name without `/` that does not begin with a dot"),
+        )
+    }
+}
+
+/// The first of admin, admin-2, admin-3 … of which there is neither a file nor a client.
+fn next_free(
+    config: &Path,
+    named: impl Fn(&str) -> Administrator,
+    now: Timestamp,
+) -> Result<Administrator, CommandError> {
+    let numbered = (2..=NAMES_MAX).map(|number| format!("admin-{number}"));
+    for name in std::iter::once("admin".to_owned()).chain(numbered) {
+        let administrator = named(&name);
+        if administrator.make(config, now)? {
+            return Ok(administrator);
+        }
+    }
+    Err(CommandError::message(
+        ExitCode::Conflict,
+        format!("admin to admin-{NAMES_MAX} all exist already"),
+    )
+    .with_fix("--name NAME"))
 }
 
 /// Makes the first administrator, `admin/` and `admin.toml` in `directory`; returns its `client_id`.
@@ -61,8 +115,12 @@ pub(crate) fn create_first(config: &Path, directory: &Path, now: Timestamp) -> R
         profile: directory.join("admin.toml"),
         completes: true,
     };
-    administrator.make(config, now)?;
-    Ok(administrator.client_id)
+    if administrator.make(config, now)? {
+        Ok(administrator.client_id)
+    } else {
+        let sentence = format!("{} exists already", administrator.profile.display());
+        Err(CommandError::message(ExitCode::Conflict, sentence))
+    }
 }
 
 struct Administrator {
@@ -74,33 +132,33 @@ struct Administrator {
 }
 
 impl Administrator {
-    fn make(&self, config: &Path, now: Timestamp) -> Result<(), CommandError> {
+    /// Registers the client and writes the files. False, and nothing is changed, if this administrator's name is taken.
+    fn make(&self, config: &Path, now: Timestamp) -> Result<bool, CommandError> {
         let environment = configuration::environment();
         let file = server::load(config, &environment).map_err(unreadable)?.into_result()?;
-        for path in [&self.profile, &self.files.join("cert.pem")] {
-            if path.exists() && !(self.completes && *path != self.profile) {
-                return Err(
-                    CommandError::message(ExitCode::Conflict, format!("{} exists already", path.display()))
-                        .with_fix("--name NAME makes another administrator"),
-                );
-            }
+        let taken = |path: &Path| path.exists() && !(self.completes && path != self.profile);
+        if taken(&self.profile) || taken(&self.files) {
+            return Ok(false);
         }
         let mut entity = EndEntity::new(&self.client_id, Purpose::Client);
         entity.days = 365;
         let pair = self_signed(&entity, now)?;
         // The database first: if it cannot be used, no file is left behind.
-        self.register(&file, &pair.end_entity()?, now)?;
+        if !self.register(&file, &pair.end_entity()?, now)? {
+            return Ok(false);
+        }
         if self.completes && self.files.exists() {
             std::fs::remove_dir_all(&self.files)?;
         }
         pair.write(&self.files, "cert.pem", "key.pem")?;
         let profile = self.profile_toml(&file, config);
         write_new(&self.profile, profile.as_bytes(), 0o600)?;
-        Ok(())
+        Ok(true)
     }
 
-    /// The administrator is a client like any other, by its certificate alone: it depends on no authority.
-    fn register(&self, file: &ServerFile, certificate: &[u8], now: Timestamp) -> Result<(), CommandError> {
+    /// The administrator is a client like any other, by its certificate alone: it depends on no authority. False if there is such a
+    /// client already.
+    fn register(&self, file: &ServerFile, certificate: &[u8], now: Timestamp) -> Result<bool, CommandError> {
         let jwk = Jwk::for_certificate(certificate).map_err(anyhow::Error::from)?;
         let metadata = serde_json::json!({
             "client_name": format!("Administrator {}", self.client_id),
@@ -139,13 +197,9 @@ impl Administrator {
                 if_version: None,
             };
             block_on(store.clients.replace_client(replacement, entry()))?.map_err(unavailable)?;
-        } else if created == CreateClient::AlreadyExists {
-            return Err(
-                CommandError::message(ExitCode::Conflict, format!("a client {taken} exists already"))
-                    .with_fix("--name NAME makes another administrator"),
-            );
+            return Ok(true);
         }
-        Ok(())
+        Ok(created != CreateClient::AlreadyExists)
     }
 
     fn profile_toml(&self, file: &ServerFile, config: &Path) -> String {

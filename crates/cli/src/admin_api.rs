@@ -6,6 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::acting::ClientProfile;
+use crate::advice;
 use crate::arguments::ActingAdmin;
 use crate::exit_code::{CommandError, ExitCode};
 use crate::session::{Session, Wanted};
@@ -148,7 +149,7 @@ async fn answer(response: Response<keybound_tls::IncomingBody>) -> Result<Answer
             id.map(|id| format!(" of {id}")).unwrap_or_default()
         )),
         (400, None) => error.with_fix("`keybound certificate inspect FILE` prints metadata that is ready to register"),
-        (_, Some(id)) => error.with_fix(format!("keybound explain {id}")),
+        (_, Some(id)) => error.with_fix(advice::explain(id, None)),
         (_, None) => error,
     })
 }

@@ -1,5 +1,6 @@
 //! The command line as types.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -74,12 +75,12 @@ pub(crate) struct Quickstart {
     /// Stop after the checks instead of serving on.
     #[arg(long)]
     pub exit: bool,
-    /// Added to every port (8443, 8444, 9443, 8445, 9445).
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub port_offset: u16,
-    /// Address to listen on; loopback only.
-    #[arg(long, default_value = "127.0.0.1")]
-    pub listen: std::net::IpAddr,
+    /// Added to every port (8443, 8444, 9443, 8445, 9445) of a new quickstart, 0 by default; one that is there keeps its own.
+    #[arg(long, value_name = "N")]
+    pub port_offset: Option<u16>,
+    /// Address that a new quickstart listens on, 127.0.0.1 by default; loopback only.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<IpAddr>,
 }
 
 /// `keybound init`.
@@ -109,10 +110,10 @@ pub(crate) struct AdminCreate {
     /// The server's configuration.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// The administrator's client_id.
-    #[arg(long, default_value = "admin")]
-    pub name: String,
-    /// Where certificate, key and admin.toml go; beside the configuration by default.
+    /// The administrator's client_id; by default the first of admin, admin-2, admin-3 and so on that is free.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where NAME.toml, NAME/cert.pem and NAME/key.pem go; beside the configuration by default.
     #[arg(long)]
     pub dir: Option<PathBuf>,
 }
@@ -271,7 +272,7 @@ pub(crate) struct CertificateCreate {
     pub uri: Vec<String>,
     /// iPAddress; repeatable.
     #[arg(long, value_name = "ADDRESS")]
-    pub ip: Vec<std::net::IpAddr>,
+    pub ip: Vec<IpAddr>,
     /// rfc822Name; repeatable.
     #[arg(long, value_name = "ADDRESS")]
     pub email: Vec<String>,
@@ -342,7 +343,7 @@ pub(crate) struct ClientCreate {
     /// One JSON object of client metadata, or `-` for standard input.
     #[arg(long, value_name = "FILE|-", conflicts_with = "set")]
     pub file: Option<PathBuf>,
-    /// One member of the metadata; repeatable. JSON values are taken as JSON.
+    /// One member of the metadata; repeatable. JSON values are taken as JSON; a,b as a list where a list is wanted.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     /// As which administrator to act.
@@ -379,13 +380,16 @@ pub(crate) struct ClientUpdate {
     pub admin: ActingAdmin,
 }
 
+/// Where a gateway's operations listener is by default.
+pub(crate) const DEFAULT_GATEWAY_OPERATIONS: &str = "http://127.0.0.1:9445";
+
 /// `keybound explain`.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// The refusal's id, from the `Keybound-Refusal` header or `error_uri`.
+    /// The refusal's id, from the `Keybound-Refusal` header, or the `error_uri` that ends in it.
     pub id: String,
     /// Where a gateway's operations listener is, for ids that begin with G.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9445")]
+    #[arg(long, value_name = "URL", default_value = DEFAULT_GATEWAY_OPERATIONS)]
     pub gateway: String,
     /// As which administrator to act.
     #[command(flatten)]

@@ -1,11 +1,12 @@
 //! `keybound call URL`: get a bound token and call a protected resource with it.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request};
 
 use crate::acting::ClientProfile;
+use crate::advice::{self, Surroundings};
 use crate::arguments::Call;
 use crate::certificate;
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
@@ -51,7 +52,7 @@ pub(crate) async fn run(arguments: &Call, terminal: &Terminal) -> CommandResult 
         terminal.line(without_control_characters(&text));
     } else {
         // Into a file or a pipe it goes octet for octet.
-        std::io::stdout().write_all(&body)?;
+        terminal.octets(&body);
     }
     if !parts.status.is_success() {
         terminal.remark(format!("{} {}", styled(BAD, "HTTP"), styled(STRONG, parts.status)));
@@ -62,7 +63,9 @@ pub(crate) async fn run(arguments: &Call, terminal: &Terminal) -> CommandResult 
             ));
         }
         if let Some(id) = header("keybound-refusal") {
-            terminal.remark(format!("  why: keybound explain {}", without_control_characters(&id)));
+            let surroundings = arguments.client.client.as_deref().and_then(Surroundings::of_client);
+            let explain = advice::explain(&without_control_characters(&id), surroundings.as_ref());
+            terminal.remark(format!("  why: {explain}"));
         }
     }
     Ok(match parts.status.as_u16() {

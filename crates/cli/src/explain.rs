@@ -17,8 +17,9 @@ const BODY_BYTES_MAX: u64 = 256 * 1024;
 
 /// Fetches the record, from the server's admin API or a gateway's operations listener, and prints it.
 pub(crate) async fn run(arguments: &Explain, terminal: &Terminal, now: Timestamp) -> CommandResult {
-    let id = RefusalId::parse(arguments.id.trim()).map_err(|error| {
-        CommandError::new(ExitCode::Usage, error).with_fix("the id is in the Keybound-Refusal header of the answer")
+    let id = RefusalId::parse(id_in(&arguments.id)).map_err(|error| {
+        CommandError::new(ExitCode::Usage, error)
+            .with_fix("the id is in the Keybound-Refusal header of the answer, and at the end of its error_uri")
     })?;
     let record = match id.source() {
         RefusalSource::AuthorizationServer => {
@@ -38,6 +39,12 @@ pub(crate) async fn run(arguments: &Explain, terminal: &Terminal, now: Timestamp
     }
     terminal.json(&record);
     Ok(ExitCode::Ok)
+}
+
+/// The id itself, or the last segment of the error_uri: `{issuer}/console/refusals/{ID}`.
+fn id_in(text: &str) -> &str {
+    let text = text.trim().trim_end_matches('/');
+    text.rsplit('/').next().unwrap_or(text)
 }
 
 async fn from_gateway(arguments: &Explain, id: RefusalId) -> Result<serde_json::Value, CommandError> {

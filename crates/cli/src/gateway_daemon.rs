@@ -31,7 +31,7 @@ use crate::daemon::{Running, bind_failed};
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::file_watch::{FileWatch, Watched};
 use crate::random;
-use crate::signals;
+use crate::signals::Signals;
 use crate::terminal::Terminal;
 
 /// Runs the gateway until it is told to stop.
@@ -41,11 +41,12 @@ pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) ->
     load(path)?;
     let runtimes = Runtimes::start(0)?;
     let daemon = GatewayDaemon::open(path, clock, &runtimes)?;
+    let signals = Signals::take(&runtimes)?;
     daemon.start();
     daemon.running.announce(terminal);
-    runtimes.block_on(signals::until_stop(|| daemon.files_changed(), async || daemon.reload()));
+    let code = runtimes.block_on(signals.until_stop(|| daemon.files_changed(), async || daemon.reload()));
     daemon.stop(&runtimes);
-    Ok(ExitCode::Ok)
+    Ok(code)
 }
 
 /// What is wrong with a gateway's configuration beyond what the file itself shows.

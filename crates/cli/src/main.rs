@@ -6,6 +6,7 @@
 mod acting;
 mod admin;
 mod admin_api;
+mod advice;
 mod arguments;
 mod call;
 mod certificate;
@@ -38,7 +39,7 @@ use clap::{CommandFactory, Parser};
 use keybound_tls::Clock;
 use tracing_subscriber::EnvFilter;
 
-use arguments::{Admin, Arguments, Certificate, Command, Config};
+use arguments::{Admin, Arguments, Certificate, Command, Config, OutputFormat};
 use exit_code::{CommandError, CommandResult};
 use terminal::Terminal;
 
@@ -47,16 +48,36 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     panic_log::install();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return not_a_command(&error),
+    };
     let terminal = Terminal::new(arguments.output, arguments.quiet);
     log_to_stderr(&arguments.command);
-    match run(&arguments.command, &terminal) {
+    let outcome = run(&arguments.command, &terminal);
+    ended(&terminal, outcome)
+}
+
+fn ended(terminal: &Terminal, outcome: CommandResult) -> ExitCode {
+    match terminal.finish(outcome) {
         Ok(code) => code.into(),
         Err(error) => {
             terminal.failure(&error);
             error.code.into()
         }
     }
+}
+
+/// What `--help` and `--version` print, and what is wrong with the command line.
+fn not_a_command(error: &clap::Error) -> ExitCode {
+    let terminal = Terminal::new(OutputFormat::Table, false);
+    if error.use_stderr() {
+        // Nobody is left to be told if this fails.
+        let _ = error.print();
+        return exit_code::ExitCode::Usage.into();
+    }
+    terminal.note(error.print());
+    ended(&terminal, Ok(exit_code::ExitCode::Ok))
 }
 
 fn run(command: &Command, terminal: &Terminal) -> CommandResult {
@@ -80,16 +101,16 @@ fn run(command: &Command, terminal: &Terminal) -> CommandResult {
         Command::Explain(arguments) => block_on(explain::run(arguments, terminal, now)),
         Command::Config(Config::Check(arguments)) => config_check::run(arguments, terminal),
         Command::Completions(arguments) => {
-            clap_complete::generate(
-                arguments.shell,
-                &mut Arguments::command(),
-                "keybound",
-                &mut std::io::stdout(),
-            );
+            // Into memory first: the generator panics where its output cannot be written.
+            let mut script = Vec::new();
+            clap_complete::generate(arguments.shell, &mut Arguments::command(), "keybound", &mut script);
+            terminal.octets(&script);
             Ok(exit_code::ExitCode::Ok)
         }
         Command::Man => {
-            clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout())?;
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+            terminal.octets(&page);
             Ok(exit_code::ExitCode::Ok)
         }
     }
@@ -115,6 +136,8 @@ fn log_to_stderr(command: &Command) {
     let filter = EnvFilter::try_from_env("KEYBOUND_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Where standard error cannot be written, saying so there would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     if is_daemon {
         subscriber.json().init();

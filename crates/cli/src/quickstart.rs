@@ -11,25 +11,25 @@ use std::time::Instant;
 
 use keybound_tls::{Clock, Runtimes};
 
+use crate::advice::{self, Surroundings};
 use crate::arguments::Quickstart;
 use crate::config_check::unreadable;
 use crate::configuration::{self, gateway::GatewayFile, server::ServerFile};
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::gateway_daemon::GatewayDaemon;
 use crate::serve::ServerDaemon;
-use crate::signals;
+use crate::signals::Signals;
 use crate::terminal::{BAD, DIM, GOOD, STRONG, Terminal, styled};
 use files::Layout;
 
 /// Makes what is missing, starts both daemons, runs the checks, and serves on unless told to exit.
 pub(crate) fn run(arguments: &Quickstart, terminal: &Terminal, clock: &Clock) -> CommandResult {
     let started = now();
-    if !arguments.listen.is_loopback() {
-        return Err(CommandError::message(
-            ExitCode::Usage,
-            format!("{} is not a loopback address", arguments.listen),
-        )
-        .with_fix("quickstart makes keys that nobody guards; `keybound init` prepares a server for others"));
+    if let Some(address) = arguments.listen.filter(|address| !address.is_loopback()) {
+        return Err(
+            CommandError::message(ExitCode::Usage, format!("{address} is not a loopback address"))
+                .with_fix("quickstart makes keys that nobody guards; `keybound init` prepares a server for others"),
+        );
     }
     let directory = directory(arguments)?;
     let layout = Layout::new(&directory);
@@ -65,9 +65,19 @@ pub(crate) fn run(arguments: &Quickstart, terminal: &Terminal, clock: &Clock) ->
             check.remark()
         ));
     }
-    let passed = checks.outcomes.iter().all(checks::Outcome::passed);
-    say_what_next(terminal, &directory, &checks, arguments.exit);
-    terminal.line(styled(
+    let failed = checks.failed();
+    // Until here Ctrl-C ends it at once: there is nothing to drain.
+    let serves_on = failed.is_empty() && !arguments.exit;
+    let signals = serves_on.then(|| Signals::take(&runtimes)).transpose()?;
+    let next = Next {
+        arguments,
+        directory: &directory,
+        checks: &checks,
+    };
+    for line in next.lines() {
+        terminal.progress(line);
+    }
+    terminal.progress(styled(
         DIM,
         format!(
             " ! Development mode: loopback only, do not expose.   {:.1} s",
@@ -77,28 +87,26 @@ pub(crate) fn run(arguments: &Quickstart, terminal: &Terminal, clock: &Clock) ->
     terminal.json(&serde_json::json!({
         "issuer": server.issuer(), "mtls_token_endpoint": checks.mtls_token_endpoint, "gateway": gateway.resource(),
         "directory": if directory.as_os_str().is_empty() { ".".to_owned() } else { directory.display().to_string() },
-        "checks": checks.outcomes.iter().map(checks::Outcome::to_json).collect::<Vec<_>>(),
+        "checks": checks.to_json(),
     }));
-    if !passed {
-        server.stop(&runtimes);
-        gateway.stop(&runtimes);
-        return Err(CommandError::message(
-            ExitCode::Unexpected,
-            "a check did not come out as it must",
-        ));
-    }
-    if !arguments.exit {
-        runtimes.block_on(signals::until_stop(
+    let outcome = if !failed.is_empty() {
+        let sentence = format!("not everything came out as it must: {}", failed.join(", "));
+        Err(CommandError::message(ExitCode::Unexpected, sentence)
+            .with_fix("compare keybound.toml, gateway.toml and clients.d/ with those of a new quickstart (--dir DIR)"))
+    } else if let Some(signals) = signals {
+        Ok(runtimes.block_on(signals.until_stop(
             || server.files_changed() | gateway.files_changed(),
             async || {
                 server.reload().await;
                 gateway.reload();
             },
-        ));
-    }
+        )))
+    } else {
+        Ok(ExitCode::Ok)
+    };
     gateway.stop(&runtimes);
     server.stop(&runtimes);
-    Ok(ExitCode::Ok)
+    outcome
 }
 
 /// `--dir`; else the current directory if it is empty or holds a quickstart; else a new one inside it.
@@ -146,37 +154,49 @@ fn require_loopback(server: &ServerFile, gateway: &GatewayFile) -> Result<(), Co
 }
 
 fn step(terminal: &Terminal, what: &str, detail: &str) {
-    terminal.line(format!(" {} {what:<22} {}", styled(GOOD, "✔"), styled(DIM, detail)));
+    terminal.progress(format!(" {} {what:<22} {}", styled(GOOD, "✔"), styled(DIM, detail)));
 }
 
-fn say_what_next(terminal: &Terminal, directory: &Path, shown: &checks::Checks, exits: bool) {
-    let client = directory.join("clients/demo");
-    let admin = directory.join("admin.toml");
-    terminal.line("");
-    if exits {
-        terminal
-            .line("Next:   keybound quickstart            keeps serving what is in this directory; then, beside it:");
-    } else {
-        terminal.line("Next, in another terminal:");
+/// What to try next: each line can be copied as it stands.
+struct Next<'a> {
+    arguments: &'a Quickstart,
+    directory: &'a Path,
+    checks: &'a checks::Checks,
+}
+
+impl Next<'_> {
+    fn lines(&self) -> Vec<String> {
+        let program = advice::program();
+        let client = advice::word(&self.directory.join("clients/demo"));
+        let surroundings = Surroundings::of(self.directory);
+        let mut lines = vec![String::new()];
+        if self.arguments.exit {
+            let dir = self.arguments.dir.as_deref();
+            let dir = dir
+                .map(|dir| format!(" --dir {}", advice::word(dir)))
+                .unwrap_or_default();
+            lines.push("Next, to keep serving what is in this directory:".to_owned());
+            lines.push(format!("        {program} quickstart{dir}"));
+            lines.push("and in another terminal:".to_owned());
+        } else {
+            lines.push("Next, in another terminal:".to_owned());
+        }
+        lines.push(format!("        {program} token get --client {client} --trace"));
+        let resource = &self.checks.protected_resource;
+        lines.push(format!("        {program} call {resource} --client {client}"));
+        lines.push(format!("        {program} client list{}", surroundings.admin_option()));
+        // A gateway forgets when it stops; what the server refused is in the database.
+        let refusal = match self.arguments.exit {
+            true => &self.checks.server_refusal,
+            false => &self.checks.gateway_refusal,
+        };
+        if let Some(id) = refusal {
+            let explain = advice::explain(id, Some(&surroundings));
+            lines.push(format!("        {}", explain.replace(id, &styled(STRONG, id))));
+        }
+        lines.push(String::new());
+        lines
     }
-    terminal.line(format!(
-        "        keybound token get --client {} --trace",
-        client.display()
-    ));
-    terminal.line(format!(
-        "        keybound call {} --client {}",
-        shown.protected_resource,
-        client.display()
-    ));
-    terminal.line(format!("        keybound client list --admin {}", admin.display()));
-    if let Some(id) = &shown.refusal_id {
-        terminal.line(format!(
-            "        keybound explain {} --admin {}",
-            styled(STRONG, id),
-            admin.display()
-        ));
-    }
-    terminal.line("");
 }
 
 fn now() -> Instant {

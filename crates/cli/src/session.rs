@@ -1,5 +1,6 @@
 //! A client at work: the client library with this program's clock, trace and errors.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -160,15 +161,18 @@ impl Session {
         Ok(response)
     }
 
-    /// How the server answers when this client asks for a token.
+    /// How the server answers when this client asks for a token, and the id of its refusal if it refuses.
     ///
     /// # Errors
     /// Only if there is no answer.
-    pub(crate) async fn token_request_status(&self, wanted: &Wanted) -> Result<StatusCode, CommandError> {
+    pub(crate) async fn token_request_status(
+        &self,
+        wanted: &Wanted,
+    ) -> Result<(StatusCode, Option<String>), CommandError> {
         let request = wanted.request()?;
         match self.client.token(&request, self.clock.now()).await {
-            Ok(_) => Ok(StatusCode::OK),
-            Err(ClientError::Refused(refusal)) => Ok(refusal.status),
+            Ok(_) => Ok((StatusCode::OK, None)),
+            Err(ClientError::Refused(refusal)) => Ok((refusal.status, refusal.refusal_id)),
             Err(error) => Err(failed(&error)),
         }
     }
@@ -278,14 +282,19 @@ impl Trace for Shown {
             text.push_str(&styled(DIM, format!("> (certificate x5t#S256 {thumbprint})\n")));
         }
         append(&mut text, '>', &request.headers, &request.body);
-        anstream::eprint!("{text}");
+        show(&text);
     }
 
     fn response(&self, response: &TracedResponse<'_>) {
         let mut text = format!("{} {}\n", styled(STRONG, "<"), response.status);
         append(&mut text, '<', &response.headers, &response.body);
-        anstream::eprint!("{text}");
+        show(&text);
     }
+}
+
+/// A reader that has gone away ends the trace and not the request.
+fn show(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
 fn append(text: &mut String, direction: char, headers: &[(String, String)], body: &str) {

@@ -50,19 +50,34 @@ pub(crate) fn keybound_toml(template: &Template) -> String {
     )
 }
 
-/// A commented `gateway.toml` with one route to `demo:`.
-pub(crate) fn gateway_toml(listen: &str, operations: &str, resource: &str, issuer: &str) -> String {
+/// The places of `gateway.toml` that differ from one installation to the next.
+#[derive(Debug, Clone)]
+pub(crate) struct GatewayTemplate {
+    /// `listen`.
+    pub listen: String,
+    /// `operations`.
+    pub operations: String,
+    /// `resource`.
+    pub resource: String,
+    /// `issuer` of the one issuer.
+    pub issuer: String,
+    /// `upstream` of the one route.
+    pub upstream: String,
+}
+
+/// A commented `gateway.toml` with one route, which shares the server's certificate.
+pub(crate) fn gateway_toml(template: &GatewayTemplate) -> String {
     filled(
         include_str!("templates/gateway.toml"),
         &[
-            ("listen", listen),
-            ("operations", operations),
-            ("resource", resource),
+            ("listen", &template.listen),
+            ("operations", &template.operations),
+            ("resource", &template.resource),
             ("certificate", "pki/server.pem"),
             ("key", "pki/server.key"),
             ("ca", "pki/ca.pem"),
-            ("issuer", issuer),
-            ("upstream", "demo:"),
+            ("issuer", &template.issuer),
+            ("upstream", &template.upstream),
         ],
     )
 }
@@ -76,6 +91,16 @@ fn filled(template: &str, values: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn gateway() -> GatewayTemplate {
+        GatewayTemplate {
+            listen: "a".to_owned(),
+            operations: "b".to_owned(),
+            resource: "c".to_owned(),
+            issuer: "d".to_owned(),
+            upstream: "demo:".to_owned(),
+        }
+    }
 
     /// The template with every key that it shows, those commented out included, as `table.key`.
     fn shown(template: &str) -> std::collections::BTreeSet<String> {
@@ -132,12 +157,12 @@ mod tests {
             let _ = gateway::interpret(&document, &Base::default());
             asked.extend(document.asked());
         }
-        assert_eq!(shown(&gateway_toml("a", "b", "c", "d")), asked);
+        assert_eq!(shown(&gateway_toml(&gateway())), asked);
     }
 
     #[test]
     fn no_place_stays_empty() {
-        let text = gateway_toml("a", "b", "c", "d");
+        let text = gateway_toml(&gateway());
         assert!(!text.contains("{{"), "{text}");
     }
 }

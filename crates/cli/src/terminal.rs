@@ -1,21 +1,24 @@
 //! What people and programs read: results on standard output, everything else on standard error.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::arguments::OutputFormat;
 use crate::configuration::InvalidConfiguration;
-use crate::exit_code::CommandError;
+use crate::exit_code::{CommandError, CommandResult, ExitCode};
 
 /// Where a command prints, and how.
 ///
 /// Colour is used only on a terminal and never with `NO_COLOR`: anstream decides per stream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Terminal {
     format: OutputFormat,
     quiet: bool,
+    /// Why part of the result could not be written, the first time it could not.
+    lost: OnceLock<io::Error>,
 }
 
 /// Good.
@@ -35,7 +38,11 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
 impl Terminal {
     /// A terminal for the given options.
     pub(crate) fn new(format: OutputFormat, quiet: bool) -> Self {
-        Self { format, quiet }
+        Self {
+            format,
+            quiet,
+            lost: OnceLock::new(),
+        }
     }
 
     /// Whether programs read the output.
@@ -51,7 +58,14 @@ impl Terminal {
     /// One line of the result, for people. Nothing with `--output json`.
     pub(crate) fn line(&self, text: impl std::fmt::Display) {
         if !self.is_json() {
-            print(&mut anstream::stdout().lock(), &text);
+            self.result(text);
+        }
+    }
+
+    /// One line of what is done on the way to the result, or of advice, for people. Nothing with `--output json` or `--quiet`.
+    pub(crate) fn progress(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            self.line(text);
         }
     }
 
@@ -60,13 +74,49 @@ impl Terminal {
         if self.is_json()
             && let Ok(text) = serde_json::to_string(value)
         {
-            print(&mut anstream::stdout().lock(), &text);
+            self.result(text);
         }
     }
 
     /// Plain text that is the result in either format, such as a token or a body.
     pub(crate) fn raw(&self, text: impl std::fmt::Display) {
-        print(&mut anstream::stdout().lock(), &text);
+        self.result(text);
+    }
+
+    /// Octets that are the result in either format, exactly these: a body, a script.
+    pub(crate) fn octets(&self, octets: &[u8]) {
+        self.note(io::stdout().write_all(octets));
+    }
+
+    fn result(&self, text: impl std::fmt::Display) {
+        self.note(writeln!(anstream::stdout().lock(), "{text}"));
+    }
+
+    /// Remembers that part of the result is lost, if it is.
+    pub(crate) fn note(&self, written: io::Result<()>) {
+        match written {
+            // A reader that goes away has what it wanted (`keybound client list | head -1`). The command ends as it would have
+            // ended, with the exit code of what it did, rather than by SIGPIPE or with a complaint: a `call` that was refused
+            // stays refused whoever reads its output.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            Err(error) => {
+                // Only the first is told.
+                let _ = self.lost.set(error);
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// What the command comes to once all of its output is written: a result that got lost is no success.
+    pub(crate) fn finish(&self, outcome: CommandResult) -> CommandResult {
+        self.note(io::stdout().flush());
+        match (outcome, self.lost.get()) {
+            (Ok(ExitCode::Ok), Some(error)) => {
+                let sentence = format!("the output could not be written: {error}");
+                Err(CommandError::message(ExitCode::Unexpected, sentence))
+            }
+            (outcome, _) => outcome,
+        }
     }
 
     /// A remark for people on the way. Nothing with `--quiet`.
@@ -108,20 +158,38 @@ impl Terminal {
     }
 }
 
-/// Text that came from elsewhere, made safe to print: control characters could rewrite what the reader sees.
+/// Text that came from elsewhere, made safe to print: what is no character of it could rewrite what the reader sees.
 pub(crate) fn without_control_characters(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    let replaced = |c: char| c != '\n' && c != '\t' && (c.is_control() || is_directing(c));
+    text.chars().map(|c| if replaced(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// Characters that are not seen and change the order, or the lines, in which others are: `admin<U+202E>nimda` reads as another name.
+fn is_directing(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Writes a line to standard error. If that cannot be written either, nobody is left to be told.
 fn print(stream: &mut impl Write, text: &impl std::fmt::Display) {
-    // A closed pipe is the reader's wish and no failure of ours.
     let _ = writeln!(stream, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_is_shown_as_replaced() {
+        for hidden in "\u{1b}\u{7f}\u{9b}\u{61c}\u{200e}\u{200f}\u{2028}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
+            assert_eq!(
+                without_control_characters(&format!("a{hidden}b")),
+                "a\u{fffd}b",
+                "{hidden:?}"
+            );
+        }
+        // What belongs to the writing of names stays: a joiner, letters from right to left, a line's end.
+        for text in ["नम\u{200d}स्ते", "שלום", "a\nb\tc"] {
+            assert_eq!(without_control_characters(text), text);
+        }
+    }
 }

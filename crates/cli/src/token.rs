@@ -78,6 +78,14 @@ fn inspect(arguments: &TokenInspect, terminal: &Terminal, now: Timestamp) -> Com
     })
 }
 
+/// The claims of a JWT, its signature unverified.
+///
+/// # Errors
+/// If it is no JWT.
+pub(crate) fn unverified_claims(token: &str) -> Result<Value, CommandError> {
+    Ok(decoded(token)?.claims)
+}
+
 struct Decoded {
     header: Value,
     claims: Value,
@@ -97,16 +105,22 @@ fn decoded(token: &str) -> Result<Decoded, CommandError> {
 }
 
 /// What the token's `cnf` says about a certificate.
-enum Binding {
+pub(crate) enum Binding {
+    /// There is no `cnf`.
     Unbound,
+    /// There is one, and it is no certificate's.
     NotUnderstood { why: String },
+    /// There is one, and no certificate to compare it with.
     NotCompared { expected: String },
+    /// It is this certificate's.
     Match { expected: String },
+    /// It is another's.
     Mismatch { expected: String, presented: String },
 }
 
 impl Binding {
-    fn of(claims: &Value, presented: Option<&PresentedCertificate>) -> Self {
+    /// Compares; without a certificate only what is there is told.
+    pub(crate) fn of(claims: &Value, presented: Option<&PresentedCertificate>) -> Self {
         let Some(cnf) = claims.get("cnf") else {
             return Self::Unbound;
         };

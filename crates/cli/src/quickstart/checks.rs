@@ -2,13 +2,16 @@
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
+use keybound_protocol::peer_certificate::{PeerCertificate, PresentedCertificate};
 use serde_json::{Value, json};
 
 use super::files::Layout;
 use crate::acting::ClientProfile;
+use crate::certificate::read_chain;
 use crate::exit_code::CommandError;
 use crate::session::{Session, Wanted, send_with_token};
 use crate::terminal::{DIM, styled};
+use crate::token::{self, Binding};
 
 /// The checks and what came of them.
 pub(crate) struct Checks {
@@ -18,9 +21,32 @@ pub(crate) struct Checks {
     pub mtls_token_endpoint: String,
     /// What the demo client called.
     pub protected_resource: String,
-    /// A refusal that `explain` can explain.
-    pub refusal_id: Option<String>,
+    /// The gateway's refusal of the stolen token: it is remembered while the gateway runs.
+    pub gateway_refusal: Option<String>,
+    /// The server's refusal of the stranger: it is in the database.
+    pub server_refusal: Option<String>,
 }
+
+impl Checks {
+    /// The names of those that did not come out as they must.
+    pub(crate) fn failed(&self) -> Vec<&'static str> {
+        let failed = self.outcomes.iter().filter(|outcome| !outcome.passed());
+        failed.map(|outcome| outcome.name).collect()
+    }
+
+    /// For programs: first the three that RFC 8705 §3 is about, then what is needed for them and what goes beyond.
+    pub(crate) fn to_json(&self) -> Value {
+        let is_first = |outcome: &&Outcome| FIRST.contains(&outcome.name);
+        let (first, others): (Vec<&Outcome>, Vec<&Outcome>) = self.outcomes.iter().partition(is_first);
+        first.into_iter().chain(others).map(Outcome::to_json).collect()
+    }
+}
+
+const FIRST: [&str; 3] = [
+    "bound_token_accepted",
+    "replay_with_other_certificate",
+    "replay_without_certificate",
+];
 
 /// One request and its answer.
 pub(crate) struct Outcome {
@@ -31,21 +57,24 @@ pub(crate) struct Outcome {
     expected: StatusCode,
     /// What was answered.
     pub status: StatusCode,
+    /// What is wrong with the answer though its status is the one expected.
+    fault: Option<String>,
     note: &'static str,
 }
 
 impl Outcome {
     /// Whether the answer is the one that must come.
     pub(crate) fn passed(&self) -> bool {
-        self.status == self.expected
+        self.status == self.expected && self.fault.is_none()
     }
 
     /// What is worth saying beside the status.
     pub(crate) fn remark(&self) -> String {
-        match (self.passed(), self.note) {
-            (false, _) => format!("   expected {}", self.expected.as_u16()),
-            (true, "") => String::new(),
-            (true, note) => format!("   {}", styled(DIM, note)),
+        match (&self.fault, self.passed(), self.note) {
+            (Some(fault), ..) => format!("   {fault}"),
+            (None, false, _) => format!("   expected {}", self.expected.as_u16()),
+            (None, true, "") => String::new(),
+            (None, true, note) => format!("   {}", styled(DIM, note)),
         }
     }
 
@@ -53,6 +82,7 @@ impl Outcome {
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "name": self.name, "request": self.request, "status": self.status.as_u16(), "expected": self.expected.as_u16(),
+            "passed": self.passed(), "fault": self.fault,
         })
     }
 }
@@ -84,6 +114,7 @@ pub(crate) async fn run(layout: &Layout, gateway: &str) -> Result<Checks, Comman
             request,
             expected,
             status,
+            fault: None,
             note,
         });
     };
@@ -94,6 +125,7 @@ pub(crate) async fn run(layout: &Layout, gateway: &str) -> Result<Checks, Comman
         "Token obtained, bound to the certificate",
         format!("POST {token_endpoint}"),
         StatusCode::OK,
+        // There is no token without this status.
         StatusCode::OK,
         "tls_client_auth",
     );
@@ -108,7 +140,7 @@ pub(crate) async fn run(layout: &Layout, gateway: &str) -> Result<Checks, Comman
         "",
     );
     let response = stranger.send_with_token(&token, request(&url)?).await?;
-    let refusal_id = response
+    let gateway_refusal = response
         .headers()
         .get("keybound-refusal")
         .and_then(|id| id.to_str().ok())
@@ -141,7 +173,7 @@ pub(crate) async fn run(layout: &Layout, gateway: &str) -> Result<Checks, Comman
         status,
         "self_signed_tls_client_auth",
     );
-    let status = stranger.token_request_status(&PLAIN).await?;
+    let (status, server_refusal) = stranger.token_request_status(&PLAIN).await?;
     note(
         "stranger_gets_no_token",
         "Token for a certificate nobody registered",
@@ -150,12 +182,34 @@ pub(crate) async fn run(layout: &Layout, gateway: &str) -> Result<Checks, Comman
         status,
         "invalid_client",
     );
+    let certificate = read_chain(&layout.client("demo").join("cert.pem"))?;
+    if let Some(issued) = outcomes.first_mut() {
+        issued.fault = not_bound(&token, certificate);
+    }
     Ok(Checks {
         outcomes,
         mtls_token_endpoint: token_endpoint,
         protected_resource: url,
-        refusal_id,
+        gateway_refusal,
+        server_refusal,
     })
+}
+
+/// Why `token` is not bound to `certificate`, if it is not: what its `cnf` says, read as a resource would read it (RFC 8705 §3.1).
+fn not_bound(token: &str, certificate: PeerCertificate) -> Option<String> {
+    let claims = match token::unverified_claims(token) {
+        Ok(claims) => claims,
+        Err(error) => return Some(format!("{:#}", error.cause)),
+    };
+    match Binding::of(&claims, Some(&PresentedCertificate::from_peer(certificate))) {
+        Binding::Match { .. } => None,
+        Binding::Mismatch { expected, presented } => {
+            Some(format!("bound to x5t#S256 {expected}, the certificate is {presented}"))
+        }
+        Binding::Unbound | Binding::NotUnderstood { .. } | Binding::NotCompared { .. } => {
+            Some("the token has no cnf: whoever has it can use it".to_owned())
+        }
+    }
 }
 
 fn request(url: &str) -> Result<Request<Bytes>, CommandError> {

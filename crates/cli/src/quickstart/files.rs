@@ -1,5 +1,6 @@
 //! What `quickstart` writes: only what is not there yet, so that it can be run again.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -10,9 +11,12 @@ use url::Url;
 use crate::admin;
 use crate::arguments::Quickstart;
 use crate::certificate::read_chain;
+use crate::config_check::unreadable;
+use crate::configuration::{gateway, server};
+use crate::exit_code::{CommandError, ExitCode};
 use crate::init::server_certificate;
 use crate::pki::{Authority, EndEntity, PairFiles, Purpose, self_signed, write_new};
-use crate::templates::{Template, gateway_toml, keybound_toml};
+use crate::templates::{GatewayTemplate, Template, gateway_toml, keybound_toml};
 
 /// The paths inside of a quickstart directory.
 pub(crate) struct Layout {
@@ -26,6 +30,13 @@ pub(crate) struct Made {
     /// Where, and what is notable about it.
     pub detail: String,
 }
+
+/// The ports to which `--port-offset` is added.
+const PUBLIC: u16 = 8443;
+const MUTUAL_TLS: u16 = 8444;
+const OPERATIONS: u16 = 8445;
+const GATEWAY: u16 = 9443;
+const GATEWAY_OPERATIONS: u16 = 9445;
 
 /// The clients that are made, and how they authenticate.
 const DEMO: &str = "demo";
@@ -64,11 +75,12 @@ impl Layout {
 ///
 /// # Errors
 /// If something cannot be written.
-pub(crate) fn prepare(layout: &Layout, arguments: &Quickstart, now: Timestamp) -> anyhow::Result<Vec<Made>> {
+pub(crate) fn prepare(layout: &Layout, arguments: &Quickstart, now: Timestamp) -> Result<Vec<Made>, CommandError> {
+    let addresses = Addresses::of(arguments)?;
+    refuse_other_addresses(layout, arguments, &addresses)?;
     std::fs::create_dir_all(layout.at("clients.d"))
         .with_context(|| format!("cannot make {}", layout.directory.display()))?;
-    let ports = Ports::with_offset(arguments)?;
-    let issuer = format!("https://localhost:{}", ports.public);
+    let issuer = addresses.url(addresses.public);
     let mut made = Vec::new();
     let mut note = |what: &str, detail: String| {
         made.push(Made {
@@ -86,23 +98,26 @@ pub(crate) fn prepare(layout: &Layout, arguments: &Quickstart, now: Timestamp) -
         authority
     };
     if !layout.at("pki/server.pem").exists() {
-        let url = Url::parse(&issuer)?;
+        let url = Url::parse(&issuer).context("no URL can be made of the address")?;
         let files =
             authority
                 .issue(&server_certificate(&url), now)?
                 .write(&layout.at("pki"), "server.pem", "server.key")?;
         note(
             "Server certificate",
-            format!("{}   localhost, expires in 90 days", files.certificate.display()),
+            format!(
+                "{}   {}, expires in 90 days",
+                files.certificate.display(),
+                addresses.host
+            ),
         );
     }
-    write_configuration(layout, &ports, &issuer)?;
+    write_configuration(layout, &addresses, &issuer)?;
     make_clients(layout, &authority, now, &mut note)?;
     if layout.at("admin.toml").exists() {
         note("Database", format!("{}   found", layout.at("keybound.db").display()));
     } else {
-        let administrator =
-            admin::create_first(&layout.keybound_toml(), &layout.directory, now).map_err(|error| error.cause)?;
+        let administrator = admin::create_first(&layout.keybound_toml(), &layout.directory, now)?;
         note("Database", layout.at("keybound.db").display().to_string());
         note(
             "Administrator",
@@ -112,48 +127,98 @@ pub(crate) fn prepare(layout: &Layout, arguments: &Quickstart, now: Timestamp) -
     Ok(made)
 }
 
-struct Ports {
+/// Where everything listens, and by which name it is called.
+struct Addresses {
+    /// A name that the certificate has: `localhost`, or the address itself where that name need not lead.
     host: String,
-    public: u16,
-    mutual_tls: u16,
-    gateway: u16,
-    operations: u16,
-    gateway_operations: u16,
+    public: SocketAddr,
+    mutual_tls: SocketAddr,
+    operations: SocketAddr,
+    gateway: SocketAddr,
+    gateway_operations: SocketAddr,
 }
 
-impl Ports {
-    fn with_offset(arguments: &Quickstart) -> anyhow::Result<Self> {
-        let port = |port: u16| {
-            port.checked_add(arguments.port_offset)
-                .with_context(|| format!("--port-offset {} leads past port 65535", arguments.port_offset))
+impl Addresses {
+    fn of(arguments: &Quickstart) -> Result<Self, CommandError> {
+        let address = arguments.listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let offset = arguments.port_offset.unwrap_or_default();
+        let at = |port: u16| match port.checked_add(offset) {
+            Some(port) => Ok(SocketAddr::new(address, port)),
+            None => {
+                let sentence = format!("--port-offset {offset} leads past port 65535: {port} is one of the ports");
+                Err(CommandError::message(ExitCode::Usage, sentence).with_fix("56090 is the largest"))
+            }
         };
-        let host = match arguments.listen {
-            std::net::IpAddr::V4(address) => address.to_string(),
-            std::net::IpAddr::V6(address) => format!("[{address}]"),
+        let host = match address {
+            IpAddr::V4(Ipv4Addr::LOCALHOST) => "localhost".to_owned(),
+            IpAddr::V4(other) => other.to_string(),
+            IpAddr::V6(other) => format!("[{other}]"),
         };
         Ok(Self {
             host,
-            public: port(8443)?,
-            mutual_tls: port(8444)?,
-            gateway: port(9443)?,
-            operations: port(8445)?,
-            gateway_operations: port(9445)?,
+            public: at(PUBLIC)?,
+            mutual_tls: at(MUTUAL_TLS)?,
+            operations: at(OPERATIONS)?,
+            gateway: at(GATEWAY)?,
+            gateway_operations: at(GATEWAY_OPERATIONS)?,
         })
     }
 
-    fn address(&self, port: u16) -> String {
-        format!("{}:{port}", self.host)
+    fn url(&self, address: SocketAddr) -> String {
+        format!("https://{}:{}", self.host, address.port())
     }
 }
 
-fn write_configuration(layout: &Layout, ports: &Ports, issuer: &str) -> anyhow::Result<()> {
-    let resource = format!("https://localhost:{}", ports.gateway);
+/// An option that contradicts the configuration that is there would be ignored: the files say where everything listens.
+fn refuse_other_addresses(layout: &Layout, arguments: &Quickstart, wanted: &Addresses) -> Result<(), CommandError> {
+    let mut found: Vec<(PathBuf, SocketAddr, SocketAddr)> = Vec::new();
+    let path = layout.keybound_toml();
+    if path.exists() {
+        let file = server::load(&path, &[]).map_err(unreadable)?.into_result()?;
+        found.extend([
+            (path.clone(), file.listen.public, wanted.public),
+            (path.clone(), file.listen.mutual_tls, wanted.mutual_tls),
+            (path, file.listen.operations, wanted.operations),
+        ]);
+    }
+    let path = layout.gateway_toml();
+    if path.exists() {
+        let file = gateway::load(&path, &[]).map_err(unreadable)?.into_result()?;
+        found.extend([
+            (path.clone(), file.listen, wanted.gateway),
+            (path, file.operations, wanted.gateway_operations),
+        ]);
+    }
+    for (path, there, wanted) in found {
+        let refused = |option: String, wanted: String| {
+            let sentence = format!(
+                "{} listens on {there} already; {option} would have it on {wanted}",
+                path.display()
+            );
+            Err(CommandError::message(ExitCode::Conflict, sentence)
+                .with_fix("without this option the quickstart that is there goes on; --dir DIR makes another one"))
+        };
+        match (arguments.port_offset, arguments.listen) {
+            (Some(offset), _) if there.port() != wanted.port() => {
+                return refused(format!("--port-offset {offset}"), format!("port {}", wanted.port()));
+            }
+            (_, Some(address)) if there.ip() != wanted.ip() => {
+                return refused(format!("--listen {address}"), wanted.ip().to_string());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn write_configuration(layout: &Layout, addresses: &Addresses, issuer: &str) -> anyhow::Result<()> {
+    let resource = addresses.url(addresses.gateway);
     let template = Template {
         issuer: issuer.to_owned(),
-        mutual_tls_origin: format!("https://localhost:{}", ports.mutual_tls),
-        public: ports.address(ports.public),
-        mutual_tls: ports.address(ports.mutual_tls),
-        operations: ports.address(ports.operations),
+        mutual_tls_origin: addresses.url(addresses.mutual_tls),
+        public: addresses.public.to_string(),
+        mutual_tls: addresses.mutual_tls.to_string(),
+        operations: addresses.operations.to_string(),
         certificate: "pki/server.pem".into(),
         key: "pki/server.key".into(),
         default_resource: resource.clone(),
@@ -163,12 +228,13 @@ fn write_configuration(layout: &Layout, ports: &Ports, issuer: &str) -> anyhow::
         resources: String::new(),
     };
     write_if_missing(&layout.keybound_toml(), &keybound_toml(&template))?;
-    let gateway = gateway_toml(
-        &ports.address(ports.gateway),
-        &ports.address(ports.gateway_operations),
-        &resource,
-        issuer,
-    );
+    let gateway = gateway_toml(&GatewayTemplate {
+        listen: addresses.gateway.to_string(),
+        operations: addresses.gateway_operations.to_string(),
+        resource,
+        issuer: issuer.to_owned(),
+        upstream: "demo:".into(),
+    });
     write_if_missing(&layout.gateway_toml(), &gateway)
 }
 
@@ -177,7 +243,7 @@ fn make_clients(
     authority: &Authority,
     now: Timestamp,
     note: &mut impl FnMut(&str, String),
-) -> anyhow::Result<()> {
+) -> Result<(), CommandError> {
     let issuer = issuer_of(&layout.keybound_toml())?;
     let dns_name = "demo.client.test";
     let certified = |name: &str, dns: &str| {
@@ -195,8 +261,10 @@ fn make_clients(
     if let Some(files) = make_client(layout, &issuer, SELF_SIGNED, || {
         self_signed(&EndEntity::new(SELF_SIGNED, Purpose::Client), now)
     })? {
-        let certificate = read_chain(&files.certificate).map_err(|error| error.cause)?;
-        let jwk = Jwk::for_certificate(certificate.der())?.to_json();
+        let certificate = read_chain(&files.certificate)?;
+        let jwk = Jwk::for_certificate(certificate.der())
+            .map_err(anyhow::Error::from)?
+            .to_json();
         let metadata = serde_json::json!({
             "client_id": SELF_SIGNED, "token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks": { "keys": [jwk] },
         });
@@ -250,8 +318,8 @@ fn register(layout: &Layout, name: &str, mut metadata: serde_json::Value) -> any
     write_if_missing(&layout.at("clients.d").join(format!("{name}.json")), &text)
 }
 
-fn issuer_of(keybound_toml: &Path) -> anyhow::Result<String> {
-    let reading = crate::configuration::server::load(keybound_toml, &[])?;
+fn issuer_of(keybound_toml: &Path) -> Result<String, CommandError> {
+    let reading = server::load(keybound_toml, &[]).map_err(unreadable)?;
     Ok(reading.into_result()?.issuer)
 }
 

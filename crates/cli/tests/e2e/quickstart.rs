@@ -35,6 +35,16 @@ fn an_empty_directory_becomes_figure_1_and_the_stolen_token_is_useless() {
     assert_eq!(status("replay_without_certificate"), 401);
     assert_eq!(status("self_signed_token_accepted"), 200);
     assert_eq!(status("stranger_gets_no_token"), 400);
+    assert_eq!(status("token_issued"), 200);
+    assert_eq!(
+        names(&json)[..3],
+        [
+            "bound_token_accepted",
+            "replay_with_other_certificate",
+            "replay_without_certificate"
+        ]
+    );
+    assert!(checks.iter().all(|check| check["passed"] == true), "{json}");
     for member in ["issuer", "mtls_token_endpoint", "gateway"] {
         assert!(
             json[member].as_str().unwrap().starts_with("https://localhost:"),
@@ -55,6 +65,147 @@ fn an_empty_directory_becomes_figure_1_and_the_stolen_token_is_useless() {
         "secrets/keys.kek",
     ] {
         assert!(directory.path().join(file).exists(), "{file} is missing");
+    }
+}
+
+fn names(said: &serde_json::Value) -> Vec<&str> {
+    let checks = said["checks"].as_array().unwrap().iter();
+    checks.map(|check| check["name"].as_str().unwrap()).collect()
+}
+
+/// The names of the checks that failed, as JSON and the error have them.
+fn failed(said: &crate::installation::Said) -> Vec<String> {
+    let json = said.json();
+    let failed = json["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["passed"] == false);
+    let failed: Vec<_> = failed.map(|check| check["name"].as_str().unwrap().to_owned()).collect();
+    assert!(said.stderr.contains("not everything came out as it must"), "{said:?}");
+    assert!(
+        failed.iter().all(|name| said.stderr.contains(name.as_str())),
+        "{said:?}"
+    );
+    failed
+}
+
+#[test]
+fn a_gateway_that_does_not_compare_certificates_fails_the_checks() {
+    let directory = tempfile::tempdir().unwrap();
+    let offset = free_port_offset();
+    exit_once(directory.path(), offset).expect_code(0);
+    let path = directory.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let unchecked = text.replace("\nbinding = \"required\"", "\nbinding = \"none\"");
+    assert_ne!(text, unchecked);
+    std::fs::write(&path, unchecked).unwrap();
+    let said = exit_once(directory.path(), offset).expect_code(1);
+    assert_eq!(
+        failed(&said),
+        ["replay_with_other_certificate", "replay_without_certificate"]
+    );
+    // People are told as well.
+    let said = run_in(directory.path(), &["quickstart", "--exit"]).expect_code(1);
+    let marked = said.stdout.lines().filter(|line| line.starts_with(" ✘ "));
+    assert!(
+        marked.clone().all(|line| line.ends_with("200 OK   expected 401")),
+        "{said:#?}"
+    );
+    assert_eq!(marked.count(), 2, "{said:#?}");
+}
+
+#[test]
+fn a_server_that_binds_no_token_fails_the_checks() {
+    let directory = tempfile::tempdir().unwrap();
+    let offset = free_port_offset();
+    exit_once(directory.path(), offset).expect_code(0);
+    let path = directory.path().join("clients.d/demo.json");
+    let mut client: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    client["tls_client_certificate_bound_access_tokens"] = false.into();
+    std::fs::write(&path, client.to_string()).unwrap();
+    let said = exit_once(directory.path(), offset).expect_code(1);
+    assert!(failed(&said).contains(&"token_issued".to_owned()), "{said:?}");
+    let json = said.json();
+    let issued = json["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["name"] == "token_issued");
+    assert_eq!(
+        issued.unwrap()["fault"],
+        "the token has no cnf: whoever has it can use it"
+    );
+}
+
+#[test]
+fn other_ports_or_addresses_than_those_there_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let offset = free_port_offset();
+    exit_once(directory.path(), offset).expect_code(0);
+    let said = exit_once(directory.path(), offset + 1).expect_code(4);
+    let public = format!("keybound.toml listens on 127.0.0.1:{} already", 8443 + offset);
+    assert!(said.stderr.contains(&public), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("without this option the quickstart that is there goes on"),
+        "{said:?}"
+    );
+    let said = run_in(directory.path(), &["quickstart", "--exit", "--listen", "127.0.0.2"]).expect_code(4);
+    assert!(
+        said.stderr.contains(&public) && said.stderr.contains("127.0.0.2"),
+        "{said:?}"
+    );
+    // Only the gateway's differs.
+    let path = directory.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let other = free_port_offset();
+    let moved = text.replace(&format!(":{}\"", 9445 + offset), &format!(":{}\"", 9445 + other));
+    std::fs::write(&path, moved).unwrap();
+    let said = exit_once(directory.path(), offset).expect_code(4);
+    assert!(said.stderr.contains("gateway.toml listens on 127.0.0.1:"), "{said:?}");
+    // Without the options it goes on with what is there.
+    run_in(directory.path(), &["quickstart", "--exit"]).expect_code(0);
+}
+
+#[test]
+fn a_port_offset_that_leads_nowhere_is_a_mistake_of_the_command_line() {
+    let directory = tempfile::tempdir().unwrap();
+    for offset in ["60000", "56091"] {
+        let said = run_in(directory.path(), &["quickstart", "--exit", "--port-offset", offset]).expect_code(2);
+        assert!(said.stderr.contains("leads past port 65535"), "{said:?}");
+    }
+    assert!(
+        std::fs::read_dir(directory.path()).unwrap().next().is_none(),
+        "nothing is written"
+    );
+}
+
+#[test]
+fn another_loopback_address_is_called_by_its_own_name() {
+    for address in ["127.0.0.2", "::1"] {
+        let directory = tempfile::tempdir().unwrap();
+        let offset = free_port_offset().to_string();
+        let arguments = [
+            "--output",
+            "json",
+            "quickstart",
+            "--exit",
+            "--listen",
+            address,
+            "--port-offset",
+            &offset,
+        ];
+        let said = run_in(directory.path(), &arguments).expect_code(0);
+        let host = if address.contains(':') {
+            format!("[{address}]")
+        } else {
+            address.to_owned()
+        };
+        for member in ["issuer", "mtls_token_endpoint", "gateway"] {
+            let url = said.json()[member].as_str().unwrap().to_owned();
+            assert!(url.starts_with(&format!("https://{host}:")), "{url}");
+        }
     }
 }
 
