@@ -1,27 +1,32 @@
 //! Whether a certificate has a path to a trust anchor, and under which policy (RFC 5280 §6, RFC 8705 §2.1, §7.3 – §7.5).
 //!
-//! Signatures, path building, validity, basic constraints and name constraints are those of rustls-webpki; no path is built by hand.
-//! What it leaves to its caller is here: the length of what was presented, key sizes, key usage of every certificate (webpki ignores
-//! it), extended key usage, path length below the anchor, revocation per anchor with fresh lists. Read [`verify`] first; `candidate`
-//! judges one complete path, `revocation` its standing; `diagnosis` finds, after a refusal, which single thing was wrong.
+//! Signatures, validity, basic constraints and name constraints are those of rustls-webpki: whatever is accepted, it accepted. What it
+//! leaves to its caller is here: the length of what was presented, key sizes, key usage of every certificate (webpki ignores it),
+//! extended key usage, path length below the anchor, revocation per anchor with fresh lists; and the choice of what it is asked about,
+//! because anybody can present certificates that make its own search long. Read [`verify`] first; `presented` sorts out what came
+//! beside the end-entity certificate, `search` puts paths together, `candidate` judges a complete one, `revocation` its standing;
+//! `signature` bounds the work of all of them; `diagnosis` finds, after a refusal, which single thing was wrong.
 
 mod candidate;
 mod diagnosis;
 mod error;
+mod presented;
 mod revocation;
+mod search;
 mod signature;
+#[cfg(test)]
+mod tests;
 
-use std::cell::RefCell;
 use std::time::Duration;
 
-use rustls_pki_types::{CertificateDer, TrustAnchor as PathAnchor, UnixTime};
-use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
+use rustls_pki_types::UnixTime;
+use webpki::{ExtendedKeyUsageValidator, KeyPurposeIdIter};
 
 use crate::certificate::{Certificate, Version};
 use crate::peer_certificate::{EndEntityCertificate, INTERMEDIATES_MAX};
 use crate::time::Timestamp;
 use crate::trust_anchor::{TrustAnchor, TrustAnchorName};
-use candidate::Policy;
+use search::Search;
 
 pub(crate) use diagnosis::unsupported_critical_extension;
 pub use error::{ChainError, ChainRule};
@@ -61,7 +66,8 @@ impl VerifiedChain {
 /// Decides whether a certificate has an acceptable path to one of `anchors` at `now`.
 ///
 /// `anchors` are those that the client may use; with none, nobody is trusted. Of the certificates that came beside the end-entity
-/// certificate any may be used, in any order. The path search is bounded (rustls-webpki's budgets and at most six certificates).
+/// certificate any may be used, in any order. The work is bounded whatever was presented: at most six certificates, and twelve
+/// signatures of certificates, each of which is verified once.
 ///
 /// # Errors
 /// [`ChainError`]: the first rule, in the order of [`ChainRule`], that no path satisfies.
@@ -81,14 +87,7 @@ pub fn verify(
         .map_err(|error| ChainError::Unreadable(error.clone()))?;
     check_end_entity(certificate, anchors, now)?;
 
-    let search = Search {
-        end_entity,
-        certificate,
-        anchors,
-        now,
-        refused: RefCell::new(None),
-    };
-    search.run()
+    Search::new(end_entity, certificate, anchors, now).run()
 }
 
 /// What can be said of the certificate alone, before any path is looked for.
@@ -130,107 +129,12 @@ fn check_end_entity(certificate: &Certificate, anchors: &[&TrustAnchor], now: Ti
     diagnosis::check_critical_extensions(certificate)
 }
 
-/// One search for a path.
-struct Search<'a> {
-    end_entity: &'a EndEntityCertificate,
-    certificate: &'a Certificate,
-    anchors: &'a [&'a TrustAnchor],
-    now: Timestamp,
-    /// Why the best of the complete paths was refused. webpki calls back with a shared reference, hence the cell.
-    refused: RefCell<Option<ChainError>>,
-}
-
-impl Search<'_> {
-    fn run(&self) -> Result<VerifiedChain, ChainError> {
-        let leaf = CertificateDer::from(self.end_entity.der());
-        let leaf = EndEntityCert::try_from(&leaf).map_err(|error| self.diagnose(error))?;
-        let intermediates: Vec<CertificateDer<'_>> = self
-            .end_entity
-            .intermediates()
-            .iter()
-            .map(|der| CertificateDer::from(der.as_slice()))
-            .collect();
-        let path_anchors: Vec<PathAnchor<'_>> = self.anchors.iter().map(|anchor| borrow(anchor.anchor())).collect();
-        let accepted = RefCell::new(None);
-        let judge = |path: &webpki::VerifiedPath<'_>| {
-            let verdict = self
-                .judge(path, &path_anchors)
-                .map_err(|refused| self.remember(refused));
-            verdict.map(|chain| drop(accepted.replace(Some(chain))))
-        };
-        let found = leaf.verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
-            &path_anchors,
-            &intermediates,
-            unix_time(self.now),
-            // Key usages are judged on complete paths, where every certificate's place is known.
-            AnyPurpose,
-            None,
-            Some(&judge),
-        );
-        match (found, accepted.into_inner()) {
-            (Ok(_), Some(chain)) => Ok(chain),
-            (Ok(_), None) => Err(ChainError::TooComplex),
-            (Err(error), _) => Err(self.diagnose(error)),
-        }
-    }
-
-    /// Judges one path whose signatures, validity and constraints hold.
-    fn judge(
-        &self,
-        path: &webpki::VerifiedPath<'_>,
-        path_anchors: &[PathAnchor<'_>],
-    ) -> Result<VerifiedChain, ChainError> {
-        let position = path_anchors
-            .iter()
-            .position(|anchor| std::ptr::eq(anchor, path.anchor()));
-        let anchor = position
-            .and_then(|position| self.anchors.get(position))
-            .ok_or(ChainError::NoTrustAnchor)?;
-        Policy {
-            leaf: self.certificate,
-            leaf_der: self.end_entity.der(),
-            anchor,
-            now: self.now,
-        }
-        .judge(path)
-    }
-
-    /// Keeps the refusal that came furthest; path building goes on with other paths.
-    fn remember(&self, refused: ChainError) -> webpki::Error {
-        let mut best = self.refused.borrow_mut();
-        if best.as_ref().is_none_or(|best| best.rule() < refused.rule()) {
-            *best = Some(refused);
-        }
-        webpki::Error::UnknownIssuer
-    }
-
-    fn diagnose(&self, error: webpki::Error) -> ChainError {
-        match self.refused.take() {
-            // A complete path existed, and this is why it was not taken.
-            Some(refused) => refused,
-            None => diagnosis::of(self.end_entity, self.certificate, self.anchors, self.now, error),
-        }
-    }
-}
-
 /// Accepts any extended key usage: see [`candidate`].
 struct AnyPurpose;
 
 impl ExtendedKeyUsageValidator for AnyPurpose {
     fn validate(&self, _purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
         Ok(())
-    }
-}
-
-fn borrow<'a>(anchor: &'a PathAnchor<'static>) -> PathAnchor<'a> {
-    PathAnchor {
-        subject: anchor.subject.as_ref().into(),
-        subject_public_key_info: anchor.subject_public_key_info.as_ref().into(),
-        name_constraints: anchor
-            .name_constraints
-            .as_ref()
-            .map(|constraints| constraints.as_ref().into()),
     }
 }
 

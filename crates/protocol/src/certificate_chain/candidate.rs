@@ -4,6 +4,7 @@ use webpki::VerifiedPath;
 
 use super::diagnosis::{check_critical_extensions, weak_key};
 use super::revocation::Lookup;
+use super::signature::Signatures;
 use super::{ChainError, VerifiedChain};
 use crate::certificate::Certificate;
 use crate::time::Timestamp;
@@ -15,6 +16,7 @@ pub(super) struct Policy<'a> {
     pub(super) leaf_der: &'a [u8],
     pub(super) anchor: &'a TrustAnchor,
     pub(super) now: Timestamp,
+    pub(super) signatures: &'a Signatures,
 }
 
 impl Policy<'_> {

@@ -2,13 +2,13 @@
 //!
 //! The path library says little about *why* ("unknown issuer" covers a wrong authority, a missing intermediate and more). This walks
 //! from the end-entity certificate upwards through what was presented and names the first link that does not hold. It never changes a
-//! verdict: it runs only once there is none.
+//! verdict: it runs only once there is none. What the search verified it does not verify again.
 
 use super::ChainError;
 use super::candidate::check_issuer;
-use super::signature::{Signed, verifies};
+use super::presented::{Link, Presented, by_key_identifier};
+use super::signature::{DIAGNOSIS_SIGNATURES_MAX, Signatures, Signed};
 use crate::certificate::{Certificate, Version};
-use crate::peer_certificate::EndEntityCertificate;
 use crate::time::Timestamp;
 use crate::trust_anchor::TrustAnchor;
 
@@ -25,10 +25,11 @@ const CRITICAL_SUPPORTED: [&str; 6] = [
 
 /// The true cause of `error`.
 pub(super) fn of(
-    end_entity: &EndEntityCertificate,
-    certificate: &Certificate,
+    leaf: Link<'_>,
+    presented: &Presented<'_>,
     anchors: &[&TrustAnchor],
     now: Timestamp,
+    signatures: &Signatures,
     error: webpki::Error,
 ) -> ChainError {
     // These are about a path whose links all hold, so the walk would find nothing.
@@ -44,15 +45,18 @@ pub(super) fn of(
         _ => {}
     }
     let walk = Walk {
-        presented: end_entity.intermediates(),
+        presented,
         anchors,
         now,
+        signatures,
     };
-    let leaf = Link {
-        der: end_entity.der(),
-        certificate,
-    };
-    walk.up_from(leaf).unwrap_or(ChainError::Rejected(error))
+    signatures.leave_at_most(DIAGNOSIS_SIGNATURES_MAX);
+    let found = walk.up_from(leaf);
+    // What was not verified was taken for wrong.
+    if signatures.is_exhausted() {
+        return ChainError::TooComplex;
+    }
+    found.unwrap_or(ChainError::Rejected(error))
 }
 
 pub(super) fn weak_key(certificate: &Certificate) -> ChainError {
@@ -82,48 +86,32 @@ pub(crate) fn unsupported_critical_extension(certificate: &Certificate) -> Optio
         .find(|oid| !CRITICAL_SUPPORTED.contains(oid))
 }
 
-/// A certificate with its octets.
-#[derive(Clone, Copy)]
-struct Link<'a> {
-    der: &'a [u8],
-    certificate: &'a Certificate,
-}
-
 struct Walk<'a> {
-    presented: &'a [Vec<u8>],
+    presented: &'a Presented<'a>,
     anchors: &'a [&'a TrustAnchor],
     now: Timestamp,
+    signatures: &'a Signatures,
 }
 
 impl Walk<'_> {
     /// The first link that does not hold; `None` if all do.
     fn up_from(&self, leaf: Link<'_>) -> Option<ChainError> {
-        let mut intermediates = Vec::new();
-        let mut unreadable = None;
-        for der in self.presented {
-            match Certificate::parse(der) {
-                Ok(certificate) => intermediates.push((der.as_slice(), certificate)),
-                Err(error) => unreadable = Some(error),
-            }
-        }
         let mut current = leaf;
         // Every step uses up one presented certificate, so this ends.
-        let mut unused: Vec<Link<'_>> = intermediates
-            .iter()
-            .map(|(der, certificate)| Link { der, certificate })
-            .collect();
+        let mut unused: Vec<Link<'_>> = self.presented.links().collect();
         loop {
             if let Some(error) = self.below_anchor(current) {
                 return error.err();
             }
-            let issuers: Vec<Link<'_>> = unused.iter().filter(|issuer| names(issuer, current)).copied().collect();
+            let mut issuers: Vec<Link<'_>> = unused.iter().filter(|issuer| names(issuer, current)).copied().collect();
+            issuers.sort_by_key(|issuer| by_key_identifier(current.certificate, issuer.certificate));
             let Some(issuer) = issuers
                 .iter()
-                .find(|issuer| signed(current, issuer))
+                .find(|issuer| self.signed(current, issuer))
                 .or(issuers.first())
             else {
-                return Some(match unreadable {
-                    Some(error) => ChainError::IssuerUnreadable(error),
+                return Some(match self.presented.unreadable() {
+                    Some(error) => ChainError::IssuerUnreadable(error.clone()),
                     None => self.no_issuer(leaf, current),
                 });
             };
@@ -148,7 +136,8 @@ impl Walk<'_> {
             return Some(Err(error));
         }
         let issued = |anchor: &&&TrustAnchor| {
-            verifies(subject.der, anchor.certificate().subject_public_key_info()) == Some(true)
+            self.signatures
+                .certificate_holds(subject.der, anchor.certificate().subject_public_key_info())
         };
         if named.any(|anchor| issued(&anchor)) {
             return Some(Ok(()));
@@ -169,7 +158,7 @@ impl Walk<'_> {
         if let Err(error) = check_issuer(authority).and(check_signature_algorithm(subject)) {
             return Some(error);
         }
-        if !signed(subject, &issuer) {
+        if !self.signed(subject, &issuer) {
             return Some(wrong_signature(subject.certificate, authority));
         }
         if self.now > authority.not_after() {
@@ -185,6 +174,14 @@ impl Walk<'_> {
             });
         }
         None
+    }
+
+    fn signed(&self, subject: Link<'_>, issuer: &Link<'_>) -> bool {
+        // The biggest keys are the slowest ones, and one that is not supported verifies nothing.
+        issuer.certificate.public_key_kind().is_acceptable()
+            && self
+                .signatures
+                .certificate_holds(subject.der, issuer.certificate.subject_public_key_info())
     }
 
     /// The issuer of `top` is neither presented nor an anchor.
@@ -241,10 +238,6 @@ fn wrong_signature(subject: &Certificate, authority: &Certificate) -> ChainError
         subject: subject.subject().to_string(),
         issuer: authority.subject().to_string(),
     }
-}
-
-fn signed(subject: Link<'_>, issuer: &Link<'_>) -> bool {
-    verifies(subject.der, issuer.certificate.subject_public_key_info()) == Some(true)
 }
 
 fn check_signature_algorithm(subject: Link<'_>) -> Result<(), ChainError> {

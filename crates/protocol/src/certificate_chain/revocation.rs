@@ -13,7 +13,6 @@ use webpki::{
 };
 
 use super::candidate::Policy;
-use super::signature::verifies;
 use super::{AnyPurpose, ChainError, unix_time};
 use crate::certificate::Certificate;
 use crate::certificate_revocation_list::CertificateRevocationList;
@@ -124,7 +123,7 @@ impl<'p> Lookup<'p> {
                 named
                     .iter()
                     .copied()
-                    .filter(|list| verifies(list.der(), &key) == Some(true))
+                    .filter(|list| self.policy.signatures.list_holds(list, &key))
                     .collect()
             }
             None => {
@@ -132,7 +131,7 @@ impl<'p> Lookup<'p> {
                 named
                     .iter()
                     .copied()
-                    .filter(|list| verifies(list.der(), key) == Some(true))
+                    .filter(|list| self.policy.signatures.list_holds(list, key))
                     .collect()
             }
         };
@@ -160,9 +159,9 @@ impl<'p> Lookup<'p> {
         let intermediates: Vec<CertificateDer<'_>> = intermediates.map(|certificate| certificate.der()).collect();
         let anchors = [self.path.anchor().clone()];
         let time = unix_time(self.policy.now);
-        let algorithms = webpki::ALL_VERIFICATION_ALGS;
+        let algorithms = self.policy.signatures.of_lists();
         leaf.verify_for_usage(
-            algorithms,
+            &algorithms.as_slice(),
             &anchors,
             &intermediates,
             time,
