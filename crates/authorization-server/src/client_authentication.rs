@@ -31,6 +31,7 @@ use keybound_protocol::self_signed_tls_client_auth;
 use keybound_protocol::time::Timestamp;
 use keybound_store::{AuditEntry, ClientAssertions, ConsumeClientAssertion, OneTimeAssertion, StoreError};
 use keybound_tls::Connection;
+use url::Url;
 
 use crate::clients::{Clients, PreparedClient};
 use crate::key_sets::KeySets;
@@ -62,6 +63,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) issuer: &'a Issuer,
     pub(crate) profile: Profile,
     pub(crate) now: Timestamp,
+    /// What `aud` of an assertion may be beside the issuer, at this endpoint.
+    pub(crate) endpoint_urls: &'a [Url],
 }
 
 /// A client whose request may be judged further.
@@ -294,6 +297,7 @@ impl ClientAuthentication {
         assertion: &UnverifiedClientAssertion<'_>,
     ) -> Result<VerifiedClientAssertion, AuthenticationFailure> {
         let keys = self.keys(client, keys, attempt.now).await?;
+            endpoint_urls: attempt.endpoint_urls,
         let server = AssertionAudience {
             issuer: attempt.issuer,
             profile: attempt.profile,

@@ -9,7 +9,7 @@ use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUriError;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 
-use crate::endpoints::metadata;
+use crate::endpoints::metadata::{self, EndpointUrls};
 use crate::resources::Resources;
 use crate::response::PublicDocument;
 use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, Settings};
@@ -23,6 +23,8 @@ pub(crate) struct Configuration {
     pub(crate) access_token_lifetime: Duration,
     pub(crate) resources: Resources,
     pub(crate) metadata: PublicDocument,
+    /// What assertions may be made out to beside the issuer.
+    pub(crate) endpoint_urls: EndpointUrls,
     pub(crate) body_bytes_max: u64,
     pub(crate) alike_answer_interval: Duration,
     /// How an administrator's clients are judged; the stored trust anchors come on top.
@@ -39,6 +41,7 @@ impl Configuration {
             access_token_lifetime: settings.tokens.access_token_lifetime.min(ACCESS_TOKEN_LIFETIME_MAX),
             resources: Resources::new(settings)?,
             metadata: metadata::document(settings),
+            endpoint_urls: EndpointUrls::new(settings),
             body_bytes_max: settings.limits.body_bytes_max,
             alike_answer_interval: settings.limits.alike_answer_interval,
             registration_policy: settings.registration_policy(ClientOrigin::Administrator),

@@ -219,6 +219,7 @@ impl Request<'_> {
                 connection: self.connection,
                 issuer: &self.configuration.issuer,
                 profile: self.configuration.profile,
+                endpoint_urls: self.configuration.endpoint_urls.accepted_at(route),
                 now,
             },
             configuration: self.configuration,

@@ -5,6 +5,7 @@ mod error;
 use std::time::Duration;
 
 use serde_json::json;
+use url::Url;
 
 use crate::access_token::CLOCK_LEEWAY;
 use crate::base64url;
@@ -33,11 +34,17 @@ pub const ASSERTION_ID_BYTES_MAX: usize = 256;
 const ASSERTION_TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
 
 /// Whom an assertion has to be made for.
+///
+/// One value alone: an assertion for several servers could be replayed by one of them at another. Which values name this
+/// server depends on the profile, see [`Profile::requires_issuer_as_audience`].
 #[derive(Debug, Clone, Copy)]
 pub struct AssertionAudience<'a> {
-    /// This server.
+    /// This server. Always accepted as a single string.
     pub issuer: &'a Issuer,
-    /// Its profile, which limits the algorithms.
+    /// The URLs of the token endpoint and of the endpoint that was called, each with its alias: accepted like the issuer
+    /// (RFC 7523 §3, RFC 9126 §2), and either as the only element of a list, unless the profile is stricter.
+    pub endpoint_urls: &'a [Url],
+    /// The server's profile; that of the client counts if it is stricter. It limits the algorithms and what `aud` may be.
     pub profile: Profile,
 }
 
@@ -58,6 +65,39 @@ pub struct VerifiedClientAssertion {
     assertion_id: String,
     issued_at: Option<Timestamp>,
     remember_until: Timestamp,
+}
+
+impl AssertionAudience<'_> {
+    fn require(&self, presented: &JsonValue, profile: Profile) -> Result<(), ClientAssertionError> {
+        let endpoint_urls = if profile.requires_issuer_as_audience() {
+            &[]
+        } else {
+            self.endpoint_urls
+        };
+        // Octet for octet, as both are published: a slash more is another name.
+        let names_us = |presented: &JsonValue| match presented {
+            JsonValue::String(presented) => {
+                presented == self.issuer.as_str() || endpoint_urls.iter().any(|url| presented == url.as_str())
+            }
+            _ => false,
+        };
+        let is_accepted = match presented {
+            JsonValue::Array(values) if !profile.requires_issuer_as_audience() => {
+                matches!(values.as_slice(), [only] if names_us(only))
+            }
+            presented => names_us(presented),
+        };
+        if is_accepted {
+            return Ok(());
+        }
+        Err(ClientAssertionError::Audience {
+            presented: serde_json::to_string(presented).unwrap_or_default(),
+            accepted: std::iter::once(self.issuer.as_str())
+                .chain(endpoint_urls.iter().map(Url::as_str))
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
 }
 
 impl<'a> UnverifiedClientAssertion<'a> {
@@ -98,8 +138,7 @@ impl<'a> UnverifiedClientAssertion<'a> {
         self.jws.unverified_key_id()
     }
 
-    /// Decides whether `client`, whose keys are `keys`, made this assertion for the server `issuer`, and whether it is good at
-    /// `now`.
+    /// Decides whether `client`, whose keys are `keys`, made this assertion for `server`, and whether it is good at `now`.
     ///
     /// `keys` are those it registered, by value or as fetched. A client of another method makes no assertions: none of its
     /// signatures is of a permitted algorithm.
@@ -114,7 +153,7 @@ impl<'a> UnverifiedClientAssertion<'a> {
         now: Timestamp,
     ) -> Result<VerifiedClientAssertion, ClientAssertionError> {
         let algorithms = client.metadata().assertion_algorithms(server.profile);
-        let (client_id, issuer) = (client.client_id(), server.issuer);
+        let client_id = client.client_id();
         let policy = JwsPolicy {
             algorithms: &algorithms,
             types: &ASSERTION_TYPES,
@@ -138,21 +177,11 @@ impl<'a> UnverifiedClientAssertion<'a> {
             let (presented, expected) = (presented.to_owned(), client_id.clone());
             return Err(ClientAssertionError::Subject { presented, expected });
         }
-        // One string and that the issuer: an assertion made for an endpoint or for several servers could be replayed by one of
-        // them at another (FAPI 2.0 §5.3.2.1). The issuer is the same at every alias.
-        match self
+        let presented = self
             .claims
             .get("aud")
-            .ok_or(ClientAssertionError::ClaimMissing("aud"))?
-        {
-            JsonValue::String(presented) if presented == issuer.as_str() => {}
-            other => {
-                return Err(ClientAssertionError::Audience {
-                    presented: serde_json::to_string(other).unwrap_or_default(),
-                    expected: issuer.as_str().to_owned(),
-                });
-            }
-        }
+            .ok_or(ClientAssertionError::ClaimMissing("aud"))?;
+        server.require(presented, client.metadata().effective_profile(server.profile))?;
         let (issued_at, expires_at) = self.require_dates(now)?;
         let assertion_id = self
             .claims

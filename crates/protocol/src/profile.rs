@@ -46,6 +46,12 @@ impl Profile {
         self < Self::Fapi2 || method.is_mutual_tls() || method == AuthenticationMethod::PrivateKeyJwt
     }
 
+    /// Whether `aud` of a client assertion has to be the issuer as a single string (FAPI 2.0 §5.3.2.1). RFC 7523 §3 also takes the
+    /// URL of the token endpoint and RFC 9126 §2 that of the endpoint called, which every client library of its time sends.
+    pub fn requires_issuer_as_audience(self) -> bool {
+        self >= Self::Fapi2
+    }
+
     /// The algorithms that may sign (FAPI 2.0 §5.4.1: without RS256).
     pub fn signature_algorithms(self) -> &'static [SignatureAlgorithm] {
         if self < Self::Fapi2 {

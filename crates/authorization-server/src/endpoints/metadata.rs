@@ -9,6 +9,7 @@ use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use url::Url;
 
 use crate::response::PublicDocument;
+use crate::router::Route;
 use crate::settings::{GRANT_TYPES, Settings};
 
 /// The methods by which clients can authenticate here.
@@ -19,11 +20,10 @@ pub(crate) const METHODS: [AuthenticationMethod; 3] = [
 ];
 
 /// The endpoints that are served, with their paths below the issuer's.
-const ENDPOINTS: [(Endpoint, &str); 3] = [
-    (Endpoint::Token, "/token"),
-    (Endpoint::Introspection, "/introspect"),
-    (Endpoint::Revocation, "/revoke"),
-];
+const ENDPOINTS: [(Endpoint, &str); 3] = [TOKEN, INTROSPECTION, REVOCATION];
+const TOKEN: (Endpoint, &str) = (Endpoint::Token, "/token");
+const INTROSPECTION: (Endpoint, &str) = (Endpoint::Introspection, "/introspect");
+const REVOCATION: (Endpoint, &str) = (Endpoint::Revocation, "/revoke");
 
 /// How long caches may keep the document.
 const FRESH: Duration = Duration::from_secs(60);
@@ -33,8 +33,8 @@ pub(crate) fn document(settings: &Settings) -> PublicDocument {
     let issuer = &settings.issuer;
     let mut metadata = ServerMetadata::new(issuer.clone());
     for (endpoint, path) in ENDPOINTS {
-        let alias = alias(&settings.mutual_tls_origin, &format!("{}{path}", issuer.path()));
-        metadata = metadata.with_endpoint(endpoint, issuer.endpoint_url(path), Some(alias));
+        let [url, alias] = url_and_alias(settings, path);
+        metadata = metadata.with_endpoint(endpoint, url, Some(alias));
     }
     let scopes = settings.scopes.iter().map(|scope| scope.name.clone());
     let metadata = metadata
@@ -45,6 +45,42 @@ pub(crate) fn document(settings: &Settings) -> PublicDocument {
         .with_scopes(scopes.filter(|scope| !scope.starts_with(keybound_protocol::scope::RESERVED_SCOPE_PREFIX)))
         .with_authentication_methods(&METHODS, &SignatureAlgorithm::ALL);
     PublicDocument::new(metadata.to_json().to_string(), FRESH)
+}
+
+/// The URLs by which clients know this server's endpoints, as metadata has them: what an assertion may be made out to.
+pub(crate) struct EndpointUrls {
+    token: Vec<Url>,
+    introspection: Vec<Url>,
+    revocation: Vec<Url>,
+}
+
+impl EndpointUrls {
+    pub(crate) fn new(settings: &Settings) -> EndpointUrls {
+        // The token endpoint's also elsewhere: for most libraries it is *the* audience, whichever endpoint they call.
+        let token_and = |(_, path)| [url_and_alias(settings, TOKEN.1), url_and_alias(settings, path)].concat();
+        EndpointUrls {
+            token: url_and_alias(settings, TOKEN.1).into(),
+            introspection: token_and(INTROSPECTION),
+            revocation: token_and(REVOCATION),
+        }
+    }
+
+    /// Those of the token endpoint and of the endpoint called.
+    pub(crate) fn accepted_at(&self, route: Route) -> &[Url] {
+        match route {
+            Route::Token => &self.token,
+            Route::Introspection => &self.introspection,
+            Route::Revocation => &self.revocation,
+            Route::Jwks | Route::Metadata | Route::Admin => &[],
+        }
+    }
+}
+
+/// An endpoint for those without certificates, and for those with one.
+fn url_and_alias(settings: &Settings, path: &str) -> [Url; 2] {
+    let issuer = &settings.issuer;
+    let alias = alias(&settings.mutual_tls_origin, &format!("{}{path}", issuer.path()));
+    [issuer.endpoint_url(path), alias]
 }
 
 /// `path` at the origin of the mutual-TLS listener (RFC 8705 §5).

@@ -70,16 +70,6 @@ async fn each_claim_of_an_assertion_is_checked() {
     let refused: Vec<(&str, Value)> = vec![
         ("iss", with(claims("a"), json!({"iss": "other"}))),
         ("sub", with(claims("b"), json!({"sub": "other"}))),
-        (
-            "aud endpoint",
-            with(claims("c"), json!({"aud": "https://as.example/token"})),
-        ),
-        (
-            "aud alias",
-            with(claims("d"), json!({"aud": "https://mtls.as.example/token"})),
-        ),
-        ("aud array", with(claims("e"), json!({"aud": ["https://as.example"]}))),
-        ("aud slash", with(claims("f"), json!({"aud": "https://as.example/"}))),
         ("expired", with(claims("g"), json!({"exp": NOW - 31}))),
         ("too long", with(claims("h"), json!({"exp": NOW + 3600}))),
         ("not yet", with(claims("i"), json!({"nbf": NOW + 60}))),
@@ -113,6 +103,76 @@ async fn each_claim_of_an_assertion_is_checked() {
     ] {
         let reply = present(&world, &credentials("jwt"), &signed(&key, &header, &claims)).await;
         assert_eq!(reply.status, StatusCode::OK, "{name} {reply:?}");
+    }
+}
+
+// covers R9126-8, R7523-1, TRAP-39
+#[tokio::test]
+async fn an_assertion_is_made_out_to_the_issuer_or_to_an_endpoint_that_the_metadata_names() {
+    let (world, key) = world().await;
+    let header = json!({"alg": "ES256", "typ": "JWT"});
+    let mut number = 0;
+    let mut assertion = |audience: &Value| {
+        number += 1;
+        signed(
+            &key,
+            &header,
+            &with(claims(&format!("n{number}")), json!({"aud": audience})),
+        )
+    };
+    let call = async |path: &str, assertion: &str| {
+        let more = [
+            ("token", "x"),
+            ("client_assertion_type", CLIENT_ASSERTION_TYPE),
+            ("client_assertion", assertion),
+        ];
+        let form = [&credentials("jwt")[..], &more].concat();
+        world.peer(Side::Public, None).post(path, &form).await
+    };
+    let metadata = world
+        .peer(Side::Public, None)
+        .get("/.well-known/oauth-authorization-server")
+        .await
+        .json();
+    let url = |name: &str| metadata[name].clone();
+    let alias = |name: &str| metadata["mtls_endpoint_aliases"][name].clone();
+    let (token, token_alias) = (url("token_endpoint"), alias("token_endpoint"));
+    let everywhere = [
+        json!("https://as.example/"),
+        json!("https://as.example/token/"),
+        json!("https://mtls.as.example"),
+        json!("https://localhost/token"),
+        json!(format!("{}/token", world.public)),
+        json!("https://as.example/jwks"),
+        json!(["https://as.example", token]),
+        json!(["https://as.example", "https://other.example"]),
+        json!([]),
+    ];
+    for (path, own, foreign) in [
+        ("/token", "token_endpoint", "introspection_endpoint"),
+        ("/introspect", "introspection_endpoint", "revocation_endpoint"),
+        ("/revoke", "revocation_endpoint", "introspection_endpoint"),
+    ] {
+        for audience in everywhere.iter().chain([&url(foreign), &alias(foreign)]) {
+            let reply = call(path, &assertion(audience)).await;
+            let status = if path == "/introspect" { 401 } else { 400 };
+            let refusal = world
+                .assert_refused(&reply, status, "invalid_client", "client assertion")
+                .await;
+            assert!(refusal.reason.contains("audience"), "{audience} {}", refusal.reason);
+        }
+        for audience in [
+            json!("https://as.example"),
+            json!(["https://as.example"]),
+            token.clone(),
+            token_alias.clone(),
+            url(own),
+            alias(own),
+            json!([alias(own)]),
+        ] {
+            let reply = call(path, &assertion(&audience)).await;
+            assert_eq!(reply.status, StatusCode::OK, "{path} {audience} {reply:?}");
+        }
     }
 }
 

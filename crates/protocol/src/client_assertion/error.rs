@@ -45,13 +45,13 @@ pub enum ClientAssertionError {
         /// The client.
         expected: ClientId,
     },
-    /// `aud` is not this issuer as a single string: another server, an endpoint's URL, or a list.
-    #[error("audience {presented} is not the issuer {expected:?}")]
+    /// `aud` is not this server alone: another server, several values, or what only a laxer profile accepts.
+    #[error("audience {presented} is not {}", one_of(accepted))]
     Audience {
         /// What `aud` says, as JSON.
         presented: String,
-        /// The issuer.
-        expected: String,
+        /// What would have been accepted, the issuer first.
+        accepted: Vec<String>,
     },
     /// `exp` is over, leeway included.
     #[error("expired at {expired_at}, it is {now}")]
@@ -94,7 +94,7 @@ impl ClientAssertionError {
         "signature",
         "`iss` is the client",
         "`sub` is the client",
-        "`aud` is the issuer alone",
+        "`aud` is this server alone",
         "inside its validity",
         "`jti` usable once",
     ];
@@ -119,13 +119,13 @@ impl ClientAssertionError {
             Self::ClaimType(JsonTypeError { member, .. }) | Self::ClaimMissing(member) => match *member {
                 "iss" => "`iss` is the client",
                 "sub" => "`sub` is the client",
-                "aud" => "`aud` is the issuer alone",
+                "aud" => "`aud` is this server alone",
                 "jti" => "`jti` usable once",
                 _ => "inside its validity",
             },
             Self::Issuer { .. } => "`iss` is the client",
             Self::Subject { .. } => "`sub` is the client",
-            Self::Audience { .. } => "`aud` is the issuer alone",
+            Self::Audience { .. } => "`aud` is this server alone",
             Self::Expired { .. } | Self::LivesTooLong { .. } | Self::InTheFuture { .. } => "inside its validity",
             Self::AssertionId => "`jti` usable once",
         }
@@ -145,7 +145,7 @@ impl ClientAssertionError {
             Self::Issuer { presented, expected } | Self::Subject { presented, expected } => {
                 (Some(presented.clone()), Some(expected.to_string()))
             }
-            Self::Audience { presented, expected } => (Some(presented.clone()), Some(expected.clone())),
+            Self::Audience { presented, accepted } => (Some(presented.clone()), Some(one_of(accepted))),
             Self::Expired { expired_at: date, now }
             | Self::InTheFuture {
                 presented: date, now, ..
@@ -183,7 +183,12 @@ impl ClientAssertionError {
             Self::Issuer { expected, .. } | Self::Subject { expected, .. } => {
                 format!("let the client set `iss` and `sub` to {expected}")
             }
-            Self::Audience { expected, .. } => format!("let the client set `aud` to the one string {expected:?}"),
+            Self::Audience { accepted, .. } => {
+                format!(
+                    "let the client set `aud` to the one string {}",
+                    one_of(accepted.get(..1).unwrap_or_default())
+                )
+            }
             Self::Expired { .. } | Self::InTheFuture { .. } => {
                 "let the client make a new assertion for each request, and compare the clocks".to_owned()
             }
@@ -194,4 +199,10 @@ impl ClientAssertionError {
         };
         Refusal::presented_text(&text)
     }
+}
+
+/// What `aud` may be, the issuer first.
+fn one_of(accepted: &[String]) -> String {
+    let quoted: Vec<String> = accepted.iter().map(|name| format!("{name:?}")).collect();
+    quoted.join(" or ")
 }

@@ -18,13 +18,22 @@ use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jws::JwsError;
 use keybound_protocol::profile::Profile;
-use keybound_protocol::rule::Outcome;
+use keybound_protocol::rule::{Outcome, RuleOutcome};
 use keybound_protocol::signer::{SignatureAlgorithm, Signer};
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::token_request::TokenRequest;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::jwt::{ISSUER, NOW, key_set, sign, signer, stranger, with};
+
+/// The token endpoint and the endpoint called, each with its alias.
+const ENDPOINT_URLS: [&str; 4] = [
+    "https://as.example/tenant/token",
+    "https://mtls.as.example/tenant/token",
+    "https://as.example/tenant/introspect",
+    "https://mtls.as.example/tenant/introspect",
+];
 
 fn client(metadata: &Value) -> Client {
     let policy = RegistrationPolicy {
@@ -75,8 +84,10 @@ fn judge_as(
     now: Timestamp,
 ) -> Result<VerifiedClientAssertion, ClientAssertionError> {
     let issuer = Issuer::parse(ISSUER).unwrap();
+    let endpoint_urls = ENDPOINT_URLS.map(|url| Url::parse(url).unwrap());
     let server = AssertionAudience {
         issuer: &issuer,
+        endpoint_urls: &endpoint_urls,
         profile,
     };
     let empty = key_set(&[]);
@@ -101,6 +112,11 @@ fn judge(header: &Value, claims: &Value) -> Result<VerifiedClientAssertion, Clie
     )
 }
 
+fn failed_rule(error: &ClientAssertionError) -> RuleOutcome {
+    let mut rules = error.rules().into_iter();
+    rules.find(|rule| rule.outcome == Outcome::Failed).unwrap()
+}
+
 #[track_caller]
 fn refused(verdict: Result<VerifiedClientAssertion, ClientAssertionError>, rule: &str) -> ClientAssertionError {
     let error = verdict.unwrap_err();
@@ -123,7 +139,7 @@ const KEY: &str = "signing key registered";
 const SIGNATURE: &str = "signature";
 const ISS: &str = "`iss` is the client";
 const SUB: &str = "`sub` is the client";
-const AUD: &str = "`aud` is the issuer alone";
+const AUD: &str = "`aud` is this server alone";
 const DATES: &str = "inside its validity";
 const JTI: &str = "`jti` usable once";
 
@@ -154,11 +170,6 @@ fn each_check_refuses_its_own_offence() {
         ("sub", json!("other"), SUB),
         ("aud", Value::Null, AUD),
         ("aud", json!("https://other.example"), AUD),
-        ("aud", json!(format!("{ISSUER}/token")), AUD),
-        ("aud", json!(format!("{ISSUER}/")), AUD),
-        ("aud", json!("https://mtls.as.example/tenant"), AUD),
-        ("aud", json!([ISSUER]), AUD),
-        ("aud", json!([ISSUER, "https://other.example"]), AUD),
         ("exp", Value::Null, DATES),
         ("exp", json!("soon"), DATES),
         ("jti", Value::Null, JTI),
@@ -191,6 +202,80 @@ fn each_check_refuses_its_own_offence() {
         &twice,
     );
     refused(judge_as(&client, &twice, Profile::Default, NOW), FORM);
+}
+
+// covers R9126-8, R7523-1, R-FAPI-1, TRAP-39
+#[test]
+fn the_audience_is_the_issuer_or_in_the_default_profile_an_endpoint_of_this_server() {
+    let [token, alias, called, called_alias] = ENDPOINT_URLS;
+    let never = [
+        json!(""),
+        json!({"issuer": ISSUER}),
+        json!(1),
+        json!(format!("{ISSUER}/")),
+        json!(format!("{token}/")),
+        json!(format!("{token}?x")),
+        json!(token.to_uppercase()),
+        json!(ISSUER.replace("https", "http")),
+        json!("https://as.example:443/tenant"),
+        json!("https://as.example/token"),
+        json!("https://as.example/tenant/revoke"),
+        json!("https://mtls.as.example/tenant"),
+        json!("https://other.example/tenant/token"),
+        json!([]),
+        json!([[ISSUER]]),
+        json!([ISSUER, "https://other.example"]),
+        json!([ISSUER, token]),
+        json!([token, token]),
+        json!([format!("{token}/")]),
+        json!(["https://other.example"]),
+    ];
+    let in_the_default_profile = [
+        json!(token),
+        json!(alias),
+        json!(called),
+        json!(called_alias),
+        json!([ISSUER]),
+        json!([token]),
+        json!([called_alias]),
+    ];
+    let server = signing(&[SignatureAlgorithm::Es256]);
+    let jwks = json!({"keys": [signer(SignatureAlgorithm::Es256).public_jwk().to_json()]});
+    let stricter = client(&json!({
+        "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks, "keybound_profile": "fapi2",
+    }));
+    let judge = |client: &Client, audience: &Value, profile| {
+        let assertion = sign(
+            signer(SignatureAlgorithm::Es256).as_ref(),
+            &header().to_string(),
+            &with(claims(), "aud", audience.clone()).to_string(),
+        );
+        judge_as(client, &assertion, profile, NOW)
+    };
+    for audience in &never {
+        for profile in Profile::ALL {
+            let error = refused(judge(&server, audience, profile), AUD);
+            assert_eq!(failed_rule(&error).presented, Some(audience.to_string()));
+        }
+    }
+    for audience in &in_the_default_profile {
+        assert!(judge(&server, audience, Profile::Default).is_ok(), "{audience}");
+        for (client, profile) in [
+            (&server, Profile::Fapi2),
+            (&server, Profile::Fapi2MessageSigning),
+            (&stricter, Profile::Default),
+        ] {
+            let error = refused(judge(client, audience, profile), AUD);
+            assert_eq!(failed_rule(&error).registered, Some(format!("{ISSUER:?}")));
+        }
+    }
+    for profile in Profile::ALL {
+        assert!(judge(&server, &json!(ISSUER), profile).is_ok());
+    }
+    assert!(judge(&stricter, &json!(ISSUER), Profile::Default).is_ok());
+    let error = refused(judge(&server, &json!("x"), Profile::Default), AUD);
+    let accepted = [ISSUER, token, alias, called, called_alias].map(|name| format!("{name:?}"));
+    assert_eq!(failed_rule(&error).registered, Some(accepted.join(" or ")));
 }
 
 // covers R7523-1, R-FAPI-4
