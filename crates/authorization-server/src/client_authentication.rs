@@ -61,10 +61,10 @@ pub(crate) struct Attempt<'a> {
     pub(crate) presented: &'a PresentedCertificate,
     pub(crate) connection: &'a Connection,
     pub(crate) issuer: &'a Issuer,
-    pub(crate) profile: Profile,
-    pub(crate) now: Timestamp,
     /// What `aud` of an assertion may be beside the issuer, at this endpoint.
     pub(crate) endpoint_urls: &'a [Url],
+    pub(crate) profile: Profile,
+    pub(crate) now: Timestamp,
 }
 
 /// A client whose request may be judged further.
@@ -297,9 +297,9 @@ impl ClientAuthentication {
         assertion: &UnverifiedClientAssertion<'_>,
     ) -> Result<VerifiedClientAssertion, AuthenticationFailure> {
         let keys = self.keys(client, keys, attempt.now).await?;
-            endpoint_urls: attempt.endpoint_urls,
         let server = AssertionAudience {
             issuer: attempt.issuer,
+            endpoint_urls: attempt.endpoint_urls,
             profile: attempt.profile,
         };
         let failed = |error: ClientAssertionError| {
