@@ -92,6 +92,9 @@ pub struct Environment {
 /// The grant types that this server serves.
 pub const GRANT_TYPES: [GrantType; 1] = [GrantType::ClientCredentials];
 
+/// The profiles that this server enforces whole.
+pub(crate) const PROFILES: [Profile; 1] = [Profile::Default];
+
 impl Settings {
     /// What this server knows when it judges the metadata of a client that `origin` made: for reading the clients of
     /// configuration files before they are put into [`clients`](Self::clients).
@@ -100,6 +103,7 @@ impl Settings {
         RegistrationPolicy {
             origin,
             profile: self.profile,
+            profiles: PROFILES.into(),
             client_secrets_enabled: false,
             grant_types: GRANT_TYPES.into(),
             trust_anchors: self.trust_anchors.iter().flat_map(trust_anchor_names).collect(),

@@ -171,6 +171,7 @@ impl Administrator {
         let policy = RegistrationPolicy {
             origin: ClientOrigin::Administrator,
             profile: Profile::Default,
+            profiles: BTreeSet::from([Profile::Default]),
             client_secrets_enabled: false,
             grant_types: BTreeSet::from([GrantType::ClientCredentials]),
             trust_anchors: BTreeSet::new(),

@@ -1,11 +1,13 @@
 //! The admin API: what an administrator does there.
 
 use http::{Method, StatusCode};
+use keybound_protocol::client::ClientOrigin;
+use keybound_protocol::client_metadata::ClientMetadata;
 use serde_json::{Value, json};
 
 use crate::admin::{Administration, assert_problem};
 use crate::pki::{Authority, dns, self_signed};
-use crate::world::{API, Side, credentials, tls_client, with};
+use crate::world::{API, Plan, Side, credentials, tls_client, with};
 
 // covers MTLS-2.1.2-1, TRAP-16, TRAP-17, R7591-1, R7591-2, R7592-2, R7592-4
 #[tokio::test]
@@ -161,6 +163,38 @@ async fn metadata_that_makes_no_client_is_refused_with_its_reason() {
         )
         .await;
     assert_problem(&reply, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn a_profile_that_is_not_enforced_is_no_profile_that_a_client_can_claim() {
+    let it = Administration::new().await;
+    let policy = Plan::new()
+        .settings
+        .registration_policy(ClientOrigin::ConfigurationFile);
+    for profile in ["fapi2", "fapi2-message-signing"] {
+        let metadata = with(
+            tls_client("strict.example"),
+            json!({"client_id": "strict", "keybound_profile": profile}),
+        );
+        let reason = format!("`keybound_profile` {profile} is not available here: this server does not enforce it");
+        let reply = it.call(Method::POST, "/clients", &[], Some(metadata.clone())).await;
+        assert_problem(&reply, StatusCode::BAD_REQUEST);
+        assert_eq!(reply.json()["error"], "invalid_client_metadata");
+        assert_eq!(reply.json()["detail"], reason);
+        assert_problem(&it.get("/clients/strict").await, StatusCode::NOT_FOUND);
+        let error = ClientMetadata::parse(metadata.to_string().as_bytes(), &policy).unwrap_err();
+        assert_eq!(error.to_string(), reason);
+    }
+    let metadata = with(
+        tls_client("plain.example"),
+        json!({"client_id": "plain", "keybound_profile": "default"}),
+    );
+    let reply = it.call(Method::POST, "/clients", &[], Some(metadata.clone())).await;
+    assert_eq!(reply.status, StatusCode::CREATED);
+    let claimed = with(metadata, json!({"keybound_profile": "fapi2"}));
+    let reply = it.call(Method::PUT, "/clients/plain", &[], Some(claimed)).await;
+    assert_problem(&reply, StatusCode::BAD_REQUEST);
+    assert_eq!(it.get("/clients/plain").await.json()["keybound_profile"], "default");
 }
 
 // covers MTLS-1-3

@@ -131,6 +131,9 @@ pub enum ClientMetadataError {
     /// `keybound_profile` is not a profile.
     #[error("`keybound_profile`: {0}")]
     Profile(#[from] UnknownProfile),
+    /// `keybound_profile` is one that this server does not enforce.
+    #[error("`keybound_profile` {0} is not available here: this server does not enforce it")]
+    ProfileNotAvailable(Profile),
     /// `keybound_profile` is laxer than the server's.
     #[error("`keybound_profile` {client} is laxer than the server's {server}")]
     ProfileLaxer {
@@ -202,6 +205,7 @@ impl ClientMetadataError {
             | Self::ScopeReserved(_)
             | Self::ScopeReservedForClientCredentials(_)
             | Self::Profile(_)
+            | Self::ProfileNotAvailable(_)
             | Self::ProfileLaxer { .. }
             | Self::UnboundTokens(_)
             | Self::AccessTokenFormat(_)

@@ -77,8 +77,12 @@ impl<'a> Registration<'a> {
             return Ok(None);
         };
         let client: Profile = name.parse()?;
-        match self.policy.map(|policy| policy.profile) {
-            Some(server) if client < server => Err(ClientMetadataError::ProfileLaxer { client, server }),
+        match self.policy {
+            Some(policy) if client < policy.profile => Err(ClientMetadataError::ProfileLaxer {
+                client,
+                server: policy.profile,
+            }),
+            Some(policy) if !policy.profiles.contains(&client) => Err(ClientMetadataError::ProfileNotAvailable(client)),
             _ => Ok(Some(client)),
         }
     }

@@ -15,6 +15,8 @@ pub struct RegistrationPolicy {
     pub origin: ClientOrigin,
     /// The server's profile; a client may be stricter.
     pub profile: Profile,
+    /// The profiles that this server enforces: a client cannot register another, which would be a claim that nobody keeps.
+    pub profiles: BTreeSet<Profile>,
     /// Whether clients may authenticate with secrets. If not, an omitted method is refused: its default is
     /// `client_secret_basic` (RFC 7591 §2).
     pub client_secrets_enabled: bool,

@@ -39,6 +39,7 @@ fn client(metadata: &Value) -> Client {
     let policy = RegistrationPolicy {
         origin: ClientOrigin::Administrator,
         profile: Profile::Default,
+        profiles: Profile::ALL.into(),
         client_secrets_enabled: false,
         grant_types: BTreeSet::from([GrantType::ClientCredentials]),
         trust_anchors: BTreeSet::new(),

@@ -27,6 +27,7 @@ fn policy() -> RegistrationPolicy {
     RegistrationPolicy {
         origin: ClientOrigin::Administrator,
         profile: Profile::Default,
+        profiles: Profile::ALL.into(),
         client_secrets_enabled: false,
         grant_types: BTreeSet::from([GrantType::ClientCredentials, GrantType::AuthorizationCode]),
         trust_anchors: BTreeSet::from(["corp".parse().unwrap(), "partners".parse().unwrap()]),
@@ -461,6 +462,31 @@ fn a_fapi_server_takes_no_laxer_client() {
             ClientMetadataError::SigningAlgorithmForbidden { .. }
         ));
     }
+}
+
+#[test]
+fn a_profile_that_the_server_does_not_enforce_cannot_be_registered() {
+    let only_default = RegistrationPolicy {
+        profiles: BTreeSet::from([Profile::Default]),
+        ..policy()
+    };
+    for profile in [Profile::Fapi2, Profile::Fapi2MessageSigning] {
+        let metadata = with(pki(), "keybound_profile", json!(profile.name()));
+        let error = refused(&metadata, &only_default);
+        assert!(matches!(&error, ClientMetadataError::ProfileNotAvailable(refused) if *refused == profile));
+        assert_eq!(
+            error.to_string(),
+            format!("`keybound_profile` {profile} is not available here: this server does not enforce it")
+        );
+        // What was registered when it was enforced is still read.
+        let stored = ClientMetadata::parse_stored(metadata.to_string().as_bytes()).unwrap();
+        assert_eq!(stored.profile(), Some(profile));
+    }
+    let default = with(pki(), "keybound_profile", json!("default"));
+    assert_eq!(
+        parse(&default, &only_default).unwrap().profile(),
+        Some(Profile::Default)
+    );
 }
 
 #[test]
