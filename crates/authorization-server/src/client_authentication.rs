@@ -1,7 +1,7 @@
 //! Who asks: the client named by `client_id`, proven by its registered method (RFC 8705 §2, RFC 6749 §2.3).
 //!
 //! Read [`ClientAuthentication::authenticate`]. The verdicts are protocol's; here is where what they need comes from, and the
-//! caches of verdicts: a *yes* about a certificate, for all connections, and for one connection the last verdict, be it yes or no.
+//! caches of verdicts: a *yes* about a certificate, for all connections, and for one connection the last *yes* and some *noes*.
 //!
 //! An id that nobody has is judged against a decoy by the same code, and only then found unknown. What still differs in the
 //! work, a path to build first of all, does not show either: the answer is sent at [one time](crate::answer_time).
@@ -36,9 +36,10 @@ use url::Url;
 use crate::clients::{Clients, PreparedClient};
 use crate::key_sets::KeySets;
 use crate::metrics::Metrics;
+use crate::rate_limit::{FailedAuthentications, TooMany};
 use crate::trust::Trust;
 use decoy::Decoys;
-use verdicts::Verdicts;
+use verdicts::{PathFailure, Verdicts};
 
 /// Authenticates clients.
 pub(crate) struct ClientAuthentication {
@@ -60,6 +61,7 @@ pub(crate) struct Attempt<'a> {
     /// The certificate of this request.
     pub(crate) presented: &'a PresentedCertificate,
     pub(crate) connection: &'a Connection,
+    pub(crate) failures: &'a FailedAuthentications,
     pub(crate) issuer: &'a Issuer,
     /// What `aud` of an assertion may be beside the issuer, at this endpoint.
     pub(crate) endpoint_urls: &'a [Url],
@@ -93,6 +95,8 @@ pub(crate) struct AuthenticationFailure {
     pub(crate) keys: Option<Arc<JwkSet>>,
     /// The client that the request named, wherever its method carries the name, whether there is such a client or not.
     pub(crate) claimed_client_id: Option<String>,
+    /// Whether it was one too many, if it was counted before it was judged.
+    pub(crate) counted: Option<Result<(), TooMany>>,
 }
 
 /// The outcome for a request that cannot be judged or is not authenticated.
@@ -238,16 +242,10 @@ impl ClientAuthentication {
         };
         match (client.metadata().authentication(), assertion) {
             (Registered::TlsClientAuth { .. }, _) => {
-                let verdict = self.verdicts.of_path(
-                    attempt.connection,
-                    client,
-                    attempt.presented,
-                    &self.trust.anchors(),
-                    attempt.now,
-                );
+                let verdict = self.verdicts.of_path(attempt, client, &self.trust.anchors());
                 verdict
                     .map(Credential::Authenticated)
-                    .map_err(|error| AuthenticationFailure::shared(error, client))
+                    .map_err(|failure| AuthenticationFailure::of_path(failure, client))
             }
             (Registered::SelfSignedTlsClientAuth { keys, .. }, _) => self
                 .self_signed(attempt, client, keys)
@@ -337,6 +335,7 @@ impl ClientAuthentication {
             client,
             keys: None,
             claimed_client_id,
+            counted: None,
         })
     }
 }
@@ -348,15 +347,17 @@ impl AuthenticationFailure {
             client: client.cloned(),
             keys,
             claimed_client_id: None,
+            counted: None,
         }
     }
 
-    fn shared(error: Arc<ClientAuthenticationError>, client: &Arc<Client>) -> Self {
+    fn of_path(failure: PathFailure, client: &Arc<Client>) -> Self {
         AuthenticationFailure {
-            error,
+            error: failure.error,
             client: Some(Arc::clone(client)),
             keys: None,
             claimed_client_id: None,
+            counted: failure.counted,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! How many failed authentications are answered: 20 a second for each client named and for each address prefix.
 //!
 //! Only a *failure* is ever limited. Whoever proves to be a client is answered whatever others do in its name or from its
-//! network, so that nobody can lock a client out by failing on its behalf.
+//! network, so that nobody can lock a client out by failing on its behalf. There is one case in which a failure is counted before it
+//! is one: a path is not looked for in vain again and again on a connection that has failed before. Whoever is a client and is told
+//! 429 there is answered on a new connection.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

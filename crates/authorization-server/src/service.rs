@@ -217,6 +217,7 @@ impl Request<'_> {
                 authorization: self.parts.headers.get(AUTHORIZATION),
                 presented: self.presented,
                 connection: self.connection,
+                failures: &self.server.failures,
                 issuer: &self.configuration.issuer,
                 endpoint_urls: self.configuration.endpoint_urls.accepted_at(route),
                 profile: self.configuration.profile,
@@ -255,7 +256,8 @@ impl Request<'_> {
             return reason;
         };
         let claimed = failure.claimed_client_id.as_deref();
-        match self.server.failures.record(claimed, self.connection.remote_addr().ip()) {
+        let record = || self.server.failures.record(claimed, self.connection.remote_addr().ip());
+        match failure.counted.unwrap_or_else(record) {
             Ok(()) => Reason::Unauthenticated(failure),
             Err(too_many) => Reason::TooManyFailures {
                 failure,

@@ -11,6 +11,7 @@ mod late_bodies;
 mod metadata;
 mod operations;
 mod operations_paths;
+mod path_work;
 mod pki;
 mod rfc6749;
 mod rfc7523;

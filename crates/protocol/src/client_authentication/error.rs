@@ -55,6 +55,9 @@ pub enum ClientAuthenticationError {
     /// A forwarded certificate that does not count.
     #[error("the forwarded certificate was refused")]
     Forwarding(#[source] ForwardingError),
+    /// The certificate was not judged: its connection has failed before, and there are too many failures to do the work for nothing.
+    #[error("the certificate was not judged: its connection failed before, and there are too many failures")]
+    NotJudged,
     /// No acceptable path to a trust anchor.
     #[error("the certificate chain was not accepted")]
     Chain(#[source] Box<ChainError>),
@@ -111,6 +114,7 @@ impl ClientAuthenticationError {
             | ClientAuthenticationError::CertificateNotRequested
             | ClientAuthenticationError::NoCertificate
             | ClientAuthenticationError::Forwarding(_)
+            | ClientAuthenticationError::NotJudged
             | ClientAuthenticationError::Chain(_)
             | ClientAuthenticationError::Subject { .. }
             | ClientAuthenticationError::KeysUnavailable(_)
@@ -147,6 +151,9 @@ impl ClientAuthenticationError {
             }
             ClientAuthenticationError::Forwarding(_) => {
                 "compare [[forwarded_certificate]] with what the proxy sends, and from which address"
+            }
+            ClientAuthenticationError::NotJudged => {
+                "find out who fails so often (keybound explain, the request log), and try again on a new connection"
             }
             ClientAuthenticationError::Chain(error) => error.fix(),
             ClientAuthenticationError::Subject { .. } => {

@@ -36,6 +36,7 @@ const ONE_METHOD: &str = "one authentication method used";
 const METHOD: &str = "registered authentication method used";
 const PRESENTED: &str = "client certificate presented";
 const LENGTH: &str = "chain not longer than 6 certificates besides the client's";
+const JUDGED: &str = "few enough failures for the certificate to be judged";
 const READABLE: &str = "certificate readable";
 const POSSESSION: &str = "possession of the private key";
 const VALIDITY: &str = "inside its validity period";
@@ -86,6 +87,7 @@ fn failed_rule(error: &ClientAuthenticationError) -> &'static str {
         ClientAuthenticationError::CertificateNotRequested
         | ClientAuthenticationError::NoCertificate
         | ClientAuthenticationError::Forwarding(_) => PRESENTED,
+        ClientAuthenticationError::NotJudged => JUDGED,
         ClientAuthenticationError::Chain(error) => match error.rule() {
             ChainRule::Length => LENGTH,
             ChainRule::Readable => READABLE,
@@ -111,10 +113,15 @@ fn failed_rule(error: &ClientAuthenticationError) -> &'static str {
 /// Presented and registered values stand wherever there are such, in their canonical form. Derived from the reason, so that the
 /// first ✘ is the reason; nothing is decided again.
 pub fn rules(error: &ClientAuthenticationError, context: &ExplanationContext<'_>) -> Vec<RuleOutcome> {
-    let rules = match context.client {
+    let mut rules = match context.client {
         Some(client) => rules_of(client),
         None => RULES_BEFORE_CLIENT.to_vec(),
     };
+    // No rule of the method: it is in the list only where it decided.
+    if matches!(error, ClientAuthenticationError::NotJudged) {
+        let position = rules.iter().position(|rule| *rule == READABLE);
+        rules.insert(position.unwrap_or(rules.len()), JUDGED);
+    }
     let mut outcomes = RuleOutcome::list(&rules, failed_rule(error));
     for outcome in &mut outcomes {
         if outcome.outcome != Outcome::NotReached {
