@@ -4,10 +4,11 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::Path;
 use http::{HeaderMap, StatusCode};
+use keybound_protocol::json::JsonObject;
 use keybound_protocol::refusal::Refusal;
 use keybound_protocol::trust_anchor::TrustAnchor;
 use keybound_store::{CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, ReplaceTrustAnchor};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::AdminRequest;
 use super::preconditions::if_match;
@@ -37,7 +38,7 @@ pub(super) async fn list(Extension(request): Extension<AdminRequest>) -> Handled
     Ok(Answer::ok(&json!({"anchors": shown})))
 }
 
-/// One name: its anchors and, if an administrator made it, its definition.
+/// One name: its definition as [`replace`] takes it, if an administrator made it, and what became of it.
 pub(super) async fn show(Extension(request): Extension<AdminRequest>, Path(name): Path<String>) -> Handled {
     let configured = request.server.trust.configured();
     let of_name: Vec<Value> = configured
@@ -46,7 +47,8 @@ pub(super) async fn show(Extension(request): Extension<AdminRequest>, Path(name)
         .map(|anchor| shown_anchor(anchor, "configuration_file"))
         .collect();
     if !of_name.is_empty() {
-        return Ok(Answer::ok(&json!({"name": name, "anchors": of_name})));
+        let shown = json!({"name": name, "anchors": of_name, "keybound_origin": "configuration_file"});
+        return Ok(Answer::ok(&shown));
     }
     let stored = request.server.store.trust_anchors.trust_anchors().await?;
     let Some(stored) = stored.into_iter().find(|stored| stored.name == name) else {
@@ -54,18 +56,15 @@ pub(super) async fn show(Extension(request): Extension<AdminRequest>, Path(name)
     };
     let definition = serde_json::from_str::<TrustAnchorDefinition>(&stored.definition)
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR).detail("the stored anchor cannot be read"))?;
-    let anchors: Vec<Value> = definition
-        .load()
-        .iter()
-        .flatten()
-        .map(|anchor| shown_anchor(anchor, "administrator"))
-        .collect();
-    Ok(Answer::ok(&json!({"name": name, "anchors": anchors, "definition": definition})).version(stored.version))
+    let anchors = definition.load().unwrap_or_default();
+    Ok(Answer::ok(&shown_definition(&definition, &anchors)).version(stored.version))
 }
 
-/// Adds an anchor: `{"name", "certificates": PEM, "revocation_lists"?: PEM, "crl_missing"?, "require_client_auth_eku"?}`.
+/// Adds an anchor: `{"name", "certificates": PEM, "revocation_lists"?: PEM, "crl_missing"?, "require_client_auth_eku"?}`. What
+/// [`show`] says beside that may be sent along and has no effect.
 pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers: HeaderMap, body: Bytes) -> Handled {
-    let (new, anchors) = read_definition(&headers, body)?;
+    let (definition, anchors) = read_definition(&headers, body)?;
+    let new = stored(&definition);
     let name = new.name.clone();
     require_changeable(&request, &name)?;
     let entry = request.administrator.audit_entry(request.now);
@@ -81,7 +80,7 @@ pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers:
         CreateTrustAnchor::Created { epoch } => {
             request.server.trust.refresh().await?;
             let location = format!("{ADMIN_PREFIX}/anchors/{name}");
-            let answer = Answer::new(StatusCode::CREATED, &made(&name, &anchors));
+            let answer = Answer::new(StatusCode::CREATED, &shown_definition(&definition, &anchors));
             Ok(answer.version(epoch).location(location))
         }
     }
@@ -95,7 +94,8 @@ pub(super) async fn replace(
     body: Bytes,
 ) -> Handled {
     require_changeable(&request, &name)?;
-    let (new, anchors) = read_definition(&headers, body)?;
+    let (definition, anchors) = read_definition(&headers, body)?;
+    let new = stored(&definition);
     if new.name != name {
         return Err(Problem::bad_request(
             "name is not the one of the path; it cannot be changed",
@@ -114,7 +114,7 @@ pub(super) async fn replace(
         ReplaceTrustAnchor::VersionConflict { .. } => Err(Problem::precondition_failed()),
         ReplaceTrustAnchor::Replaced { epoch } => {
             request.server.trust.refresh().await?;
-            Ok(Answer::ok(&made(&name, &anchors)).version(epoch))
+            Ok(Answer::ok(&shown_definition(&definition, &anchors)).version(epoch))
         }
     }
 }
@@ -144,19 +144,29 @@ pub(super) async fn delete(
     }
 }
 
+/// What [`show`] says of a definition beside itself.
+const READ_ONLY: [&str; 2] = ["anchors", "keybound_origin"];
+
 /// The definition that a body is, and the anchors that it makes.
-fn read_definition(headers: &HeaderMap, body: Bytes) -> Result<(NewTrustAnchor, Vec<TrustAnchor>), Problem> {
+fn read_definition(headers: &HeaderMap, body: Bytes) -> Result<(TrustAnchorDefinition, Vec<TrustAnchor>), Problem> {
     let body = json_body(headers, body)?;
-    let definition: TrustAnchorDefinition =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
+    // No member twice: of two that are different it would be chance which one counts.
+    JsonObject::parse(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let not_a_definition = |error: serde_json::Error| Problem::bad_request(error.to_string());
+    let mut members: Map<String, Value> = serde_json::from_slice(&body).map_err(not_a_definition)?;
+    members.retain(|name, _| !READ_ONLY.contains(&name.as_str()));
+    let definition: TrustAnchorDefinition = serde_json::from_value(Value::Object(members)).map_err(not_a_definition)?;
     let anchors = definition
         .load()
         .map_err(|error| Problem::bad_request(Refusal::reason_of(&error)))?;
-    let new = NewTrustAnchor {
+    Ok((definition, anchors))
+}
+
+fn stored(definition: &TrustAnchorDefinition) -> NewTrustAnchor {
+    NewTrustAnchor {
         name: definition.name.as_str().to_owned(),
         definition: json!(definition).to_string(),
-    };
-    Ok((new, anchors))
+    }
 }
 
 /// What the configuration names is changed there.
@@ -168,12 +178,15 @@ fn require_changeable(request: &AdminRequest, name: &str) -> Result<(), Problem>
     Ok(())
 }
 
-fn made(name: &str, anchors: &[TrustAnchor]) -> Value {
-    let shown: Vec<Value> = anchors
+/// An administrator's definition, and [what it says of itself](READ_ONLY): one anchor per certificate.
+fn shown_definition(definition: &TrustAnchorDefinition, anchors: &[TrustAnchor]) -> Value {
+    let mut shown = json!(definition);
+    shown["anchors"] = anchors
         .iter()
         .map(|anchor| shown_anchor(anchor, "administrator"))
         .collect();
-    json!({"name": name, "anchors": shown})
+    shown["keybound_origin"] = json!("administrator");
+    shown
 }
 
 fn shown_anchor(anchor: &TrustAnchor, origin: &str) -> Value {
