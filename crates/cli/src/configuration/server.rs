@@ -337,7 +337,7 @@ fn tokens(section: Section<'_>) -> Tokens {
             &section,
             "access_token_lifetime",
             Duration::from_secs(300),
-            Duration::from_secs(10)..=day,
+            Duration::from_secs(1)..=day,
         ),
     };
     section.finish();

@@ -70,6 +70,11 @@ fn each_mistake_is_found_at_its_line_and_column() {
         ),
         (
             "access_token_lifetime = \"5m\"",
+            "access_token_lifetime = \"999ms\"",
+            "must lie between 1s and 86400s",
+        ),
+        (
+            "access_token_lifetime = \"5m\"",
             "access_token_lifetime = 300",
             "must be a string, not an integer",
         ),
