@@ -18,6 +18,8 @@ pub(crate) struct Configuration {
     pub(crate) issuer: Issuer,
     /// The issuer's path, without a trailing slash.
     pub(crate) issuer_path: String,
+    /// The host names of the issuer and of the mutual-TLS origin.
+    pub(crate) hosts: Vec<String>,
     pub(crate) profile: Profile,
     pub(crate) signing_algorithm: SignatureAlgorithm,
     pub(crate) access_token_lifetime: Duration,
@@ -33,9 +35,12 @@ pub(crate) struct Configuration {
 
 impl Configuration {
     pub(crate) fn new(settings: &Settings) -> Result<Configuration, ResourceUriError> {
+        let origins = [settings.issuer.url(), &settings.mutual_tls_origin];
+        let hosts = origins.into_iter().filter_map(|url| url.host_str()).map(str::to_owned);
         Ok(Configuration {
             issuer: settings.issuer.clone(),
             issuer_path: settings.issuer.path().to_owned(),
+            hosts: hosts.collect(),
             profile: settings.profile,
             signing_algorithm: settings.tokens.signing_algorithm,
             access_token_lifetime: settings.tokens.access_token_lifetime.min(ACCESS_TOKEN_LIFETIME_MAX),

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header::ALLOW};
-use keybound_tls::{Connection, RequestBody, ResponseBody, Service};
+use keybound_tls::{Connection, RequestBody, ResponseBody, Service, names_this_machine};
 
-use crate::health::Health;
-use crate::metrics::Metrics;
 use crate::response::{self, Response};
+use crate::server::Server;
 
 /// Answers the operations listener.
 #[derive(Clone)]
 pub struct OperationsService {
-    pub(crate) health: Arc<Health>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) server: Arc<Server>,
     pub(crate) more_metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }
 
 // A gateway's operations listener answers these alike: whoever watches both needs to know one of them.
 const METHODS: &str = "GET, HEAD, OPTIONS";
+const NO_SUCH_HOST: &str =
+    r#"{"error":"invalid_request","error_description":"ask by an address, localhost or a configured host name"}"#;
 const NO_SUCH_PATH: &str = r#"{"error":"invalid_request","error_description":"there is no endpoint at this path"}"#;
 const NO_SUCH_METHOD: &str =
     r#"{"error":"invalid_request","error_description":"this endpoint does not have this method"}"#;
@@ -53,13 +53,13 @@ impl OperationsService {
             _ => response::text(
                 StatusCode::OK,
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                self.metrics.encode(&*self.more_metrics),
+                self.server.metrics.encode(&*self.more_metrics),
             ),
         }
     }
 
     fn ready(&self) -> Response {
-        let obstacles = self.health.obstacles();
+        let obstacles = self.server.health.obstacles();
         if obstacles.is_empty() {
             return response::json(StatusCode::OK, r#"{"status":"ready"}"#);
         }
@@ -70,6 +70,10 @@ impl OperationsService {
 
 impl Service for OperationsService {
     async fn call(&self, _: &Arc<Connection>, request: http::Request<RequestBody>) -> http::Response<ResponseBody> {
+        let configuration = self.server.configuration.load();
+        if !names_this_machine(&request, &configuration.hosts) {
+            return response::json(StatusCode::MISDIRECTED_REQUEST, NO_SUCH_HOST);
+        }
         self.answer(request.method(), request.uri().path())
     }
 }

@@ -126,8 +126,7 @@ impl AuthorizationServer {
     /// What answers the operations listener.
     pub fn operations_service(&self) -> OperationsService {
         OperationsService {
-            health: Arc::clone(&self.server.health),
-            metrics: Arc::clone(&self.server.metrics),
+            server: Arc::clone(&self.server),
             more_metrics: Arc::new(|_| {}),
         }
     }

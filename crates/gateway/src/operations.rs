@@ -5,13 +5,15 @@ use std::sync::Arc;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use keybound_protocol::refusal::RefusalId;
-use keybound_tls::{Connection, RequestBody, ResponseBody, Service};
+use keybound_tls::{Connection, RequestBody, ResponseBody, Service, names_this_machine};
 
 use crate::gateway::Gateway;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 // An authorization server's operations listener answers these alike: whoever watches both needs to know one of them.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+const NO_SUCH_HOST: &str =
+    r#"{"error":"invalid_request","error_description":"ask by an address, localhost or a configured host name"}"#;
 const NO_SUCH_PATH: &str = r#"{"error":"invalid_request","error_description":"there is no endpoint at this path"}"#;
 const NO_SUCH_METHOD: &str =
     r#"{"error":"invalid_request","error_description":"this endpoint does not have this method"}"#;
@@ -112,6 +114,10 @@ impl OperationsService {
 
 impl Service for OperationsService {
     async fn call(&self, _: &Arc<Connection>, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let loaded = self.gateway.shared().loaded.load();
+        if !names_this_machine(&request, loaded.routes.hosts()) {
+            return json(StatusCode::MISDIRECTED_REQUEST, NO_SUCH_HOST);
+        }
         self.answer(request.method(), request.uri().path())
     }
 }

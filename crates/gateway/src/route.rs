@@ -89,6 +89,11 @@ impl Routes {
         Ok(Self(routes))
     }
 
+    /// The host names of the resources that are served.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = String> {
+        self.0.iter().filter_map(|route| route.policy.audience().host())
+    }
+
     /// Finds the route of a request.
     pub(crate) fn find(&self, path: &str, method: &Method) -> Matched<'_> {
         let Some(first) = self.0.iter().position(|route| route.covers(path)) else {

@@ -59,6 +59,11 @@ impl ResourceUri {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The host that the indicator names, if it is a URL with one.
+    pub fn host(&self) -> Option<String> {
+        url::Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
+    }
 }
 
 impl fmt::Display for ResourceUri {
@@ -107,6 +112,13 @@ mod tests {
             ResourceUri::parse("https://api.example"),
             ResourceUri::parse("https://api.example/")
         );
+    }
+
+    #[test]
+    fn a_url_has_a_host_and_another_identifier_has_none() {
+        let host = |text| ResourceUri::parse(text).unwrap().host();
+        assert_eq!(host("https://API.example:9443/a?b").as_deref(), Some("api.example"));
+        assert_eq!(host("urn:example:api"), None);
     }
 
     #[test]

@@ -58,6 +58,23 @@ pub(crate) fn check<B>(connection: &Connection, request: &Request<B>) -> Result<
     })
 }
 
+/// Whether a request is meant for the machine that answers it: it names an address, `localhost` or one of `names`, or nothing,
+/// which no browser does. For listeners that serve whoever can connect, such as those of operations.
+///
+/// A web page in a browser of this machine can connect, too: under its own host name, which its own name server points here
+/// (DNS rebinding), it could read every answer. It cannot have these names.
+pub fn names_this_machine<B>(request: &Request<B>, names: impl IntoIterator<Item = impl AsRef<str>>) -> bool {
+    let Some(authority) = http1_authority(request) else {
+        return true;
+    };
+    let Ok(host) = std::str::from_utf8(split_port(authority).0) else {
+        return false;
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_own = |name: &str| name.eq_ignore_ascii_case(host);
+    is_address(host) || is_own("localhost") || names.into_iter().any(|name| is_own(name.as_ref()))
+}
+
 /// The screen saw to it that Host, if there is one, is the only one, well-formed and that of the target.
 fn http1_authority<B>(request: &Request<B>) -> Option<&[u8]> {
     match request.uri().authority() {

@@ -42,6 +42,7 @@ pub mod runtimes;
 mod screened_stream;
 pub mod service;
 
+pub use authority::names_this_machine;
 pub use body::{BodyError, BoxError, OutgoingBody, RequestBody, ResponseBody};
 pub use clock::Clock;
 pub use connection::{Connection, TlsVersion};

@@ -15,8 +15,12 @@ use crate::harness::upstream::Upstream;
 use crate::harness::{World, demo, route};
 
 async fn get(address: SocketAddr, method: &str, path: &str) -> (u16, String, serde_json::Value) {
+    get_by(address, "localhost", method, path).await
+}
+
+async fn get_by(address: SocketAddr, host: &str, method: &str, path: &str) -> (u16, String, serde_json::Value) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -74,6 +78,31 @@ async fn what_is_not_there_is_404_whatever_the_method_and_what_is_there_names_it
             let answer = get(address, method, path).await;
             assert_eq!((answer.0, &*answer.1), (status, body), "{method} {path}");
         }
+    }
+}
+
+/// The same as at an authorization server, whose tests have the same cases.
+#[tokio::test]
+async fn a_web_page_of_another_name_reads_nothing_by_having_its_name_point_here() {
+    let world = World::start(vec![demo("/")]);
+    let address = operations(&world);
+    let refusal =
+        r#"{"error":"invalid_request","error_description":"ask by an address, localhost or a configured host name"}"#;
+    for host in [
+        "evil.example",
+        "evil.example:9445",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example:9445",
+        "notlocalhost",
+    ] {
+        for path in ["/health/live", "/metrics", "/refusals/G-00000000000000", "/nowhere"] {
+            let (status, body, _) = get_by(address, host, "GET", path).await;
+            assert_eq!((status, &*body), (421, refusal), "{host} {path}");
+        }
+    }
+    let resource = crate::harness::RESOURCE.trim_start_matches("https://");
+    for host in ["127.0.0.1", "10.1.2.3:9445", "[::1]:9445", "LOCALHOST:9445", resource] {
+        assert_eq!(get_by(address, host, "GET", "/health/live").await.0, 200, "{host}");
     }
 }
 
