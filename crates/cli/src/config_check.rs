@@ -6,7 +6,7 @@ use keybound_tls::OperatorFileError;
 
 use crate::arguments::ConfigCheck;
 use crate::configuration::diagnostic::{Diagnostic, Severity};
-use crate::configuration::{self, count, gateway, server};
+use crate::configuration::{self, count, gateway};
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::terminal::Terminal;
 use crate::{gateway_daemon, serve};
@@ -35,13 +35,11 @@ pub(crate) fn run(arguments: &ConfigCheck, terminal: &Terminal) -> CommandResult
 
 fn findings(path: &Path) -> Result<Vec<Diagnostic>, CommandError> {
     let text = configuration::read_text(path).map_err(unreadable)?;
-    let environment = configuration::environment();
     if is_gateway(path, &text) {
-        let reading = configuration::parse(path, &text, &environment, gateway::interpret);
+        let reading = configuration::parse(path, &text, &configuration::environment(), gateway::interpret);
         return Ok(gateway_daemon::check(reading));
     }
-    let reading = configuration::parse(path, &text, &environment, server::interpret);
-    Ok(serve::check(reading))
+    Ok(serve::check(path, &text))
 }
 
 /// A gateway's file is the one with routes; an empty or broken one is told by its name.

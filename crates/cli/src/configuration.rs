@@ -1,15 +1,16 @@
 //! The two configuration files: `keybound.toml` and `gateway.toml`.
 //!
-//! Read in this order: [`document`] (TOML with places), [`server`] and [`gateway`] and [`limits`] (which keys exist and
-//! what they mean),
-//! [`diagnostic`] (how a mistake is shown). Reading never touches the network; it does open the files it names, because a
+//! Read in this order: [`document`] (TOML with places), [`server`] and [`gateway`] (which keys exist and what they mean; tables with
+//! rules of their own are in [`limits`], [`trust_anchors`] and [`forwarded_certificate`]), [`diagnostic`] (how a mistake is shown). Reading never touches the network; it does open the files it names, because a
 //! key that does not match its certificate is a configuration error and not a surprise at the first handshake.
 
 pub(crate) mod diagnostic;
 pub(crate) mod document;
+pub(crate) mod forwarded_certificate;
 pub(crate) mod gateway;
 pub(crate) mod limits;
 pub(crate) mod server;
+pub(crate) mod trust_anchors;
 pub(crate) mod value;
 
 use std::path::{Path, PathBuf};
@@ -33,9 +34,20 @@ impl<T> Reading<T> {
     /// # Errors
     /// All findings, if at least one is an error.
     pub(crate) fn into_result(self) -> Result<T, InvalidConfiguration> {
-        self.value.ok_or(InvalidConfiguration {
-            findings: self.findings,
-        })
+        self.into_result_with_warnings().map(|(value, _)| value)
+    }
+
+    /// The same, for daemons: what is probably not meant belongs into their log.
+    ///
+    /// # Errors
+    /// All findings, if at least one is an error.
+    pub(crate) fn into_result_with_warnings(self) -> Result<(T, Vec<Diagnostic>), InvalidConfiguration> {
+        match self.value {
+            Some(value) => Ok((value, self.findings)),
+            None => Err(InvalidConfiguration {
+                findings: self.findings,
+            }),
+        }
     }
 }
 
@@ -98,7 +110,11 @@ pub(crate) fn parse<T>(
 ) -> Reading<T> {
     let document = Document::parse(&path.display().to_string(), text, environment);
     let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let value = interpret(&document, &Base(directory));
+    // What a parser makes of a file after a slip is not what its author wrote: everything else would be found missing there.
+    let value = match document.is_broken() {
+        true => None,
+        false => interpret(&document, &Base(directory)),
+    };
     let findings = document.into_findings();
     let invalid = findings.iter().any(|finding| finding.severity == Severity::Error);
     Reading {

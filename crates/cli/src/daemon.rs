@@ -1,10 +1,16 @@
 //! What both daemons have: listeners that are opened first and serve afterwards, reload their certificates, and drain.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keybound_tls::{BindError, CounterSnapshot, HostPolicies, Listener, ListenerHandle, PreparedReload, Service};
+use keybound_tls::{
+    BindError, CounterSnapshot, ForwardedCertificateSettings, HostPolicies, Listener, ListenerHandle, PreparedReload,
+    Service,
+};
 
+use crate::configuration::InvalidConfiguration;
+use crate::configuration::diagnostic::Diagnostic;
 use crate::exit_code::{CommandError, ExitCode};
 use crate::terminal::Terminal;
 
@@ -91,16 +97,21 @@ impl Running {
         );
     }
 
-    /// Prepares other certificates for the listener called `name`. They take effect when the caller has nothing left that
-    /// could fail.
+    /// Prepares other certificates for the listener called `name`, and the proxy that it is to believe. They take effect when the
+    /// caller has nothing left that could fail.
     ///
     /// # Errors
-    /// If the hosts contradict each other; nothing has changed.
-    pub(crate) fn prepare_hosts(&self, name: &str, hosts: &HostPolicies) -> Result<Vec<PreparedReload>, CommandError> {
+    /// If they contradict each other; nothing has changed.
+    pub(crate) fn prepare_reload(
+        &self,
+        name: &str,
+        hosts: &HostPolicies,
+        believed: Option<ForwardedCertificateSettings>,
+    ) -> Result<Vec<PreparedReload>, CommandError> {
         lock(&self.listeners.handles)
             .iter()
             .filter(|handle| handle.name() == name)
-            .map(|handle| handle.prepare_reload(hosts))
+            .map(|handle| handle.prepare_reload(hosts, believed.clone()))
             .collect::<Result<_, _>>()
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))
     }
@@ -121,6 +132,27 @@ impl Running {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Logs what a usable configuration file says that is probably not what was meant.
+pub(crate) fn warn(warnings: &[Diagnostic]) {
+    for finding in warnings {
+        tracing::warn!(finding = %finding.to_json(), "configuration");
+    }
+}
+
+/// Logs how a reload went; where it failed, everything that stood in its way.
+pub(crate) fn log_reload(file: &Path, result: Result<(), CommandError>) {
+    let file = file.display();
+    let Err(error) = result else {
+        tracing::info!(%file, "configuration reloaded");
+        return;
+    };
+    let findings = error.cause.downcast_ref::<InvalidConfiguration>();
+    for finding in findings.into_iter().flat_map(|invalid| &invalid.findings) {
+        tracing::error!(%file, finding = %finding.to_json(), "configuration");
+    }
+    tracing::error!(%file, error = %format!("{:#}", error.cause), "not reloaded; the old configuration goes on");
 }
 
 /// A port that cannot be had, as a plain sentence with a fix.

@@ -9,10 +9,7 @@ use keybound_client::{
 };
 use keybound_gateway::settings::{Authorization, GatewaySettings, LongRunning, RouteSettings};
 use keybound_gateway::{Environment, Gateway};
-use keybound_protocol::client::ClientId;
-use keybound_protocol::issuer::Issuer;
 use keybound_protocol::resource::ResourceUri;
-use keybound_protocol::scope::Scope;
 use keybound_resource_server::{
     Binding, IssuerSettings, KeySource, ResourceServer, RoutePolicy, Validation as TokenValidation,
 };
@@ -27,7 +24,7 @@ use crate::configuration::diagnostic::Diagnostic;
 use crate::configuration::gateway::{self, GatewayFile, IssuerEntry, RouteEntry, Validation};
 use crate::configuration::limits::GatewayLimits;
 use crate::configuration::{Reading, environment};
-use crate::daemon::{Running, bind_failed};
+use crate::daemon::{Running, bind_failed, log_reload, warn};
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::file_watch::{FileWatch, Watched};
 use crate::random;
@@ -78,7 +75,8 @@ impl GatewayDaemon {
     /// If the configuration makes no gateway, or a port is taken.
     pub(crate) fn open(path: &Path, clock: &Clock, runtimes: &Runtimes) -> Result<Self, CommandError> {
         let watch = FileWatch::default();
-        let file = watch.read(|| load(path), |file| watched(path, &file.files))?;
+        let (file, warnings) = watch.read(|| load(path), |(file, _)| watched(path, &file.files))?;
+        warn(&warnings);
         let (settings, issuers) = assemble(&file)?;
         let resource_server = ResourceServer::with_limits(issuers, file.limits.resource_server)
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
@@ -105,7 +103,7 @@ impl GatewayDaemon {
             watch,
             fixed: fixed(&file),
             gateway,
-            resource: file.resource,
+            resource: file.resource.to_string(),
             running,
         })
     }
@@ -122,17 +120,13 @@ impl GatewayDaemon {
 
     /// Reads the configuration again. A file with an error leaves everything as it is.
     pub(crate) fn reload(&self) {
-        match self.try_reload() {
-            Ok(()) => tracing::info!(file = %self.path.display(), "configuration reloaded"),
-            Err(error) => {
-                tracing::error!(file = %self.path.display(), error = %format!("{:#}", error.cause), "not reloaded; the old configuration goes on")
-            }
-        }
+        log_reload(&self.path, self.try_reload());
     }
 
     fn try_reload(&self) -> Result<(), CommandError> {
         let path = &self.path;
-        let file = self.watch.read(|| load(path), |file| watched(path, &file.files))?;
+        let (file, warnings) = self.watch.read(|| load(path), |(file, _)| watched(path, &file.files))?;
+        warn(&warnings);
         let (settings, issuers) = assemble(&file)?;
         let invalid = |error: anyhow::Error| CommandError::new(ExitCode::InvalidConfiguration, error);
         let resource_server = self
@@ -140,7 +134,7 @@ impl GatewayDaemon {
             .resource_server()
             .reconfigured_with_limits(issuers, file.limits.resource_server)
             .map_err(|error| invalid(error.into()))?;
-        let prepared = self.running.prepare_hosts("gateway", &hosts(&file))?;
+        let prepared = self.running.prepare_reload("gateway", &hosts(&file), None)?;
         // The last that can fail; then it has changed nothing, either.
         self.gateway
             .reload(&settings, resource_server)
@@ -166,9 +160,9 @@ impl GatewayDaemon {
     }
 }
 
-fn load(path: &Path) -> Result<GatewayFile, CommandError> {
+fn load(path: &Path) -> Result<(GatewayFile, Vec<Diagnostic>), CommandError> {
     let reading = gateway::load(path, &environment()).map_err(unreadable)?;
-    Ok(reading.into_result()?)
+    Ok(reading.into_result_with_warnings()?)
 }
 
 fn watched(path: &Path, files: &[PathBuf]) -> Watched {
@@ -199,10 +193,7 @@ fn hosts(file: &GatewayFile) -> HostPolicies {
 
 fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, Vec<IssuerSettings>), CommandError> {
     let invalid = |error: anyhow::Error| CommandError::new(ExitCode::InvalidConfiguration, error);
-    let roots = match file.outgoing_ca.as_slice() {
-        [] => Roots::system(),
-        files => Roots::from_pem_files(files),
-    };
+    let roots = file.outgoing_roots.clone().map_or_else(Roots::system, Ok);
     let roots = roots.map_err(|error| invalid(error.into()))?;
     let issuers = file
         .issuers
@@ -210,11 +201,10 @@ fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, Vec<IssuerSettings>)
         .map(|entry| issuer(entry, &roots, &file.limits))
         .collect::<anyhow::Result<Vec<_>>>()
         .map_err(invalid)?;
-    let audience = ResourceUri::parse(&file.resource).map_err(|error| invalid(error.into()))?;
     let routes = file
         .routes
         .iter()
-        .map(|entry| route(entry, &audience))
+        .map(|entry| route(entry, &file.resource))
         .collect::<anyhow::Result<_>>()
         .map_err(invalid)?;
     Ok((
@@ -227,7 +217,7 @@ fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, Vec<IssuerSettings>)
 }
 
 fn issuer(entry: &IssuerEntry, roots: &Roots, limits: &GatewayLimits) -> anyhow::Result<IssuerSettings> {
-    let issuer = Issuer::parse(&entry.issuer.value)?;
+    let issuer = entry.issuer.value.clone();
     let mut fetch = GuardedFetchSettings::new(roots.clone());
     // The operator names the issuer, so where it lies is no stranger's choice.
     fetch.allow_addresses = vec![ipnet::Ipv4Net::default().into(), ipnet::Ipv6Net::default().into()];
@@ -261,7 +251,7 @@ fn issuer(entry: &IssuerEntry, roots: &Roots, limits: &GatewayLimits) -> anyhow:
             http.response_timeout = Some(limits.introspection_timeout);
             TokenValidation::Introspection(Arc::new(Client::new(ClientSettings {
                 server,
-                client_id: ClientId::parse(client_id)?,
+                client_id: client_id.clone(),
                 authentication: ClientAuthentication::Certificate,
                 identity: keybound_client::Identity::new(http),
             })))
@@ -279,13 +269,9 @@ fn issuer(entry: &IssuerEntry, roots: &Roots, limits: &GatewayLimits) -> anyhow:
 }
 
 fn route(entry: &RouteEntry, audience: &ResourceUri) -> anyhow::Result<RouteSettings> {
-    let issuers = entry
-        .issuers
-        .iter()
-        .map(|issuer| Issuer::parse(&issuer.value))
-        .collect::<Result<Vec<_>, _>>()?;
+    let issuers: Vec<_> = entry.issuers.iter().map(|issuer| issuer.value.clone()).collect();
     let policy = RoutePolicy::new(audience.clone())
-        .with_scopes(Scope::parse(&entry.scopes.join(" "))?)
+        .with_scopes(entry.scopes.clone())
         .with_binding(match entry.binding {
             gateway::Binding::Required => Binding::Required,
             gateway::Binding::Optional => Binding::Optional,

@@ -2,13 +2,12 @@
 //!
 //! `Client-Cert` and `Client-Cert-Chain` are removed from every request of every listener before a service sees it. They count
 //! only on a listener that is configured for a proxy, and only from that proxy: by source address, by its own client certificate,
-//! or both. From anybody else they are ignored; the connection's own certificate is what was presented.
+//! or both. From anybody else they are ignored; the connection's own certificate is what was presented. Who the proxy is, is looked up
+//! at each request: one that a reload removes is not believed any more, on the connections that it keeps open either.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, Request};
 use ipnet::IpNet;
 use keybound_protocol::{
@@ -17,7 +16,7 @@ use keybound_protocol::{
     peer_certificate::{ForwardedCertificate, ForwardingError, PresentedCertificate},
     subject_alternative_name::SubjectAlternativeName,
     time::Timestamp,
-    trust_anchor::{TrustAnchor, TrustAnchors},
+    trust_anchor::TrustAnchor,
 };
 
 use crate::{Clock, Connection};
@@ -35,40 +34,33 @@ pub struct ForwardedCertificateSettings {
 #[derive(Clone)]
 pub struct ProxyCertificate {
     san_dns: String,
-    trust_anchors: Arc<dyn Fn() -> Arc<TrustAnchors> + Send + Sync>,
+    trust_anchors: Vec<TrustAnchor>,
     clock: Clock,
 }
 
 impl ProxyCertificate {
-    /// `san_dns` is one of its dNSNames, exactly (`proxy_san_dns`). `trust_anchors` is asked again at every request, so that a
-    /// reload counts at once.
-    pub fn new(
-        san_dns: &str,
-        trust_anchors: impl Fn() -> Arc<TrustAnchors> + Send + Sync + 'static,
-        clock: Clock,
-    ) -> ProxyCertificate {
+    /// `san_dns` is one of its dNSNames, exactly (`proxy_san_dns`). Each of the `trust_anchors` can name anybody the proxy, and the
+    /// proxy can name anybody a client: they are to be as few as can be.
+    pub fn new(san_dns: &str, trust_anchors: Vec<TrustAnchor>, clock: Clock) -> ProxyCertificate {
         ProxyCertificate {
             san_dns: san_dns.to_ascii_lowercase(),
-            trust_anchors: Arc::new(trust_anchors),
+            trust_anchors,
             clock,
         }
     }
 
-    /// Judges what the peer presented, by the path and then the name.
-    fn verify(&self, presented: &PresentedCertificate, trust_anchors: &TrustAnchors) -> Option<ProxyVerdict> {
+    /// Judges what the peer presented, by the path and then the name. A yes holds until the time that this returns.
+    fn verify(&self, presented: &PresentedCertificate) -> Option<Timestamp> {
         let PresentedCertificate::Peer(peer) = presented else {
             return None;
         };
-        let anchors: Vec<&TrustAnchor> = trust_anchors.iter().collect();
+        let anchors: Vec<&TrustAnchor> = self.trust_anchors.iter().collect();
         let chain = certificate_chain::verify(peer.end_entity(), &anchors, self.clock.now()).ok()?;
         let names = peer.certificate().ok()?.subject_alternative_names();
         let is_named = names
             .iter()
             .any(|name| matches!(name, SubjectAlternativeName::Dns(name) if name.eq_ignore_ascii_case(&self.san_dns)));
-        is_named.then(|| ProxyVerdict {
-            trust_epoch: trust_anchors.epoch(),
-            valid_until: chain.valid_until(),
-        })
+        is_named.then(|| chain.valid_until())
     }
 }
 
@@ -84,30 +76,29 @@ impl std::fmt::Debug for ProxyCertificate {
 static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
+/// Whom a listener believes at present; empty: nobody. Its connections share it.
+pub(crate) type BelievedProxy = ArcSwapOption<ForwardedCertificateSettings>;
+
 /// What the peer of a connection may forward.
 #[derive(Debug, Default)]
 pub(crate) struct Forwarding {
-    /// `None`: nothing counts; what it sends is ignored.
-    settings: Option<Arc<ForwardedCertificateSettings>>,
+    believed: Arc<BelievedProxy>,
     /// The last yes to the proxy's certificate.
     verdict: Mutex<Option<ProxyVerdict>>,
 }
 
 /// Why the proxy's certificate was accepted, and how long that holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct ProxyVerdict {
-    trust_epoch: u64,
+    settings: Arc<ForwardedCertificateSettings>,
     valid_until: Timestamp,
 }
 
 impl Forwarding {
-    /// What a peer with this address may forward, by the settings of its listener.
-    pub(crate) fn of(settings: Option<&Arc<ForwardedCertificateSettings>>, address: IpAddr) -> Forwarding {
-        let address = address.to_canonical();
-        let settings = settings
-            .filter(|settings| settings.from.is_empty() || settings.from.iter().any(|range| range.contains(&address)));
+    /// What a peer of the listener that `believed` is of may forward.
+    pub(crate) fn of(believed: &Arc<BelievedProxy>) -> Forwarding {
         Forwarding {
-            settings: settings.cloned(),
+            believed: Arc::clone(believed),
             verdict: Mutex::default(),
         }
     }
@@ -115,19 +106,21 @@ impl Forwarding {
     /// Whether the peer is the proxy: `Ok` with its name for operators.
     fn judge(
         &self,
-        settings: &ForwardedCertificateSettings,
+        settings: &Arc<ForwardedCertificateSettings>,
         connection: &Connection,
     ) -> Result<String, ForwardingError> {
         let Some(proxy) = &settings.proxy else {
             return Ok(connection.remote_addr().ip().to_string());
         };
-        let trust_anchors = (proxy.trust_anchors)();
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
-        let still_holds = verdict.is_some_and(|verdict| {
-            verdict.trust_epoch == trust_anchors.epoch() && proxy.clock.now() <= verdict.valid_until
+        let still_holds = verdict.as_ref().is_some_and(|verdict| {
+            Arc::ptr_eq(&verdict.settings, settings) && proxy.clock.now() <= verdict.valid_until
         });
         if !still_holds {
-            *verdict = proxy.verify(connection.presented(), &trust_anchors);
+            *verdict = proxy.verify(connection.presented()).map(|valid_until| ProxyVerdict {
+                settings: Arc::clone(settings),
+                valid_until,
+            });
         }
         match *verdict {
             Some(_) => Ok(format!("{} ({})", proxy.san_dns, connection.remote_addr().ip())),
@@ -140,9 +133,10 @@ impl Forwarding {
 
 /// Takes the fields out of a request, and puts what they say beside it where it counts.
 pub(crate) fn take<B>(connection: &Connection, request: &mut Request<B>) {
-    let presented = match &connection.facts.forwarding.settings {
-        Some(settings) => read(settings, connection, request.headers()),
-        None => None,
+    let believed = connection.facts.forwarding.believed.load();
+    let presented = match &*believed {
+        Some(settings) if may_be(settings, connection) => read(settings, connection, request.headers()),
+        _ => None,
     };
     let headers = request.headers_mut();
     headers.remove(&CLIENT_CERT);
@@ -152,9 +146,15 @@ pub(crate) fn take<B>(connection: &Connection, request: &mut Request<B>) {
     }
 }
 
+/// Whether the peer's address is one of the proxy's.
+fn may_be(settings: &ForwardedCertificateSettings, connection: &Connection) -> bool {
+    let address = connection.remote_addr().ip().to_canonical();
+    settings.from.is_empty() || settings.from.iter().any(|range| range.contains(&address))
+}
+
 /// What was presented behind the proxy; `None` leaves it at the connection's own certificate.
 fn read(
-    settings: &ForwardedCertificateSettings,
+    settings: &Arc<ForwardedCertificateSettings>,
     connection: &Connection,
     headers: &HeaderMap,
 ) -> Option<PresentedCertificate> {

@@ -24,7 +24,10 @@ use tokio::{
 
 use crate::{
     Counters, ForwardedCertificateSettings, HostPolicies, HostPoliciesError, Limits, ListenerSettings, Runtimes,
-    Service, Transport, counters::ConnectionRefusal, deadline::DeadlineTicks, forwarded_certificate::Forwarding,
+    Service, Transport,
+    counters::ConnectionRefusal,
+    deadline::DeadlineTicks,
+    forwarded_certificate::{BelievedProxy, Forwarding},
 };
 
 mod accept;
@@ -82,7 +85,9 @@ pub(crate) struct Shared {
     admissions: Arc<Admissions>,
     /// `None`: plain HTTP.
     hosts: Option<ArcSwap<HostTable>>,
-    /// As it was configured, for reloads.
+    /// Whose `Client-Cert` counts.
+    believed: Arc<BelievedProxy>,
+    /// As it was configured, for reloads; but whom it believes is in `believed`.
     settings: ListenerSettings,
     draining: AtomicBool,
     stage: watch::Sender<Stage>,
@@ -113,21 +118,21 @@ impl Listener {
     /// # Errors
     /// The address cannot be had, also where another process of this user listens on it already; or the settings contradict
     /// themselves.
-    pub fn bind(settings: ListenerSettings, runtimes: &Runtimes) -> Result<Listener, BindError> {
+    pub fn bind(mut settings: ListenerSettings, runtimes: &Runtimes) -> Result<Listener, BindError> {
+        let name = Arc::clone(&settings.name);
         let hosts = |source| BindError::Hosts {
-            listener: settings.name.to_string(),
+            listener: name.to_string(),
             source,
         };
-        check_forwarding(&settings).map_err(hosts)?;
+        let forwarded = settings.forwarded_certificate.take();
         let table = match &settings.transport {
             Transport::Tls(policies) => Some(ArcSwap::from_pointee(
                 HostTable::build(policies, &settings).map_err(hosts)?,
             )),
             Transport::Plain => None,
         };
-        if let Some(table) = &table {
-            check_proxy(&settings, &table.load()).map_err(hosts)?;
-        }
+        let asks = table.as_ref().is_some_and(|table| table.load().asks_for_certificates());
+        check_forwarding(forwarded.as_deref(), asks).map_err(hosts)?;
         let (sockets, local_addr) =
             open_sockets(settings.address, runtimes.handles()).map_err(|source| BindError::Socket {
                 listener: settings.name.to_string(),
@@ -141,6 +146,7 @@ impl Listener {
             admissions: Arc::new(Admissions::new(Arc::clone(&counters), &settings.limits)),
             counters,
             hosts: table,
+            believed: Arc::new(BelievedProxy::from(forwarded)),
             settings,
             draining: AtomicBool::new(false),
             stage: watch::Sender::new(Stage::Serving),
@@ -196,16 +202,18 @@ pub struct ListenerHandle {
     lanes: Arc<[Arc<Lane>]>,
 }
 
-/// Certificates and policies that a listener could serve, and does not yet.
+/// Certificates and policies that a listener could serve, and a proxy that it could believe, and does not yet.
 #[must_use = "nothing changes before it takes effect"]
 pub struct PreparedReload {
     shared: Arc<Shared>,
     table: Arc<HostTable>,
+    forwarded_certificate: Option<Arc<ForwardedCertificateSettings>>,
 }
 
 impl PreparedReload {
-    /// Serves them, to all handshakes from now on.
+    /// Serves them, to all handshakes from now on, and believes that proxy alone, at all requests from now on.
     pub fn take_effect(self) {
+        self.shared.believed.store(self.forwarded_certificate);
         // A listener without hosts prepares nothing.
         if let Some(hosts) = &self.shared.hosts {
             hosts.store(self.table);
@@ -235,12 +243,18 @@ impl ListenerHandle {
         &self.shared.counters
     }
 
-    /// Replaces certificates and policies for all handshakes from now on, at once and as a whole. Connections keep what they have.
+    /// Replaces certificates and policies for all handshakes from now on, at once and as a whole; connections keep what they have.
+    /// Replaces the proxy whose `Client-Cert` counts for all requests from now on, those of open connections included: one that is
+    /// not named here any more is not believed any more.
     ///
     /// # Errors
     /// The new ones cannot be served; the old ones stay.
-    pub fn reload(&self, policies: &HostPolicies) -> Result<(), HostPoliciesError> {
-        self.prepare_reload(policies)?.take_effect();
+    pub fn reload(
+        &self,
+        policies: &HostPolicies,
+        forwarded_certificate: Option<ForwardedCertificateSettings>,
+    ) -> Result<(), HostPoliciesError> {
+        self.prepare_reload(policies, forwarded_certificate)?.take_effect();
         Ok(())
     }
 
@@ -249,15 +263,20 @@ impl ListenerHandle {
     ///
     /// # Errors
     /// As [`reload`](Self::reload).
-    pub fn prepare_reload(&self, policies: &HostPolicies) -> Result<PreparedReload, HostPoliciesError> {
+    pub fn prepare_reload(
+        &self,
+        policies: &HostPolicies,
+        forwarded_certificate: Option<ForwardedCertificateSettings>,
+    ) -> Result<PreparedReload, HostPoliciesError> {
         if self.shared.hosts.is_none() {
             return Err(HostPoliciesError::Plain);
         }
         let table = HostTable::build(policies, &self.shared.settings)?;
-        check_proxy(&self.shared.settings, &table)?;
+        check_forwarding(forwarded_certificate.as_ref(), table.asks_for_certificates())?;
         Ok(PreparedReload {
             shared: Arc::clone(&self.shared),
             table: Arc::new(table),
+            forwarded_certificate: forwarded_certificate.map(Arc::new),
         })
     }
 
@@ -305,8 +324,8 @@ impl Shared {
         tracing::debug!(listener = &*self.name, remote = %remote_addr, ?refusal, "connection refused");
     }
 
-    fn forwarding(&self, remote_addr: SocketAddr) -> Forwarding {
-        Forwarding::of(self.settings.forwarded_certificate.as_ref(), remote_addr.ip())
+    fn forwarding(&self) -> Forwarding {
+        Forwarding::of(&self.believed)
     }
 }
 
@@ -338,25 +357,15 @@ async fn sweep(shared: Arc<Shared>, lane: Arc<Lane>) {
     }
 }
 
-fn check_forwarding(settings: &ListenerSettings) -> Result<(), HostPoliciesError> {
-    match settings.forwarded_certificate.as_deref() {
+/// `asks`: whether the listener asks for client certificates.
+fn check_forwarding(
+    forwarded_certificate: Option<&ForwardedCertificateSettings>,
+    asks: bool,
+) -> Result<(), HostPoliciesError> {
+    match forwarded_certificate {
         Some(ForwardedCertificateSettings { from, proxy: None }) if from.is_empty() => Err(HostPoliciesError::AnyProxy),
-        Some(ForwardedCertificateSettings { proxy: Some(_), .. }) if matches!(settings.transport, Transport::Plain) => {
-            Err(HostPoliciesError::ProxyNeverAsked)
-        }
+        Some(ForwardedCertificateSettings { proxy: Some(_), .. }) if !asks => Err(HostPoliciesError::ProxyNeverAsked),
         _ => Ok(()),
-    }
-}
-
-fn check_proxy(settings: &ListenerSettings, table: &HostTable) -> Result<(), HostPoliciesError> {
-    let has_proxy = settings
-        .forwarded_certificate
-        .as_ref()
-        .is_some_and(|forwarded| forwarded.proxy.is_some());
-    if has_proxy && !table.asks_for_certificates() {
-        Err(HostPoliciesError::ProxyNeverAsked)
-    } else {
-        Ok(())
     }
 }
 

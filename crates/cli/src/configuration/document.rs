@@ -13,7 +13,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Located, Location, SourceText};
+use super::diagnostic::{Diagnostic, Located, Location, Severity, SourceText};
 
 /// Variables that begin with this override keys: `KEYBOUND__LISTEN__PUBLIC` is `listen.public`.
 pub(crate) const ENVIRONMENT_PREFIX: &str = "KEYBOUND__";
@@ -60,6 +60,7 @@ impl Value {
 pub(crate) struct Document {
     root: Table,
     location: Location,
+    is_broken: bool,
     findings: RefCell<Vec<Diagnostic>>,
     files: RefCell<Vec<PathBuf>>,
     /// Every key that was looked for, with the tables it lies in.
@@ -92,6 +93,7 @@ impl Document {
         let mut document = Self {
             root,
             location: at(&source, 0..0),
+            is_broken: !errors.is_empty(),
             findings: RefCell::new(findings),
             files: RefCell::default(),
             #[cfg(test)]
@@ -162,6 +164,17 @@ impl Document {
     /// Notes a finding.
     pub(crate) fn report(&self, finding: Diagnostic) {
         self.findings.borrow_mut().push(finding);
+    }
+
+    /// Whether the text is no TOML.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Whether an error was found so far.
+    pub(crate) fn has_errors(&self) -> bool {
+        let findings = self.findings.borrow();
+        findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// The files that the document names, as they were opened.

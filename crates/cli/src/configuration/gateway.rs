@@ -4,14 +4,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use keybound_gateway::settings::UpstreamSettings;
+use keybound_protocol::client::ClientId;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::scope::Scope;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
-use keybound_tls::{Identity, OperatorFileError};
+use keybound_tls::{Identity, OperatorFileError, Roots};
 use url::Url;
 
 use super::diagnostic::{Diagnostic, Located, Location};
 use super::document::{Document, Section};
 use super::limits::{self, GatewayLimits};
-use super::value::{existing_files, https_url, identity, socket_address, word};
+use super::value::{https_url, identity, roots, socket_address, word};
 use super::{Base, Reading, read};
 
 /// A `gateway.toml`, interpreted. Paths can be opened as they are.
@@ -27,10 +31,10 @@ pub(crate) struct GatewayFile {
     pub operations: SocketAddr,
     /// The gateway's own certificate.
     pub tls: Identity,
-    /// Authorities of issuers and upstreams; none means the system's.
-    pub outgoing_ca: Vec<PathBuf>,
+    /// Authorities of issuers and upstreams; `None` means the system's.
+    pub outgoing_roots: Option<Roots>,
     /// The expected `aud`.
-    pub resource: String,
+    pub resource: ResourceUri,
     /// Whose tokens are accepted.
     pub issuers: Vec<IssuerEntry>,
     /// What is served, by path.
@@ -43,7 +47,7 @@ pub(crate) struct GatewayFile {
 #[derive(Debug, Clone)]
 pub(crate) struct IssuerEntry {
     /// Compared as a string with `iss`.
-    pub issuer: Located<String>,
+    pub issuer: Located<Issuer>,
     /// How its tokens are checked.
     pub validation: Validation,
     /// Where its keys are; discovered from its metadata if absent.
@@ -66,7 +70,7 @@ pub(crate) enum Validation {
         /// Discovered from the metadata if absent.
         endpoint: Option<Url>,
         /// The gateway as a client of the issuer.
-        client_id: String,
+        client_id: ClientId,
         /// That client's certificate.
         identity: Identity,
     },
@@ -82,13 +86,13 @@ pub(crate) struct RouteEntry {
     /// Where requests go.
     pub upstream: UpstreamSettings,
     /// Every one of them must be granted.
-    pub scopes: Vec<String>,
+    pub scopes: Scope,
     /// Whether tokens must be certificate-bound.
     pub binding: Binding,
     /// Whether the `Authorization` header reaches the upstream.
     pub forward_authorization: bool,
     /// Issuers accepted here; empty means all.
-    pub issuers: Vec<Located<String>>,
+    pub issuers: Vec<Located<Issuer>>,
     /// Whether an answer may outlive the token that started it.
     pub until_close: bool,
 }
@@ -122,9 +126,9 @@ pub(crate) fn interpret(document: &Document, base: &Base) -> Option<GatewayFile>
     let tls = identity(&tls_section, base);
     tls_section.finish();
     let outgoing = root.section("outgoing");
-    let outgoing_ca = existing_files(&outgoing, base, "ca");
+    let outgoing_roots = roots(&outgoing, base, "ca");
     outgoing.finish();
-    let resource = root.required("resource");
+    let resource = root.required_parsed("resource", ResourceUri::parse);
     let issuers: Vec<IssuerEntry> = root
         .sections("issuers")
         .into_iter()
@@ -149,7 +153,7 @@ pub(crate) fn interpret(document: &Document, base: &Base) -> Option<GatewayFile>
             None => SocketAddr::from(([127, 0, 0, 1], 9445)),
         },
         tls: tls?,
-        outgoing_ca,
+        outgoing_roots,
         resource: resource?.value,
         issuers,
         routes,
@@ -158,7 +162,10 @@ pub(crate) fn interpret(document: &Document, base: &Base) -> Option<GatewayFile>
 }
 
 fn issuer(section: Section<'_>, base: &Base) -> Option<IssuerEntry> {
-    let issuer = section.required_parsed("issuer", |text| https_url(text).map(|_| text.to_owned()));
+    let issuer = section.required_parsed("issuer", |text| {
+        https_url(text)?;
+        Issuer::parse(text).map_err(|error| error.to_string())
+    });
     let introspects = section
         .parsed("validation", word(&[("local", false), ("introspection", true)]))
         .is_some_and(|located| located.value);
@@ -186,7 +193,7 @@ fn issuer(section: Section<'_>, base: &Base) -> Option<IssuerEntry> {
         section.report(Diagnostic::error("C011", &revocations.location, message));
     }
     let validation = if introspects {
-        let client_id = section.required("client_id");
+        let client_id = section.required_parsed("client_id", ClientId::parse);
         let identity = identity(&section, base);
         section.finish();
         Validation::Introspection {
@@ -232,11 +239,7 @@ fn route(section: Section<'_>) -> Option<RouteEntry> {
         }
     });
     let upstream = section.required_parsed("upstream", str::parse::<UpstreamSettings>);
-    let scopes = section
-        .strings("scopes")
-        .into_iter()
-        .map(|located| located.value)
-        .collect();
+    let scopes = scopes(&section);
     let binding = section
         .parsed(
             "binding",
@@ -250,7 +253,7 @@ fn route(section: Section<'_>) -> Option<RouteEntry> {
     let forward_authorization = section
         .parsed("authorization", word(&[("forward", true), ("strip", false)]))
         .is_none_or(|located| located.value);
-    let issuers = section.strings("issuers");
+    let issuers = section.parsed_strings("issuers", Issuer::parse);
     let until_close = section
         .parsed("long_running", word(&[("until-close", true), ("until-expiry", false)]))
         .is_some_and(|it| it.value);
@@ -259,12 +262,31 @@ fn route(section: Section<'_>) -> Option<RouteEntry> {
         path: path?,
         methods: methods.into_iter().map(|located| located.value).collect(),
         upstream: upstream?.value,
-        scopes,
+        scopes: scopes?,
         binding,
         forward_authorization,
         issuers,
         until_close,
     })
+}
+
+/// All words together: there is a limit to how many they may be.
+fn scopes(section: &Section<'_>) -> Option<Scope> {
+    let words: Vec<String> = section
+        .parsed_strings("scopes", |text| {
+            Scope::parse(text).map(|scope| scope.as_str().to_owned())
+        })
+        .into_iter()
+        .map(|located| located.value)
+        .collect();
+    match Scope::parse(&words.join(" ")) {
+        Ok(scope) => Some(scope),
+        Err(error) => {
+            let message = format!("`routes.scopes`: {error}");
+            section.report(Diagnostic::error("C006", section.place_of("scopes"), message));
+            None
+        }
+    }
 }
 
 fn check_routes(document: &Document, issuers: &[IssuerEntry], routes: &[RouteEntry]) {

@@ -5,30 +5,28 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use keybound_protocol::access_token::AccessTokenFormat;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
-use keybound_tls::{Identity, OperatorFileError};
+use keybound_tls::{Identity, OperatorFileError, Roots};
 use url::Url;
 
 use super::diagnostic::{Diagnostic, Located, Location};
 use super::document::{Document, Section};
+use super::forwarded_certificate::{self, ForwardedCertificateEntry};
 use super::limits::{self, ServerLimits};
-use super::value::{
-    bounded_duration, existing_file, existing_files, existing_located_files, https_origin, https_url, identity,
-    network, socket_address, word,
-};
+use super::trust_anchors::{self, TrustAnchorEntries};
+use super::value::{bounded_duration, https_origin, https_url, identity, network, roots, socket_address, word};
 use super::{Base, Reading, read};
 
 /// A `keybound.toml`, interpreted. Paths can be opened as they are.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerFile {
-    /// The file itself, for findings about all of it.
-    pub location: Location,
     /// Every file that it names.
     pub files: Vec<PathBuf>,
     /// `issuer`, exactly as written: it is compared as a string (RFC 8414 §3.3).
-    pub issuer: String,
-    /// `clients`: glob patterns, resolved.
-    pub clients: Vec<Located<PathBuf>>,
+    pub issuer: Issuer,
     /// `listen.*`.
     pub listen: Listen,
     /// `mutual_tls_origin`.
@@ -39,20 +37,32 @@ pub(crate) struct ServerFile {
     pub tls_names: Vec<NamedCertificate>,
     /// `store.*`.
     pub store: StoreFiles,
+    /// `[[forwarded_certificate]]`.
+    pub forwarded_certificates: Vec<ForwardedCertificateEntry>,
+    /// All else.
+    pub policy: PolicyEntries,
+}
+
+/// Who may have which tokens: the keys that are complete by themselves, also where others are mistaken. What they name, clients
+/// and certificates, is therefore read in any case, and its mistakes are reported with the others.
+#[derive(Debug, Clone)]
+pub(crate) struct PolicyEntries {
+    /// The file itself, for findings about all of it.
+    pub location: Location,
+    /// `clients`: glob patterns, resolved.
+    pub clients: Vec<Located<PathBuf>>,
     /// `tokens.*`.
     pub tokens: Tokens,
-    /// `outgoing.ca`.
-    pub outgoing_ca: Vec<PathBuf>,
+    /// `outgoing.ca`; `None` means the system's.
+    pub outgoing_roots: Option<Roots>,
     /// `outgoing.allow_addresses`.
     pub outgoing_allow_addresses: Vec<IpNet>,
     /// `[[trust_anchors]]`.
-    pub trust_anchors: Vec<TrustAnchorFiles>,
+    pub trust_anchors: TrustAnchorEntries,
     /// `[[scopes]]`.
     pub scopes: Vec<ScopeEntry>,
     /// `[[resources]]`.
     pub resources: Vec<ResourceEntry>,
-    /// `[[forwarded_certificate]]`.
-    pub forwarded_certificates: Vec<ForwardedCertificateEntry>,
     /// `limits.*`.
     pub limits: ServerLimits,
 }
@@ -90,35 +100,11 @@ pub(crate) struct StoreFiles {
 #[derive(Debug, Clone)]
 pub(crate) struct Tokens {
     /// `aud` when a request names no `resource`.
-    pub default_resource: Option<String>,
+    pub default_resource: Option<ResourceUri>,
     /// The algorithm that signs.
     pub signing_algorithm: SignatureAlgorithm,
     /// How long an access token lives.
     pub access_token_lifetime: Duration,
-}
-
-/// A certification authority that clients' certificates may come from.
-#[derive(Debug, Clone)]
-pub(crate) struct TrustAnchorFiles {
-    /// What clients call it in `keybound_trust_anchors`.
-    pub name: Located<String>,
-    /// PEM, one or more certificates.
-    pub file: Located<PathBuf>,
-    /// PEM or DER revocation lists.
-    pub crl: Vec<Located<PathBuf>>,
-    /// Whether a certificate without a revocation list of its issuer is accepted; unset, refused where `crl` lists any.
-    pub crl_missing: Option<CrlMissing>,
-    /// Whether extendedKeyUsage clientAuth must be present.
-    pub require_client_auth_eku: bool,
-}
-
-/// What happens where no CRL of an issuer is at hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CrlMissing {
-    /// The certificate is not accepted.
-    Refuse,
-    /// The certificate counts as not revoked.
-    Accept,
 }
 
 /// `[[scopes]]`.
@@ -134,29 +120,9 @@ pub(crate) struct ScopeEntry {
 #[derive(Debug, Clone)]
 pub(crate) struct ResourceEntry {
     /// RFC 8707 resource indicator.
-    pub uri: String,
-    /// `jwt` or `opaque`.
-    pub opaque: Option<bool>,
-}
-
-/// `[[forwarded_certificate]]`: a proxy that ends TLS and says which certificate it saw.
-#[derive(Debug, Clone)]
-pub(crate) struct ForwardedCertificateEntry {
-    /// `public` or `mutual_tls`.
-    pub listener: Located<ListenerName>,
-    /// Addresses of the proxy.
-    pub from: Vec<IpNet>,
-    /// dNSName in the proxy's own certificate.
-    pub proxy_san_dns: Option<String>,
-}
-
-/// The listeners by their configuration names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ListenerName {
-    /// `listen.public`.
-    Public,
-    /// `listen.mutual_tls`.
-    MutualTls,
+    pub uri: ResourceUri,
+    /// The format of its tokens, where the client does not register one.
+    pub access_token_format: Option<AccessTokenFormat>,
 }
 
 /// Reads a `keybound.toml`.
@@ -169,8 +135,16 @@ pub(crate) fn load(path: &Path, environment: &[(String, String)]) -> Result<Read
 
 /// Takes the keys out of the document.
 pub(crate) fn interpret(document: &Document, base: &Base) -> Option<ServerFile> {
+    interpret_and(document, base, |_| ())
+}
+
+/// Takes the keys out of the document, and lets `look` at those of them that can be made sense of whatever the others say.
+pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(&PolicyEntries)) -> Option<ServerFile> {
     let root = document.root();
-    let issuer = root.required_parsed("issuer", |text| https_url(text).map(|_| text.to_owned()));
+    let issuer = root.required_parsed("issuer", |text| {
+        https_url(text)?;
+        Issuer::parse(text).map_err(|error| error.to_string())
+    });
     let _: Option<Located<()>> = root.parsed("profile", |text| match text {
         "default" => Ok(()),
         "fapi2" | "fapi2-message-signing" => Err(format!("profile \"{text}\" is not available in this version")),
@@ -204,36 +178,41 @@ pub(crate) fn interpret(document: &Document, base: &Base) -> Option<ServerFile> 
     );
     unavailable(root.section("client_secrets"), "client secrets", &[]);
     let outgoing = root.section("outgoing");
-    let outgoing_ca = existing_files(&outgoing, base, "ca");
+    let outgoing_roots = roots(&outgoing, base, "ca");
     let outgoing_allow_addresses = outgoing
         .parsed_strings("allow_addresses", network)
         .into_iter()
         .map(|located| located.value)
         .collect();
     outgoing.finish();
-    let trust_anchors = trust_anchors(document, root.sections("trust_anchors"), base);
+    let trust_anchors = trust_anchors::entries(document, root.sections("trust_anchors"), base);
     let scopes = root.sections("scopes").into_iter().filter_map(scope).collect();
     let resources = root.sections("resources").into_iter().filter_map(resource).collect();
-    let forwarded_certificates: Vec<ForwardedCertificateEntry> = root
-        .sections("forwarded_certificate")
-        .into_iter()
-        .filter_map(forwarded_certificate)
-        .collect();
+    let forwarded = root.sections("forwarded_certificate");
+    let forwarded_certificates = forwarded_certificate::entries(document, forwarded, &trust_anchors.names);
     let limits = limits::server(root.section("limits"));
-    check_forwarded_certificates(document, &forwarded_certificates);
     if let (Some(listen), Some(origin)) = (&listen, &mutual_tls_origin) {
         check_shared_port(&root, listen, origin, &tls_names);
     }
     let default_origin = listen
         .as_ref()
         .map(|listen| format!("https://localhost:{}", listen.mutual_tls.port()));
-    let location = root.location().clone();
+    let policy = PolicyEntries {
+        location: root.location().clone(),
+        clients,
+        tokens,
+        outgoing_roots,
+        outgoing_allow_addresses,
+        trust_anchors,
+        scopes,
+        resources,
+        limits,
+    };
     root.finish();
+    look(&policy);
     Some(ServerFile {
-        location,
         files: document.files(),
         issuer: issuer?.value,
-        clients,
         mutual_tls_origin: match mutual_tls_origin {
             Some(origin) => origin.value,
             None => Url::parse(&default_origin?).ok()?,
@@ -242,14 +221,8 @@ pub(crate) fn interpret(document: &Document, base: &Base) -> Option<ServerFile> 
         tls: tls?,
         tls_names,
         store: store?,
-        tokens,
-        outgoing_ca,
-        outgoing_allow_addresses,
-        trust_anchors,
-        scopes,
-        resources,
         forwarded_certificates,
-        limits,
+        policy,
     })
 }
 
@@ -321,14 +294,7 @@ fn tokens(section: Section<'_>) -> Tokens {
     let day = Duration::from_secs(86_400);
     let tokens = Tokens {
         default_resource: section
-            .parsed("default_resource", |text| {
-                let url = Url::parse(text).map_err(|error| error.to_string())?;
-                if url.fragment().is_some() {
-                    Err("must have no fragment".to_owned())
-                } else {
-                    Ok(text.to_owned())
-                }
-            })
+            .parsed("default_resource", ResourceUri::parse)
             .map(|located| located.value),
         signing_algorithm: section
             .parsed("signing_algorithm", str::parse::<SignatureAlgorithm>)
@@ -360,42 +326,6 @@ fn unavailable(section: Section<'_>, what: &str, other_keys: &[&'static str]) {
     section.finish();
 }
 
-fn trust_anchors(document: &Document, sections: Vec<Section<'_>>, base: &Base) -> Vec<TrustAnchorFiles> {
-    let mut anchors: Vec<TrustAnchorFiles> = Vec::new();
-    for section in sections {
-        let name = section.required("name");
-        let file = existing_file(&section, base, "file");
-        let crl = existing_located_files(&section, base, "crl");
-        let crl_missing = section
-            .parsed(
-                "crl_missing",
-                word(&[("refuse", CrlMissing::Refuse), ("accept", CrlMissing::Accept)]),
-            )
-            .map(|located| located.value);
-        let require_client_auth_eku = section.boolean("require_client_auth_eku", false).value;
-        section.finish();
-        let (Some(name), Some(file)) = (name, file) else {
-            continue;
-        };
-        if anchors.iter().any(|other| other.name.value == name.value) {
-            document.report(Diagnostic::error(
-                "C013",
-                &name.location,
-                format!("a second trust anchor is called `{}`", name.value),
-            ));
-            continue;
-        }
-        anchors.push(TrustAnchorFiles {
-            name,
-            file,
-            crl,
-            crl_missing,
-            require_client_auth_eku,
-        });
-    }
-    anchors
-}
-
 fn scope(section: Section<'_>) -> Option<ScopeEntry> {
     let name = section.required("name");
     let description = section.string("description").map(|located| located.value);
@@ -407,14 +337,17 @@ fn scope(section: Section<'_>) -> Option<ScopeEntry> {
 }
 
 fn resource(section: Section<'_>) -> Option<ResourceEntry> {
-    let uri = section.required("uri");
-    let opaque = section
-        .parsed("access_token_format", word(&[("jwt", false), ("opaque", true)]))
+    let uri = section.required_parsed("uri", ResourceUri::parse);
+    let access_token_format = section
+        .parsed(
+            "access_token_format",
+            word(&[("jwt", AccessTokenFormat::Jwt), ("opaque", AccessTokenFormat::Opaque)]),
+        )
         .map(|located| located.value);
     section.finish();
     Some(ResourceEntry {
         uri: uri?.value,
-        opaque,
+        access_token_format,
     })
 }
 
@@ -429,51 +362,4 @@ fn check_shared_port(root: &Section<'_>, listen: &Listen, origin: &Located<Url>,
             finding.with_help("give mutual_tls_origin a host name of its own, with a certificate in [[tls.names]]"),
         );
     }
-}
-
-/// A listener believes one proxy in one way: a second entry would be a second way in.
-fn check_forwarded_certificates(document: &Document, entries: &[ForwardedCertificateEntry]) {
-    for (index, entry) in entries.iter().enumerate() {
-        if entries
-            .iter()
-            .take(index)
-            .any(|other| other.listener.value == entry.listener.value)
-        {
-            let message = "a second `[[forwarded_certificate]]` for the same listener";
-            document.report(Diagnostic::error("C019", &entry.listener.location, message));
-        }
-    }
-}
-
-fn forwarded_certificate(section: Section<'_>) -> Option<ForwardedCertificateEntry> {
-    let listener = section.required_parsed(
-        "listener",
-        word(&[
-            ("public", ListenerName::Public),
-            ("mutual_tls", ListenerName::MutualTls),
-        ]),
-    );
-    let format = section.required_parsed("format", word(&[("client-cert", ())]));
-    let from: Vec<IpNet> = section
-        .parsed_strings("from", network)
-        .into_iter()
-        .map(|located| located.value)
-        .collect();
-    let proxy_san_dns = section.string("proxy_san_dns").map(|located| located.value);
-    if from.is_empty() && proxy_san_dns.is_none() {
-        let message = "a forwarded certificate needs `from`, `proxy_san_dns` or both: nobody is believed by default";
-        section.report(Diagnostic::error("C012", section.location(), message));
-    }
-    let everybody = |network: &IpNet| network.prefix_len() == 0;
-    if proxy_san_dns.is_none() && from.iter().any(everybody) {
-        let message = "`from` names every address and `proxy_san_dns` is not set: anybody's header would be believed";
-        section.report(Diagnostic::error("C023", section.location(), message));
-    }
-    section.finish();
-    format?;
-    Some(ForwardedCertificateEntry {
-        listener: listener?,
-        from,
-        proxy_san_dns,
-    })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use keybound_tls::operator_file;
-use keybound_tls::{Identity, PemError};
+use keybound_tls::{Identity, PemError, Roots};
 use url::Url;
 
 use super::Base;
@@ -49,13 +49,22 @@ pub(crate) fn existing_file(section: &Section<'_>, base: &Base, key: &'static st
     checked_file(section, base, &text)
 }
 
-/// An array of paths to files that exist.
-pub(crate) fn existing_files(section: &Section<'_>, base: &Base, key: &'static str) -> Vec<PathBuf> {
+/// Certificates of authorities from an array of paths; `None` if there are no paths, or none that can be used.
+pub(crate) fn roots(section: &Section<'_>, base: &Base, key: &'static str) -> Option<Roots> {
     let files = existing_located_files(section, base, key);
-    files.into_iter().map(|located| located.value).collect()
+    // One by one, so that each is blamed for its own content.
+    for file in &files {
+        if let Err(error) = Roots::from_pem_files(std::slice::from_ref(&file.value)) {
+            section.report(Diagnostic::error("C021", &file.location, error.to_string()));
+        }
+    }
+    let files: Vec<PathBuf> = files.into_iter().map(|file| file.value).collect();
+    (!files.is_empty())
+        .then(|| Roots::from_pem_files(&files).ok())
+        .flatten()
 }
 
-/// The same, each with its place.
+/// An array of paths to files that exist.
 pub(crate) fn existing_located_files(section: &Section<'_>, base: &Base, key: &'static str) -> Vec<Located<PathBuf>> {
     section
         .strings(key)

@@ -320,7 +320,7 @@ fn register(layout: &Layout, name: &str, mut metadata: serde_json::Value) -> any
 
 fn issuer_of(keybound_toml: &Path) -> Result<String, CommandError> {
     let reading = server::load(keybound_toml, &[]).map_err(unreadable)?;
-    Ok(reading.into_result()?.issuer)
+    Ok(reading.into_result()?.issuer.to_string())
 }
 
 fn write_if_missing(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -250,3 +250,116 @@ fn a_token_shown_to_issuers_that_did_not_issue_it_is_a_warning() {
     let said = check(directory, "gateway.toml").expect_code(0);
     assert!(said.stdout.contains("no errors"), "{said:#?}");
 }
+
+/// Code and line of every finding, in the order in which they are told.
+fn told(directory: &Path, file: &str) -> Vec<(String, u64)> {
+    let said = run_in(directory, &["--output", "json", "config", "check", "--config", file]);
+    let findings = said.expect_code(65).json()["findings"].as_array().unwrap().clone();
+    findings
+        .iter()
+        .map(|it| (it["code"].as_str().unwrap().to_owned(), it["line"].as_u64().unwrap()))
+        .collect()
+}
+
+// covers UX-3
+#[test]
+fn mistakes_in_the_files_that_are_named_are_told_with_the_others_in_the_order_of_the_file() {
+    let directory = installation();
+    let path = directory.path().join("keybound.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let broken = text
+        .replacen("file = \"pki/ca.pem\"", "file = \"pki/ca.key\"", 1)
+        .replacen("profile = \"default\"", "profile = \"fapi3\"", 1)
+        .replacen("signing_algorithm = \"ES256\"", "signing_algorithm = \"HS256\"", 1)
+        + "\n[[resources]]\nuri = \"no\"\n";
+    std::fs::write(&path, &broken).unwrap();
+    std::fs::write(directory.path().join("clients.d/broken.json"), "{\n \"client_id\": }").unwrap();
+    let line = |start: &str| broken.lines().position(|line| line.starts_with(start)).unwrap() as u64 + 1;
+    let expected = [
+        ("C043".to_owned(), 2),
+        ("C006".to_owned(), line("profile = ")),
+        ("C006".to_owned(), line("signing_algorithm = ")),
+        ("C031".to_owned(), line("file = \"pki/ca.key\"")),
+        ("C006".to_owned(), line("uri = \"no\"")),
+    ];
+    assert_eq!(told(directory.path(), "keybound.toml"), expected);
+    // And by the daemon that does not start, too.
+    let said = run_in(directory.path(), &["serve", "--config", "keybound.toml"]).expect_code(65);
+    assert!(
+        said.stderr.contains("C031") && said.stderr.contains("C043"),
+        "{said:#?}"
+    );
+    assert!(said.stderr.contains("5 errors"), "{said:#?}");
+}
+
+#[test]
+fn an_anchor_with_a_broken_file_is_no_mistake_of_the_clients_that_name_it() {
+    let directory = installation();
+    let path = directory.path().join("keybound.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        directory.path().join("clients.d/limited.json"),
+        "{\"client_id\": \"x\", \"token_endpoint_auth_method\": \"tls_client_auth\", \"tls_client_auth_san_dns\": \"x.test\",\n \
+         \"grant_types\": [\"client_credentials\"], \"keybound_trust_anchors\": [\"quickstart\"]}",
+    )
+    .unwrap();
+    check(directory.path(), "keybound.toml").expect_code(0);
+    for (find, replace, code) in [
+        ("file = \"pki/ca.pem\"", "file = \"pki/none.pem\"", "C020"),
+        ("file = \"pki/ca.pem\"", "file = \"pki/ca.key\"", "C031"),
+    ] {
+        std::fs::write(&path, text.replacen(find, replace, 1)).unwrap();
+        let codes: Vec<_> = told(directory.path(), "keybound.toml")
+            .into_iter()
+            .map(|it| it.0)
+            .collect();
+        assert_eq!(codes, [code]);
+    }
+}
+
+#[test]
+fn a_slip_of_syntax_hides_what_a_parser_makes_of_the_rest() {
+    let directory = installation();
+    for (file, find, replace) in [
+        ("keybound.toml", "[tls]\n", "[tls\n"),
+        ("keybound.toml", "issuer = ", "issuer "),
+        ("gateway.toml", "[tls]\n", "[tls\n"),
+    ] {
+        let path = directory.path().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let broken = text.replacen(find, replace, 1);
+        assert_ne!(broken, text);
+        std::fs::write(&path, &broken).unwrap();
+        let line = broken
+            .lines()
+            .position(|line| line.starts_with(replace.trim_end()))
+            .unwrap() as u64
+            + 1;
+        let told = told(directory.path(), file);
+        assert!(
+            !told.is_empty() && told.iter().all(|it| *it == ("C001".to_owned(), line)),
+            "{told:?}"
+        );
+        std::fs::write(&path, text).unwrap();
+    }
+}
+
+#[test]
+fn mistakes_of_a_gateway_are_told_at_their_places() {
+    let directory = installation();
+    let path = directory.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let broken = text
+        .replacen("ca = [\"pki/ca.pem\"]", "ca = [\"pki/ca.key\"]", 1)
+        .replacen("scopes = []", "scopes = [\"a\\\"b\"]", 1);
+    let resource = text.lines().find(|line| line.starts_with("resource = ")).unwrap();
+    let broken = broken.replacen(resource, "resource = \"https://x/#y\"", 1);
+    std::fs::write(&path, &broken).unwrap();
+    let line = |start: &str| broken.lines().position(|line| line.starts_with(start)).unwrap() as u64 + 1;
+    let expected = [
+        ("C006".to_owned(), line("resource = ")),
+        ("C021".to_owned(), line("ca = ")),
+        ("C006".to_owned(), line("scopes = ")),
+    ];
+    assert_eq!(told(directory.path(), "gateway.toml"), expected);
+}

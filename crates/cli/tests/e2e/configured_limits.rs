@@ -54,7 +54,7 @@ fn a_configured_limit_holds_and_another_one_after_a_reload() {
     }
 }
 
-fn hang_up(installation: &Installation) {
+pub(crate) fn hang_up(installation: &Installation) {
     let process = installation.process_id().to_string();
     assert!(
         Command::new("kill")

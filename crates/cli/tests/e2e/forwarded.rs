@@ -3,11 +3,13 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::causes::tls_client_auth;
-use crate::installation::{Answer, Installation, curl};
+use crate::configured_limits::hang_up;
+use crate::installation::{Answer, Installation, curl, run_in};
 use crate::openssl::{OpenSsl, Wanted};
 use crate::scene::{Daemon, Scene, access_token, ask, claims, free_port};
 
@@ -195,6 +197,145 @@ fn by_default_nobody_is_believed() {
     }
 }
 
+// covers R9440-5, R9440-6, T11, TRAP-29
+#[test]
+fn a_proxy_that_a_reload_removes_is_not_believed_any_more() {
+    let scene = scene();
+    let file = scene.path("keybound.toml");
+    let without = std::fs::read_to_string(&file).unwrap();
+    scene.append("keybound.toml", &forwarded_from("mutual_tls", "127.0.0.2/32", ""));
+    let (installation, openssl) = scene.start();
+    let to = (&installation, &openssl);
+    let header = [format!("Client-Cert: {}", openssl.client_cert("a"))];
+    let (a, b) = (openssl.thumbprint("a"), openssl.thumbprint("b"));
+    bound_to(&send(to, ("127.0.0.2", None), "a", &header), &a);
+
+    // A file with a mistake changes nothing.
+    std::fs::write(
+        &file,
+        format!("{without}\n[[forwarded_certificate]]\nlistener = \"mutual_tls\"\n"),
+    )
+    .unwrap();
+    hang_up(&installation);
+    std::thread::sleep(Duration::from_millis(300));
+    bound_to(&send(to, ("127.0.0.2", None), "a", &header), &a);
+
+    std::fs::write(&file, &without).unwrap();
+    hang_up(&installation);
+    eventually(|| send(to, ("127.0.0.2", None), "a", &header).status == 400);
+    refused(&send(to, ("127.0.0.2", None), "a", &header));
+    bound_to(&send(to, ("127.0.0.2", Some("b")), "b", &header), &b);
+
+    // Another one instead.
+    let other = forwarded_from("mutual_tls", "127.0.0.3/32", "");
+    std::fs::write(&file, format!("{without}\n{other}")).unwrap();
+    hang_up(&installation);
+    eventually(|| send(to, ("127.0.0.3", None), "a", &header).status == 200);
+    refused(&send(to, ("127.0.0.2", None), "a", &header));
+    bound_to(&send(to, ("127.0.0.3", None), "a", &header), &a);
+}
+
+fn eventually(holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "the new configuration does not hold"
+        );
+    }
+}
+
+// covers MTLS-6.5-2, R9440-5, T11, T12, TRAP-29
+#[test]
+fn only_the_named_authority_vouches_for_the_proxy() {
+    let scene = scene();
+    scene.openssl.authority("partner", "/O=Partner/CN=Partner CA");
+    scene.trusts("partner", "");
+    let wanted = Wanted {
+        alternative_names: Some("DNS:proxy.example.com"),
+        ..Wanted::new("imposter", "/CN=x")
+    };
+    scene.openssl.certificate(wanted, Some("partner"));
+    let file = scene.path("keybound.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let entry = |more: &str| {
+        format!(
+            "{before}\n[[forwarded_certificate]]\nlistener = \"mutual_tls\"\nformat = \"client-cert\"\n\
+             proxy_san_dns = \"proxy.example.com\"\n{more}\n"
+        )
+    };
+    let directory = file.parent().unwrap().to_path_buf();
+    let check = || run_in(&directory, &["config", "check", "--config", "keybound.toml"]);
+    // Which of the three is meant has to be said.
+    for more in ["", "trust_anchors = []"] {
+        std::fs::write(&file, entry(more)).unwrap();
+        let said = check().expect_code(65);
+        assert!(
+            said.stdout
+                .contains("error[C027]: `proxy_san_dns` needs `trust_anchors`"),
+            "{said:#?}"
+        );
+        assert!(said.stdout.contains("add trust_anchors = "), "{said:#?}");
+        assert!(
+            said.stdout.contains("\"quickstart\" or \"corp\" or \"partner\""),
+            "{said:#?}"
+        );
+        let said = run_in(&directory, &["serve", "--config", "keybound.toml"]).expect_code(65);
+        assert!(said.stderr.contains("C027"), "{said:#?}");
+    }
+    std::fs::write(&file, entry("trust_anchors = [\"crop\"]")).unwrap();
+    let said = check().expect_code(65);
+    assert!(
+        said.stdout.contains("`crop` is not among `[[trust_anchors]]`"),
+        "{said:#?}"
+    );
+
+    std::fs::write(&file, entry("trust_anchors = [\"corp\"]")).unwrap();
+    let (installation, openssl) = scene.start();
+    let to = (&installation, &openssl);
+    let header = [format!("Client-Cert: {}", openssl.client_cert("a"))];
+    refused(&send(to, ("127.0.0.1", Some("imposter")), "a", &header));
+    bound_to(
+        &send(to, ("127.0.0.1", Some("proxy")), "a", &header),
+        &openssl.thumbprint("a"),
+    );
+}
+
+#[test]
+fn a_proxy_needs_an_authority_and_an_authority_needs_a_proxy() {
+    let scene = Scene::new();
+    let file = scene.path("keybound.toml");
+    let directory = file.parent().unwrap().to_path_buf();
+    let before = std::fs::read_to_string(&file).unwrap();
+    let check = || run_in(&directory, &["config", "check", "--config", "keybound.toml"]);
+    // With a single one it is that one.
+    let entry = "\n[[forwarded_certificate]]\nlistener = \"mutual_tls\"\nformat = \"client-cert\"\n";
+    let named = format!("{entry}proxy_san_dns = \"lb.internal\"\n");
+    std::fs::write(&file, format!("{before}{named}")).unwrap();
+    check().expect_code(0);
+    let without = before.replacen(
+        "[[trust_anchors]]\nname = \"quickstart\"\nfile = \"pki/ca.pem\"\n",
+        "",
+        1,
+    );
+    assert_ne!(without, before);
+    std::fs::write(&file, format!("{without}{named}")).unwrap();
+    let said = check().expect_code(65);
+    assert!(
+        said.stdout.contains("to vouch for the proxy, and there is none"),
+        "{said:#?}"
+    );
+    // By address alone nobody has to.
+    let by_address = format!("{before}{entry}from = [\"10.0.0.1\"]\ntrust_anchors = [\"quickstart\"]\n");
+    std::fs::write(&file, by_address).unwrap();
+    let said = check().expect_code(0);
+    assert!(
+        said.stdout
+            .contains("warning[C015]: `forwarded_certificate.trust_anchors` is used only with proxy_san_dns"),
+        "{said:#?}"
+    );
+}
+
 /// Turns the PEM of nginx into a Byte Sequence: nginx cannot encode, but it can leave line ends out.
 ///
 /// One process, so that killing it leaves no worker behind.
@@ -225,7 +366,8 @@ fn nginx_with_its_own_certificate_forwards_those_of_its_clients() {
         return;
     }
     let scene = scene();
-    let proxy = forwarded_from("mutual_tls", "127.0.0.1/32", "proxy_san_dns = \"proxy.example.com\"");
+    let own = "proxy_san_dns = \"proxy.example.com\"\ntrust_anchors = [\"corp\"]";
+    let proxy = forwarded_from("mutual_tls", "127.0.0.1/32", own);
     scene.append("keybound.toml", &proxy);
     let (installation, openssl) = scene.start();
     let (port, upstream) = (free_port(), 8444 + installation.offset);

@@ -170,7 +170,7 @@ impl<S: Service> Incoming<S> {
                 counters: Arc::clone(&self.shared.counters),
                 runtime: self.lane.runtime,
                 served_hosts: None,
-                forwarding: self.shared.forwarding(self.remote_addr),
+                forwarding: self.shared.forwarding(),
             };
             return self.serve_http(stream, facts).await;
         };
@@ -250,7 +250,7 @@ impl<S: Service> Incoming<S> {
             limits: Arc::clone(&self.shared.limits),
             counters: Arc::clone(&self.shared.counters),
             runtime: self.lane.runtime,
-            forwarding: self.shared.forwarding(self.remote_addr),
+            forwarding: self.shared.forwarding(),
         }
     }
 

@@ -1,14 +1,14 @@
 //! Certificates that a proxy forwards (RFC 9440), and everybody else's claims to one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keybound_protocol::{
     confirmation::CertificateThumbprint,
     time::Timestamp,
-    trust_anchor::{TrustAnchor, TrustAnchorSettings, TrustAnchors},
+    trust_anchor::{TrustAnchor, TrustAnchorSettings},
 };
-use keybound_tls::{Clock, ForwardedCertificateSettings, ProxyCertificate, Transport};
+use keybound_tls::{Clock, ForwardedCertificateSettings, HostPoliciesError, ProxyCertificate, Transport};
 
 use crate::{
     pki::{self, Client, KeyKind},
@@ -21,13 +21,17 @@ fn now() -> Timestamp {
 }
 
 fn server(from: &[&str], proxy: Option<ProxyCertificate>) -> Server {
-    let from = from.iter().map(|range| range.parse().unwrap()).collect();
     let mut settings = settings(Transport::Tls(mutual_policy()), quick());
-    settings.forwarded_certificate = Some(Arc::new(ForwardedCertificateSettings { from, proxy }));
+    settings.forwarded_certificate = Some(Arc::new(believed(from, proxy)));
     Server::start(settings)
 }
 
-fn anchors(certificate: &[u8]) -> TrustAnchors {
+fn believed(from: &[&str], proxy: Option<ProxyCertificate>) -> ForwardedCertificateSettings {
+    let from = from.iter().map(|range| range.parse().unwrap()).collect();
+    ForwardedCertificateSettings { from, proxy }
+}
+
+fn anchors(certificate: &[u8]) -> Vec<TrustAnchor> {
     let settings = TrustAnchorSettings {
         name: "proxies".parse().unwrap(),
         certificates: vec![certificate.to_vec()],
@@ -35,7 +39,7 @@ fn anchors(certificate: &[u8]) -> TrustAnchors {
         crl_missing: None,
         require_client_auth_eku: false,
     };
-    TrustAnchors::new(1, TrustAnchor::load(&settings).unwrap())
+    TrustAnchor::load(&settings).unwrap()
 }
 
 fn byte_sequence(der: &[u8]) -> String {
@@ -162,15 +166,9 @@ async fn an_address_off_the_list_forwards_nothing() {
 #[tokio::test]
 async fn a_proxy_with_a_certificate_of_its_own_must_show_it() {
     let authority = pki::authority("Proxy CA");
-    let anchors = Arc::new(anchors(authority.der()));
-    let trust = Arc::new(Mutex::new(Arc::clone(&anchors)));
-    let source = Arc::clone(&trust);
-    let certificate = ProxyCertificate::new(
-        "lb.internal",
-        move || Arc::clone(&source.lock().unwrap()),
-        Clock::fixed(now()),
-    );
-    let server = server(&["127.0.0.1/32"], Some(certificate.clone()));
+    let certificate = |anchors| ProxyCertificate::new("lb.internal", anchors, Clock::fixed(now()));
+    let trusted = certificate(anchors(authority.der()));
+    let server = server(&["127.0.0.1/32"], Some(trusted.clone()));
     let victim = Client::self_signed(KeyKind::P256);
     let value = byte_sequence(victim.leaf());
     let fields = [("Client-Cert", value.as_str())];
@@ -196,7 +194,7 @@ async fn a_proxy_with_a_certificate_of_its_own_must_show_it() {
         assert_eq!(presented(&server, impostor.as_ref(), &[]).await, own);
     }
     // Where any address will do, who is not the proxy is just anybody.
-    let anywhere = self::server(&[], Some(certificate));
+    let anywhere = self::server(&[], Some(trusted.clone()));
     assert_eq!(presented(&anywhere, Some(&proxy), &fields).await, forwarded);
     assert_eq!(
         presented(
@@ -209,26 +207,71 @@ async fn a_proxy_with_a_certificate_of_its_own_must_show_it() {
     );
 
     // Trust that is withdrawn is withdrawn from open connections, too.
-    let mut stream = RawClient::any_version(Some(&proxy))
-        .connect(&server, "localhost")
-        .await
-        .unwrap();
-    let head = format!("GET / HTTP/1.1\r\nhost: localhost\r\nclient-cert: {value}\r\n\r\n");
-    for (trusted, expected) in [(true, &*forwarded), (false, refused), (true, &*forwarded)] {
-        let epoch = trust.lock().unwrap().epoch() + 1;
-        let now_trusted = if trusted {
-            anchors.iter().cloned().collect()
-        } else {
-            Vec::new()
-        };
-        *trust.lock().unwrap() = Arc::new(TrustAnchors::new(epoch, now_trusted));
-        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes())
+    let own = peer(&proxy);
+    let there = |proxy| Some(believed(&["127.0.0.1/32"], Some(proxy)));
+    let mut open = Open::new(&server, Some(&proxy)).await;
+    for (now, expected) in [
+        (there(trusted.clone()), &*forwarded),
+        (there(certificate(Vec::new())), refused),
+        (there(trusted.clone()), &*forwarded),
+        (None, &*own),
+        (there(trusted), &*forwarded),
+    ] {
+        server.handle.reload(&mutual_policy(), now).unwrap();
+        assert_eq!(open.presented(&value).await, expected);
+    }
+}
+
+/// A connection that stays open.
+struct Open(tokio_rustls::client::TlsStream<tokio::net::TcpStream>);
+
+impl Open {
+    async fn new(server: &Server, client: Option<&Client>) -> Open {
+        let stream = RawClient::any_version(client).connect(server, "localhost").await;
+        Open(stream.unwrap())
+    }
+
+    /// What a service sees of a request with this `Client-Cert`.
+    async fn presented(&mut self, value: &str) -> String {
+        let head = format!("GET / HTTP/1.1\r\nhost: localhost\r\nclient-cert: {value}\r\n\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut self.0, head.as_bytes())
             .await
             .unwrap();
-        let answer = crate::support::read_until(&mut stream, "body=").await;
-        assert!(
-            answer.contains(&format!("presented={expected} ")),
-            "{trusted}: {answer}"
-        );
+        let answer = crate::support::read_until(&mut self.0, "body=").await;
+        let (_, after) = answer.split_once("presented=").unwrap();
+        after.split_once(" fields=").unwrap().0.to_owned()
     }
+}
+
+// covers R9440-5, R9440-6, T11, TRAP-29
+#[tokio::test]
+async fn a_proxy_that_a_reload_removes_is_not_believed_any_more_on_open_connections_either() {
+    let server = server(&["127.0.0.1/32"], None);
+    let (own, victim) = (Client::self_signed(KeyKind::P256), Client::self_signed(KeyKind::P256));
+    let value = byte_sequence(victim.leaf());
+    let forwarded = format!(
+        "forwarded {} via 127.0.0.1",
+        CertificateThumbprint::of_certificate(victim.leaf())
+    );
+    let mut open = Open::new(&server, Some(&own)).await;
+    assert_eq!(open.presented(&value).await, forwarded);
+
+    // What cannot be believed changes nothing, and neither does what is only prepared.
+    let anybody = server.handle.reload(&mutual_policy(), Some(believed(&[], None)));
+    assert_eq!(anybody, Err(HostPoliciesError::AnyProxy));
+    let prepared = server.handle.prepare_reload(&mutual_policy(), None).unwrap();
+    assert_eq!(open.presented(&value).await, forwarded);
+
+    prepared.take_effect();
+    assert_eq!(open.presented(&value).await, peer(&own));
+    assert_eq!(
+        presented(&server, Some(&own), &[("Client-Cert", &value)]).await,
+        peer(&own)
+    );
+    // Another one, elsewhere; then here.
+    let moved = |from| Some(believed(&[from], None));
+    server.handle.reload(&mutual_policy(), moved("127.0.0.2/32")).unwrap();
+    assert_eq!(open.presented(&value).await, peer(&own));
+    server.handle.reload(&mutual_policy(), moved("127.0.0.0/8")).unwrap();
+    assert_eq!(open.presented(&value).await, forwarded);
 }

@@ -57,7 +57,7 @@ async fn a_reload_changes_new_handshakes_and_spares_open_connections() {
         .unwrap();
     assert_eq!(presented_certificate(&server).await, old.leaf());
 
-    let prepared = server.handle.prepare_reload(&policies(new.clone())).unwrap();
+    let prepared = server.handle.prepare_reload(&policies(new.clone()), None).unwrap();
     assert_eq!(
         presented_certificate(&server).await,
         old.leaf(),
@@ -75,7 +75,7 @@ async fn a_reload_changes_new_handshakes_and_spares_open_connections() {
         hosts: Vec::new(),
         ..HostPolicy::new("x", ClientCertificatePolicy::Never, old)
     };
-    let refused = server.handle.reload(&HostPolicies::one(empty));
+    let refused = server.handle.reload(&HostPolicies::one(empty), None);
     assert_eq!(refused, Err(HostPoliciesError::NoHost { policy: "x".to_owned() }));
     assert_eq!(presented_certificate(&server).await, new.leaf());
 }

@@ -114,8 +114,7 @@ async fn settings_that_contradict_themselves_do_not_start() {
         refusal(HostPolicies::one(never("one", "a")), Some(any_proxy)),
         HostPoliciesError::AnyProxy
     );
-    let trust = || std::sync::Arc::new(keybound_protocol::trust_anchor::TrustAnchors::none());
-    let proxy = ProxyCertificate::new("lb.internal", trust, keybound_tls::Clock::system());
+    let proxy = ProxyCertificate::new("lb.internal", Vec::new(), keybound_tls::Clock::system());
     let proxy = ForwardedCertificateSettings {
         from: Vec::new(),
         proxy: Some(proxy),

@@ -102,7 +102,7 @@ fn the_first_failed_rule_is_what_is_wrong_with_a_forwarded_certificate() {
     scene.append(
         "keybound.toml",
         "[[forwarded_certificate]]\nlistener = \"mutual_tls\"\nformat = \"client-cert\"\nfrom = [\"127.0.0.2/32\"]\n\
-         proxy_san_dns = \"proxy.example.com\"",
+         proxy_san_dns = \"proxy.example.com\"\ntrust_anchors = [\"corp\"]",
     );
     scene.client(
         "a",
