@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::upgrade::OnUpgrade;
 use keybound_protocol::time::Timestamp;
-use keybound_resource_server::AcceptedAccessToken;
+use keybound_resource_server::{AcceptedAccessToken, Caller};
 use keybound_tls::{Connection, LayerRefusal, RequestBody, ResponseBody, Service};
 
 use crate::canonical_path::CanonicalPath;
@@ -133,10 +133,14 @@ impl<'a> Visit<'a> {
     /// The token of this request against this route and the certificate of this request: every time, whatever is cached.
     async fn check_token(&mut self, loaded: &Loaded, route: &Route) -> Result<AcceptedAccessToken, Refused> {
         let presented = self.connection.presented_for(&self.parts.extensions);
-        let last = self.connection.state();
+        let caller = Caller {
+            presented,
+            remote_address: Some(self.connection.remote_addr()),
+            last: Some(self.connection.state()),
+        };
         let check = loaded
             .resource_server
-            .check_remembering(self.parts, presented, &route.policy, self.now, last);
+            .check_for(self.parts, &caller, &route.policy, self.now);
         let accepted = check.finish().await?;
         self.token = Some(accepted.clone());
         Ok(accepted)

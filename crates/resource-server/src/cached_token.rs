@@ -132,7 +132,7 @@ impl TokenCache {
 /// The last token that came over one connection, so that a caller who sends the same one again is spared its hash.
 ///
 /// The owner of a connection keeps one with it and hands it to
-/// [`ResourceServer::check_remembering`](crate::ResourceServer::check_remembering). Like the cache it remembers claims, never
+/// [`ResourceServer::check_for`](crate::ResourceServer::check_for). Like the cache it remembers claims, never
 /// a verdict.
 #[derive(Default)]
 pub struct LastToken(Mutex<Option<Remembered>>);

@@ -1,12 +1,15 @@
 //! Asks one issuer about tokens (RFC 7662), as seldom as correctness allows.
 //!
 //! Answers are kept by the hash of the token and never past its `exp`. What is kept is what the issuer said; whether a request
-//! may use the token is decided for each.
+//! may use the token is decided for each. What it refuses to be asked about a token is kept for that token: anybody can make one
+//! up, and must not make it unusable for others by that.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use keybound_client::{Client, ClientError, ResponseError};
+use http::StatusCode;
+use keybound_client::{Client, ClientError, RequestError, ResponseError};
 use keybound_protocol::access_token::{AccessTokenClaims, AccessTokenError};
 use keybound_protocol::introspection::{ActiveToken, IntrospectionResponse};
 use keybound_protocol::issuer::Issuer;
@@ -15,9 +18,14 @@ use quick_cache::sync::Cache;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::cached_token::{CachedToken, TokenHash};
+use crate::caller::Asker;
 use crate::limits::Limits;
 use crate::moment::Moment;
 use crate::refusal::AccessTokenRefusal;
+
+mod availability;
+
+use availability::Availability;
 
 /// Asks one issuer.
 #[derive(Debug)]
@@ -26,18 +34,19 @@ pub(crate) struct Introspector {
     position: usize,
     issuer: Issuer,
     client: Arc<Client>,
-    inactive: Cache<TokenHash, InactiveToken>,
-    /// When it could not be asked, the last time that it could not.
-    unavailable: Mutex<Option<Moment>>,
+    unusable: Cache<TokenHash, UnusableToken>,
+    availability: Availability,
     permits: Semaphore,
     under_way: Mutex<HashMap<TokenHash, Arc<OnceCell<Answer>>>>,
     limits: Limits,
 }
 
 #[derive(Clone, Debug)]
-struct InactiveToken {
+struct UnusableToken {
     asked: Moment,
     answer: Unusable,
+    /// For how long that is believed.
+    believed: Duration,
 }
 
 /// What came of a question. Cheap to clone: everybody who waits for it gets one.
@@ -53,6 +62,8 @@ pub(crate) enum Unusable {
     },
     /// The issuer says something about it that we cannot go by, such as a binding that we cannot verify.
     Response(Arc<ClientError>),
+    /// It refuses to be asked about this token.
+    Question(Arc<ClientError>),
     /// It could not be asked.
     Unavailable(Option<Arc<ClientError>>),
 }
@@ -63,31 +74,27 @@ impl Introspector {
             position,
             issuer,
             client,
-            inactive: Cache::new(limits.inactive_tokens_max),
-            unavailable: Mutex::default(),
+            unusable: Cache::new(limits.inactive_tokens_max),
+            availability: Availability::new(limits.introspection_pause),
             permits: Semaphore::new(limits.introspections_max),
             under_way: Mutex::default(),
             limits,
         }
     }
 
-    /// Asks about `token`, unless it is known to be inactive or somebody is asking already.
-    pub(crate) async fn introspect(&self, hash: TokenHash, token: &str, now: Timestamp) -> Answer {
-        let moment = Moment::at(now);
-        let is_recent = |then: Moment, limit| moment.since(then) < limit;
-        let inactive = self.inactive.get(&hash);
-        if let Some(inactive) = inactive.filter(|it| is_recent(it.asked, self.limits.introspection_inactive_max)) {
-            return Err(inactive.answer);
-        }
-        if self
-            .last_unavailable()
-            .is_some_and(|then| is_recent(then, self.limits.introspection_pause))
-        {
-            return Err(Unusable::Unavailable(None));
+    /// Asks about `token` for `asker`, unless it is known to be of no use or somebody is asking already.
+    pub(crate) async fn introspect(&self, hash: TokenHash, token: &str, asker: Asker, now: Timestamp) -> Answer {
+        let known = self.unusable.get(&hash);
+        if let Some(known) = known.filter(|it| Moment::at(now).since(it.asked) < it.believed) {
+            return Err(known.answer);
         }
         let question = Question::join(self, hash);
         // If whoever asks is given up, the next one who waits asks in his place.
-        question.answer.get_or_init(|| self.ask(hash, token, now)).await.clone()
+        question
+            .answer
+            .get_or_init(|| self.ask(hash, token, asker, now))
+            .await
+            .clone()
     }
 
     /// Whether what was answered to a question of that moment is believed without asking again.
@@ -95,9 +102,9 @@ impl Introspector {
         Moment::at(now).since(asked) < self.limits.introspection_active_max
     }
 
-    /// Forgets which tokens are inactive.
+    /// Forgets which tokens are of no use.
     pub(crate) fn forget(&self) {
-        self.inactive.clear();
+        self.unusable.clear();
     }
 
     /// What is said to the caller.
@@ -113,6 +120,10 @@ impl Introspector {
                 issuer: self.issuer.to_string(),
                 source: error,
             },
+            Unusable::Question(error) => AccessTokenRefusal::QuestionRefused {
+                issuer: self.issuer.to_string(),
+                source: error,
+            },
             Unusable::Unavailable(source) => AccessTokenRefusal::IssuerUnavailable {
                 issuer: self.issuer.to_string(),
                 retry_after: self.limits.introspection_pause,
@@ -121,37 +132,56 @@ impl Introspector {
         }
     }
 
-    async fn ask(&self, hash: TokenHash, token: &str, now: Timestamp) -> Answer {
+    async fn ask(&self, hash: TokenHash, token: &str, asker: Asker, now: Timestamp) -> Answer {
         // Not waited for: whoever makes tokens up must not make the others queue behind him.
         let Ok(_permit) = self.permits.try_acquire() else {
             return Err(Unusable::Unavailable(None));
         };
         let asked = Moment::at(now);
+        let Some(attempt) = self.availability.begin(asker.prefix, asked) else {
+            return Err(Unusable::Unavailable(None));
+        };
         let answer = match self.client.introspect(token, now).await {
             Ok(IntrospectionResponse::Active(active)) => match active.issuer.as_deref() {
                 Some(presented) if presented != self.issuer.as_str() => Unusable::OtherIssuer {
                     presented: presented.to_owned(),
                 },
-                _ => return Ok(Arc::new(self.token_of(*active, asked))),
+                _ => {
+                    attempt.answered();
+                    return Ok(Arc::new(self.token_of(*active, asked)));
+                }
             },
             Ok(IntrospectionResponse::Inactive) => Unusable::Inactive,
-            Err(error) if is_about_the_token(&error) => Unusable::Response(Arc::new(error)),
-            Err(error) => {
-                tracing::warn!(issuer = %self.issuer, error = &error as &dyn std::error::Error, "introspection failed");
-                // From now on: the question itself may have taken longer than the pause.
-                let taken = Moment::at(now).since(asked);
-                *self.last_unavailable() = Some(Moment::at(now.plus(taken)));
-                return Err(Unusable::Unavailable(Some(Arc::new(error))));
-            }
-        };
-        self.inactive.insert(
-            hash,
-            InactiveToken {
-                asked,
-                answer: answer.clone(),
+            Err(error) => match subject_of(&error) {
+                Subject::Answer => Unusable::Response(Arc::new(error)),
+                Subject::Token => Unusable::Question(Arc::new(error)),
+                Subject::Issuer { was_sent } => {
+                    tracing::warn!(issuer = %self.issuer, error = &error as &dyn std::error::Error, "introspection failed");
+                    // From now on: the question itself may have taken longer than the pause.
+                    let failed = Moment::at(now.plus(Moment::at(now).since(asked)));
+                    attempt.failed(was_sent, failed);
+                    self.remember(
+                        hash,
+                        failed,
+                        Unusable::Unavailable(None),
+                        self.limits.introspection_pause,
+                    );
+                    return Err(Unusable::Unavailable(Some(Arc::new(error))));
+                }
             },
-        );
+        };
+        attempt.answered();
+        self.remember(hash, asked, answer.clone(), self.limits.introspection_inactive_max);
         Err(answer)
+    }
+
+    fn remember(&self, hash: TokenHash, asked: Moment, answer: Unusable, believed: Duration) {
+        let token = UnusableToken {
+            asked,
+            answer,
+            believed,
+        };
+        self.unusable.insert(hash, token);
     }
 
     fn token_of(&self, active: ActiveToken, asked: Moment) -> CachedToken {
@@ -170,10 +200,6 @@ impl Introspector {
             confirmation: active.confirmation,
         };
         CachedToken::introspected(Arc::new(claims), self.position, asked)
-    }
-
-    fn last_unavailable(&self) -> MutexGuard<'_, Option<Moment>> {
-        self.unavailable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn under_way(&self) -> MutexGuard<'_, HashMap<TokenHash, Arc<OnceCell<Answer>>>> {
@@ -214,15 +240,61 @@ impl Drop for Question<'_> {
     }
 }
 
-/// Whether the issuer did answer, and it is this token that its answer cannot be used for.
-fn is_about_the_token(error: &ClientError) -> bool {
-    matches!(
-        error,
+/// What a failed question says something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    /// The issuer did answer, and it is this token that its answer cannot be used for.
+    Answer,
+    /// The issuer refuses to be asked about this token: too long, or not of a form that it likes.
+    Token,
+    /// The issuer, or the way to it; also our own standing with it.
+    Issuer {
+        /// The token was on its way. If not, it has no part in the failure.
+        was_sent: bool,
+    },
+}
+
+fn subject_of(error: &ClientError) -> Subject {
+    let was_sent = match error {
         ClientError::Response {
             source: ResponseError::Introspection(_),
             ..
-        }
+        } => return Subject::Answer,
+        ClientError::Refused(refusal) if is_about_our_client(&refusal.error) => true,
+        ClientError::Refused(refusal) if is_about_the_token(refusal.status) => return Subject::Token,
+        ClientError::Response { status, .. } if is_about_the_token(*status) => return Subject::Token,
+        ClientError::Refused(_) | ClientError::Response { .. } => true,
+        ClientError::Request { source, .. } => match source {
+            RequestError::Resolve { .. } | RequestError::Connect { .. } | RequestError::ServerNotTrusted { .. } => {
+                false
+            }
+            // TLS 1.3 may refuse our certificate after the request was sent, and a time-out does not say what it waited for.
+            _ => true,
+        },
+        ClientError::Discovery(_)
+        | ClientError::NoEndpoint { .. }
+        | ClientError::NoCertificate
+        | ClientError::Assertion(_) => false,
+    };
+    Subject::Issuer { was_sent }
+}
+
+/// Statuses that refuse what was sent and not who sent it or when. 401 and 403 are about our own client, 408 and 429 about the
+/// moment, 404 and its like about the endpoint.
+fn is_about_the_token(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::URI_TOO_LONG
+            | StatusCode::UNPROCESSABLE_ENTITY
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
     )
+}
+
+/// Some servers say so with status 400 (RFC 6749 §5.2).
+fn is_about_our_client(error: &str) -> bool {
+    matches!(error, "invalid_client" | "unauthorized_client")
 }
 
 #[cfg(test)]
@@ -263,7 +335,7 @@ mod tests {
         let introspector = Introspector::new(0, issuer, Arc::new(client), Limits::DEFAULT);
         let now = Timestamp::from_unix_secs(1_800_000_000);
         let questions: Vec<_> = (0..20u8)
-            .map(|n| introspector.introspect([n / 2; 32], "token", now))
+            .map(|n| introspector.introspect([n / 2; 32], "token", Asker::UNKNOWN, now))
             .collect();
         let moment = Duration::from_millis(20);
         for question in questions {

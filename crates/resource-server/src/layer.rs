@@ -2,8 +2,10 @@
 //!
 //! A thin shell around [`ResourceServer::check`]. Whoever terminates TLS puts the [`PresentedCertificate`] of the connection into
 //! the request's extensions; a request without one counts as from a listener that asks for no certificate, and no bound token
-//! passes. Nothing is ever read from a header in its place.
+//! passes. Nothing is ever read from a header in its place. The address of the caller may be there as a
+//! [`SocketAddr`]: then no caller takes all the questions that an issuer may be asked at once.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,6 +18,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::accepted_token::AcceptedAccessToken;
+use crate::caller::Caller;
 use crate::refusal::Refused;
 use crate::resource_server::ResourceServer;
 use crate::route_policy::RoutePolicy;
@@ -82,10 +85,13 @@ where
             .get::<PresentedCertificate>()
             .unwrap_or(&PresentedCertificate::NotRequested);
         let now = self.layer.clock.now();
-        let check = self
-            .layer
-            .resource_server
-            .check(&parts, presented, &self.layer.policy, now);
+        let caller = Caller {
+            presented,
+            remote_address: parts.extensions.get::<SocketAddr>().copied(),
+            last: None,
+        };
+        let layer = &self.layer;
+        let check = layer.resource_server.check_for(&parts, &caller, &layer.policy, now);
         // The service that was polled ready is the one to call; its clone takes its place.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);

@@ -9,12 +9,13 @@
 //! [`PresentedCertificate`](keybound_protocol::peer_certificate::PresentedCertificate)), sockets, and any cache of "this request
 //! was fine".
 //!
-//! Read in this order: [`route_policy`], [`settings`], [`limits`], `resource_server.rs` (the check) with what lies below it,
+//! Read in this order: [`route_policy`], [`caller`], [`settings`], [`limits`], `resource_server.rs` (the check) with what lies below it,
 //! `issuer_state.rs`, `issuer_keys.rs` with `fetch_schedule.rs`, `introspector.rs`, `cached_token.rs`, [`deny_list`], [`refusal`],
 //! [`layer`]. `examples/axum.rs` is a whole protected resource.
 
 pub mod accepted_token;
 mod cached_token;
+pub mod caller;
 pub mod deny_list;
 mod fetch_schedule;
 mod introspector;
@@ -33,6 +34,7 @@ pub use keybound_client as client;
 
 pub use accepted_token::{AcceptedAccessToken, BearerAccessToken, BoundAccessToken};
 pub use cached_token::LastToken;
+pub use caller::Caller;
 pub use deny_list::{DENIALS_MAX, Denial, DenialKeys, DeniedSubject, DenyList, DenyListFull};
 pub use layer::{AccessTokenLayer, AccessTokenService, response_to};
 pub use limits::Limits;

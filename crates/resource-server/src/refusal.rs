@@ -58,6 +58,15 @@ pub enum AccessTokenRefusal {
         #[source]
         source: Arc<ClientError>,
     },
+    /// The issuer was asked, and refuses the question because of the token. About other tokens it can be asked.
+    #[error("{issuer} refuses to be asked about the token")]
+    QuestionRefused {
+        /// The issuer.
+        issuer: String,
+        /// What it answered.
+        #[source]
+        source: Arc<ClientError>,
+    },
     /// It is on the deny-list.
     #[error("the token is denied: {}", denied_text(subject))]
     Denied {
@@ -121,6 +130,7 @@ impl AccessTokenRefusal {
             | AccessTokenRefusal::IssuerNotAdmitted { .. }
             | AccessTokenRefusal::Inactive
             | AccessTokenRefusal::Introspection { .. }
+            | AccessTokenRefusal::QuestionRefused { .. }
             | AccessTokenRefusal::Denied { .. }
             | AccessTokenRefusal::ExpiredWhileRunning { .. }
             | AccessTokenRefusal::Unbound

@@ -18,7 +18,8 @@ use keybound_protocol::jws::JwsError;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
 
-use crate::cached_token::{CachedToken, LastToken, Origin, TokenCache, TokenHash, hash_of};
+use crate::cached_token::{CachedToken, Origin, TokenCache, TokenHash, hash_of};
+use crate::caller::Caller;
 use crate::deny_list::DenyList;
 use crate::introspector::Introspector;
 use crate::issuer_keys::Fetch;
@@ -105,31 +106,18 @@ impl ResourceServer {
         policy: &RoutePolicy,
         now: Timestamp,
     ) -> Check {
-        self.check_headers(&parts.headers, presented, policy, now, None)
+        self.check_for(parts, &Caller::new(presented), policy, now)
     }
 
-    /// The same for a caller that keeps what came over each connection, which spares a known token its hash.
-    pub fn check_remembering(
-        &self,
-        parts: &Parts,
-        presented: &PresentedCertificate,
-        policy: &RoutePolicy,
-        now: Timestamp,
-        last: &LastToken,
-    ) -> Check {
-        self.check_headers(&parts.headers, presented, policy, now, Some(last))
+    /// The same for whoever knows more of the caller than its certificate.
+    pub fn check_for(&self, parts: &Parts, caller: &Caller<'_>, policy: &RoutePolicy, now: Timestamp) -> Check {
+        self.check_headers(&parts.headers, caller, policy, now)
     }
 
     /// Decides about a token that is already known to this connection or process, or whose keys are here; else returns what
     /// to wait for.
-    fn check_headers(
-        &self,
-        headers: &HeaderMap,
-        presented: &PresentedCertificate,
-        policy: &RoutePolicy,
-        now: Timestamp,
-        last: Option<&LastToken>,
-    ) -> Check {
+    fn check_headers(&self, headers: &HeaderMap, caller: &Caller<'_>, policy: &RoutePolicy, now: Timestamp) -> Check {
+        let Caller { presented, last, .. } = *caller;
         let values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
         let token = match BearerToken::from_authorization(values) {
             Ok(token) => token.as_str(),
@@ -159,11 +147,11 @@ impl ResourceServer {
             }
             Vouching::Done(Err(reason)) => Check::Done(Err(Refused::new(reason, policy))),
             Vouching::AwaitKeys(fetch) => {
-                let check = self.pending(token, hash, presented, policy, now);
+                let check = self.pending(token, hash, caller, policy, now);
                 Check::Pending(PendingCheck(Box::pin(check.with_keys(fetch))))
             }
             Vouching::Introspect(introspectors) => {
-                let check = self.pending(token, hash, presented, policy, now);
+                let check = self.pending(token, hash, caller, policy, now);
                 Check::Pending(PendingCheck(Box::pin(check.by_introspection(introspectors))))
             }
         }
@@ -173,7 +161,7 @@ impl ResourceServer {
         &self,
         token: &str,
         hash: TokenHash,
-        presented: &PresentedCertificate,
+        caller: &Caller<'_>,
         policy: &RoutePolicy,
         now: Timestamp,
     ) -> Pending {
@@ -181,7 +169,8 @@ impl ResourceServer {
             state: Arc::clone(&self.state),
             token: token.to_owned(),
             hash,
-            presented: presented.clone(),
+            presented: caller.presented.clone(),
+            asker: caller.asker(),
             policy: policy.clone(),
             now,
         }

@@ -38,7 +38,7 @@ impl AccessTokenRefusal {
             AccessTokenRefusal::UnknownIssuer { .. } | AccessTokenRefusal::IssuerNotAdmitted { .. } => ISSUER,
             AccessTokenRefusal::KeysUnavailable { .. } => KEYS,
             AccessTokenRefusal::IssuerUnavailable { .. } => ANSWER,
-            AccessTokenRefusal::Inactive => ACTIVE,
+            AccessTokenRefusal::Inactive | AccessTokenRefusal::QuestionRefused { .. } => ACTIVE,
             AccessTokenRefusal::Introspection { source, .. } => match **source {
                 ClientError::Response {
                     source: ResponseError::Introspection(ref error),
@@ -150,6 +150,10 @@ impl Refused {
             AccessTokenRefusal::Introspection { issuer, .. } => {
                 format!("the introspection endpoint of {issuer} answers what it may not: ask its operator")
             }
+            AccessTokenRefusal::QuestionRefused { issuer, .. } => format!(
+                "let the caller send the token exactly as the token endpoint returned it; if it does, the introspection endpoint of \
+                 {issuer}, or a proxy before it, refuses what it should take: ask its operator"
+            ),
             AccessTokenRefusal::Denied { .. } => "revoked on purpose: the audit log of the authorization server says by whom".to_owned(),
             AccessTokenRefusal::ExpiredWhileRunning { .. } => {
                 "let the caller ask for a new token in time, or set long_running = \"until-close\" for this route if what its \

@@ -10,6 +10,7 @@ use keybound_protocol::time::Timestamp;
 use super::{State, Vouching};
 use crate::accepted_token::AcceptedAccessToken;
 use crate::cached_token::{CachedToken, TokenHash};
+use crate::caller::Asker;
 use crate::introspector::{Introspector, Unusable};
 use crate::issuer_keys::Fetch;
 use crate::refusal::{AccessTokenRefusal, Refused};
@@ -61,6 +62,7 @@ pub(super) struct Pending {
     pub(super) token: String,
     pub(super) hash: TokenHash,
     pub(super) presented: PresentedCertificate,
+    pub(super) asker: Asker,
     pub(super) policy: RoutePolicy,
     pub(super) now: Timestamp,
 }
@@ -80,7 +82,10 @@ impl Pending {
     pub(super) async fn by_introspection(self, introspectors: Vec<Arc<Introspector>>) -> Verdict {
         let mut refusal = AccessTokenRefusal::Inactive;
         for introspector in introspectors {
-            match introspector.introspect(self.hash, &self.token, self.now).await {
+            match introspector
+                .introspect(self.hash, &self.token, self.asker, self.now)
+                .await
+            {
                 Ok(vouched) => {
                     self.state.tokens.insert(self.hash, Arc::clone(&vouched));
                     return self.decide(vouched);

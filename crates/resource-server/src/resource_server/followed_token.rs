@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::State;
 use crate::cached_token::{CachedToken, TokenHash, Vouched};
+use crate::caller::Asker;
 use crate::introspector::{Introspector, Unusable};
 use crate::limits::Limits;
 use crate::moment::Moment;
@@ -175,7 +176,7 @@ impl Asking {
         };
         let answer = followed
             .introspector
-            .introspect(followed.hash, &followed.text, now)
+            .introspect(followed.hash, &followed.text, Asker::UNKNOWN, now)
             .await;
         if let Ok(token) = &answer {
             state.tokens.insert(followed.hash, Arc::clone(token));

@@ -8,7 +8,7 @@ use keybound_protocol::client::ClientId;
 use keybound_protocol::jws::JwsError;
 use keybound_protocol::time::Timestamp;
 use keybound_resource_server::{
-    AccessTokenRefusal, Check, DENIALS_MAX, Denial, DeniedSubject, DenyListFull, LastToken, ResourceServer,
+    AccessTokenRefusal, Caller, Check, DENIALS_MAX, Denial, DeniedSubject, DenyListFull, LastToken, ResourceServer,
     RunningToken,
 };
 use serde_json::json;
@@ -296,12 +296,14 @@ fn a_connection_does_not_carry_a_token_over_to_other_settings() {
     let before = ResourceServer::new(vec![settings(&removed), settings(&kept)]).unwrap();
     let after = before.reconfigured(vec![settings(&kept)]).unwrap();
     let connection = LastToken::default();
-    let verdict = |resource_server: &ResourceServer| match resource_server.check_remembering(
+    let verdict = |resource_server: &ResourceServer| match resource_server.check_for(
         &parts,
-        &party.presented(),
+        &Caller {
+            last: Some(&connection),
+            ..Caller::new(&party.presented())
+        },
         &route(),
         NOW,
-        &connection,
     ) {
         Check::Done(verdict) => verdict,
         Check::Pending(_) => panic!("nothing to wait for"),

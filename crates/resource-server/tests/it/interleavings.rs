@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keybound_protocol::peer_certificate::PresentedCertificate;
-use keybound_resource_server::{AccessTokenRefusal, Binding, Check, LastToken, ResourceServer, RoutePolicy};
+use keybound_resource_server::{AccessTokenRefusal, Binding, Caller, Check, LastToken, ResourceServer, RoutePolicy};
 
 use crate::pki::Party;
 use crate::support::{AUDIENCE, ISSUER, NOW, resource_server, route, with_token};
@@ -69,11 +69,16 @@ fn play(world: &World, policy: &RoutePolicy, seed: u64) -> (usize, usize, usize)
         let parts = with_token(token);
         let presented = &world.presented[presenter];
         let server = &world.resource_server;
-        let check = match sequence.below(3) {
-            0 => server.check(&parts, presented, policy, NOW),
-            1 => server.check_remembering(&parts, presented, policy, NOW, &connections[presenter]),
-            _ => server.check_remembering(&parts, presented, policy, NOW, &proxied),
+        let last = match sequence.below(3) {
+            0 => None,
+            1 => Some(&connections[presenter]),
+            _ => Some(&proxied),
         };
+        let caller = Caller {
+            last,
+            ..Caller::new(presented)
+        };
+        let check = server.check_for(&parts, &caller, policy, NOW);
         let Check::Done(verdict) = check else {
             panic!("the keys are given")
         };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 use keybound_protocol::access_token::AccessTokenError;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::peer_certificate::PresentedCertificate;
@@ -15,10 +15,11 @@ use keybound_resource_server::client::{AuthorizationServer, Client, ClientAuthen
 use keybound_resource_server::{
     AccessTokenRefusal, Binding, Check, IssuerSettings, Limits, ResourceServer, Validation, Verdict,
 };
+use keybound_tls::ResponseBody;
 use serde_json::{Value, json};
 
 use crate::pki::Party;
-use crate::site::{Site, json as json_response, status};
+use crate::site::{Site, json as json_response, json_with, status};
 use crate::support::{AUDIENCE, NOW, failed_rule, issuer, refused_as_invalid_token, route, with_token};
 use crate::token_issuer::TokenIssuer;
 
@@ -51,6 +52,9 @@ impl Asked {
                     return status(StatusCode::SERVICE_UNAVAILABLE);
                 }
                 let token = seen.form("token").unwrap_or_default();
+                if let Some(refused) = token.strip_prefix("refused-with-") {
+                    return refusal(refused);
+                }
                 json_response(answers.lock().unwrap().get(token).unwrap_or(&json!({"active": false})))
             }
         });
@@ -79,6 +83,16 @@ impl Asked {
 
     pub(crate) fn questions(&self) -> usize {
         self.site.seen().len()
+    }
+}
+
+/// The answer to a token `refused-with-STATUS-ERROR-…`; of error `none` the body says nothing.
+fn refusal(refused: &str) -> Response<ResponseBody> {
+    let mut parts = refused.split('-');
+    let code = StatusCode::from_bytes(parts.next().unwrap().as_bytes()).unwrap();
+    match parts.next().unwrap() {
+        "none" => status(code),
+        error => json_with(code, &json!({"error": error})),
     }
 }
 

@@ -7,6 +7,7 @@ mod binding;
 mod deny_list;
 mod interleavings;
 mod introspection;
+mod introspection_failures;
 mod issuer_keys;
 mod layer;
 mod local_validation;

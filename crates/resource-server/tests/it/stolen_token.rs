@@ -1,7 +1,7 @@
 //! A stolen token in every way a thief can present it, many times, among the requests of its owners.
 
 use keybound_protocol::peer_certificate::PresentedCertificate;
-use keybound_resource_server::{AccessTokenRefusal, Binding, Check, LastToken, ResourceServer, RoutePolicy};
+use keybound_resource_server::{AccessTokenRefusal, Binding, Caller, Check, LastToken, ResourceServer, RoutePolicy};
 use serde_json::{Value, json};
 
 use crate::pki::Party;
@@ -80,7 +80,11 @@ fn is_accepted(
     let authorization = format!("Bearer {token}");
     let mut all = vec![("authorization", authorization.as_str())];
     all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
-    let Check::Done(verdict) = resource_server.check_remembering(&parts(&all), presented, policy, NOW, last) else {
+    let caller = Caller {
+        last: Some(last),
+        ..Caller::new(presented)
+    };
+    let Check::Done(verdict) = resource_server.check_for(&parts(&all), &caller, policy, NOW) else {
         panic!("the keys are given");
     };
     match verdict {
