@@ -25,6 +25,22 @@ async fn run(program: &str, arguments: &[&str], directory: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// What curl prints when it asks this server, whose authority is `ca.pem`.
+async fn curl(server: &Server, arguments: &[&str], directory: &Path) -> String {
+    let resolve = format!("localhost:{}:127.0.0.1", server.address().port());
+    let common = [
+        "--silent",
+        "--show-error",
+        "--noproxy",
+        "*",
+        "--cacert",
+        "ca.pem",
+        "--resolve",
+        &resolve,
+    ];
+    run("curl", &[&common, arguments].concat(), directory).await
+}
+
 /// `NAME.key` and `NAME.pem`: a self-signed certificate by OpenSSL.
 async fn make_certificate(name: &str, key: &[&str], directory: &Path) {
     let (key_file, certificate) = (format!("{name}.key"), format!("{name}.pem"));
@@ -82,7 +98,6 @@ async fn curl_presents_certificates_of_openssl_in_every_version() {
     std::fs::write(directory.join("ca.pem"), pki::CA.pem()).unwrap();
     let server = Server::mutual();
     let uri = format!("https://localhost:{}/", server.address().port());
-    let resolve = format!("localhost:{}:127.0.0.1", server.address().port());
     let p256 = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
     for (name, key) in [
         ("rsa", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..]),
@@ -102,15 +117,7 @@ async fn curl_presents_certificates_of_openssl_in_every_version() {
             for http in ["--http1.1", "--http2"] {
                 let tls = format!("--tlsv{version}");
                 let arguments = [
-                    "--silent",
-                    "--show-error",
                     "--fail",
-                    "--noproxy",
-                    "*",
-                    "--cacert",
-                    "ca.pem",
-                    "--resolve",
-                    &resolve,
                     "--cert",
                     &certificate,
                     "--key",
@@ -121,7 +128,7 @@ async fn curl_presents_certificates_of_openssl_in_every_version() {
                     http,
                     &uri,
                 ];
-                let answer = run("curl", &arguments, directory).await;
+                let answer = curl(&server, &arguments, directory).await;
                 assert!(
                     answer.contains(&format!("presented=peer {thumbprint} ")),
                     "{name} {version} {http}: {answer}"
@@ -142,20 +149,11 @@ async fn curl_reads_answers_that_come_before_its_body_is_read() {
     std::fs::write(directory.join("large"), vec![b'a'; 70_000]).unwrap();
     let server = Server::mutual();
     let origin = format!("https://localhost:{}", server.address().port());
-    let resolve = format!("localhost:{}:127.0.0.1", server.address().port());
     for (path, body, status) in [(EARLY, "small", "200"), (EARLY, "large", "413"), ("/", "small", "200")] {
         for http in ["--http1.1", "--http2"] {
             for round in 0..10 {
                 let (uri, body) = (format!("{origin}{path}"), format!("@{body}"));
                 let arguments = [
-                    "--silent",
-                    "--show-error",
-                    "--noproxy",
-                    "*",
-                    "--cacert",
-                    "ca.pem",
-                    "--resolve",
-                    &resolve,
                     "--output",
                     "answer",
                     "--write-out",
@@ -165,7 +163,7 @@ async fn curl_reads_answers_that_come_before_its_body_is_read() {
                     http,
                     &uri,
                 ];
-                let answered = run("curl", &arguments, directory).await;
+                let answered = curl(&server, &arguments, directory).await;
                 assert_eq!(answered, status, "{path} {body} {http} {round}");
             }
         }
