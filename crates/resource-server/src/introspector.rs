@@ -15,7 +15,7 @@ use keybound_protocol::introspection::{ActiveToken, IntrospectionResponse};
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::time::Timestamp;
 use quick_cache::sync::Cache;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
 use crate::cached_token::{CachedToken, TokenHash};
 use crate::caller::Asker;
@@ -24,8 +24,10 @@ use crate::moment::Moment;
 use crate::refusal::AccessTokenRefusal;
 
 mod availability;
+mod permits;
 
 use availability::Availability;
+use permits::Permits;
 
 /// Asks one issuer.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub(crate) struct Introspector {
     client: Arc<Client>,
     unusable: Cache<TokenHash, UnusableToken>,
     availability: Availability,
-    permits: Semaphore,
+    permits: Arc<Permits>,
     under_way: Mutex<HashMap<TokenHash, Arc<OnceCell<Answer>>>>,
     limits: Limits,
 }
@@ -76,7 +78,7 @@ impl Introspector {
             client,
             unusable: Cache::new(limits.inactive_tokens_max),
             availability: Availability::new(limits.introspection_pause),
-            permits: Semaphore::new(limits.introspections_max),
+            permits: Permits::new(limits.introspections_max),
             under_way: Mutex::default(),
             limits,
         }
@@ -133,8 +135,7 @@ impl Introspector {
     }
 
     async fn ask(&self, hash: TokenHash, token: &str, asker: Asker, now: Timestamp) -> Answer {
-        // Not waited for: whoever makes tokens up must not make the others queue behind him.
-        let Ok(_permit) = self.permits.try_acquire() else {
+        let Ok(_permit) = self.permits.acquire(asker).await else {
             return Err(Unusable::Unavailable(None));
         };
         let asked = Moment::at(now);
@@ -342,9 +343,6 @@ mod tests {
             assert!(tokio::time::timeout(moment, question).await.is_err());
         }
         assert!(introspector.under_way().is_empty());
-        assert_eq!(
-            introspector.permits.available_permits(),
-            Limits::DEFAULT.introspections_max
-        );
+        assert_eq!(introspector.permits.available(), Limits::DEFAULT.introspections_max);
     }
 }

@@ -28,11 +28,22 @@ pub struct Limits {
     pub introspection_inactive_max: Duration,
     /// How long an issuer that could not be asked is left alone.
     pub introspection_pause: Duration,
-    /// Questions to one issuer that may be under way; further tokens are answered 503.
+    /// Questions to one issuer that may be under way. Further tokens, as many at most, wait [`INTROSPECTION_WAIT_MAX`] and are
+    /// then answered 503.
     pub introspections_max: usize,
     /// Inactive tokens that are remembered, per issuer. Anybody can make them up, so they have a cache of their own.
     pub inactive_tokens_max: usize,
 }
+
+/// One address prefix (an IPv4 address, or an IPv6 /64) gets at most this part of the questions that one issuer is asked at once
+/// ([`Limits::introspections_max`]), and as many again may wait.
+pub const INTROSPECTION_PREFIX_SHARE: usize = 4;
+
+/// One connection gets at most this part of them.
+pub const INTROSPECTION_CONNECTION_SHARE: usize = 8;
+
+/// How long a request waits until its token can be asked about; then it is answered 503.
+pub const INTROSPECTION_WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Limits {
     /// The defaults.

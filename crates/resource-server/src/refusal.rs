@@ -154,8 +154,18 @@ pub struct Refused {
     reason: AccessTokenRefusal,
     policy: RoutePolicy,
     claims: Option<Arc<AccessTokenClaims>>,
-    /// Whether its issuer was asked about it, or was to be.
-    introspected: bool,
+    vouching: Vouching,
+}
+
+/// Who was to vouch for the token, which decides what was asked in which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vouching {
+    /// Its signature, or nobody: it did not get that far.
+    Local,
+    /// Its issuer, who was asked, or could not be.
+    Introspection,
+    /// Its issuer, who was not asked because the request has no certificate.
+    NotIntrospected,
 }
 
 impl Refused {
@@ -164,25 +174,35 @@ impl Refused {
             reason: reason.into(),
             policy: policy.clone(),
             claims: None,
-            introspected: false,
+            vouching: Vouching::Local,
         })
     }
 
     /// A refusal of a token that an issuer was asked about, or could not be.
     pub(crate) fn of_introspected(reason: AccessTokenRefusal, policy: &RoutePolicy) -> Box<Refused> {
         let mut refused = Refused::new(reason, policy);
-        refused.introspected = true;
+        refused.vouching = Vouching::Introspection;
+        refused
+    }
+
+    /// A refusal for want of a certificate, which spared its issuer the question.
+    pub(crate) fn before_introspection(reason: BindingError, policy: &RoutePolicy) -> Box<Refused> {
+        let mut refused = Refused::new(reason, policy);
+        refused.vouching = Vouching::NotIntrospected;
         refused
     }
 
     /// A refusal of a token that its issuer vouches for.
     pub(crate) fn of_known(reason: AccessTokenRefusal, policy: &RoutePolicy, token: &CachedToken) -> Box<Refused> {
-        let introspected = matches!(token.vouched, Vouched::ByIntrospection { .. });
+        let vouching = match token.vouched {
+            Vouched::BySignature { .. } => Vouching::Local,
+            Vouched::ByIntrospection { .. } => Vouching::Introspection,
+        };
         Box::new(Refused {
             reason,
             policy: policy.clone(),
             claims: Some(Arc::clone(&token.claims)),
-            introspected,
+            vouching,
         })
     }
 

@@ -36,6 +36,7 @@ mod running_token;
 
 use check::Pending;
 pub use check::{Check, PendingCheck, Verdict};
+use decision::require_certificate;
 use followed_token::FollowedTokens;
 pub use running_token::RunningToken;
 
@@ -151,6 +152,10 @@ impl ResourceServer {
                 Check::Pending(PendingCheck(Box::pin(check.with_keys(fetch))))
             }
             Vouching::Introspect(introspectors) => {
+                // Whatever the issuer says, this request cannot pass. So who has no certificate costs it nothing.
+                if let Err(reason) = require_certificate(presented, policy) {
+                    return Check::Done(Err(Refused::before_introspection(reason, policy)));
+                }
                 let check = self.pending(token, hash, caller, policy, now);
                 Check::Pending(PendingCheck(Box::pin(check.by_introspection(introspectors))))
             }

@@ -8,7 +8,7 @@ use keybound_protocol::introspection::IntrospectionResponseError;
 use keybound_protocol::refusal::Refusal;
 use keybound_protocol::rule::{Outcome, RuleOutcome};
 
-use super::{AccessTokenRefusal, Refused};
+use super::{AccessTokenRefusal, Refused, Vouching};
 use crate::route_policy::Binding;
 
 const TOKEN: &str = "one access token in the Authorization header";
@@ -92,17 +92,26 @@ impl Refused {
     pub fn rules(&self) -> Vec<RuleOutcome> {
         let failed = self.reason.failed_rule();
         let mut asked = vec![TOKEN];
-        if self.introspected {
-            asked.push(ISSUER);
-            asked.extend(INTROSPECTION_RULES);
-        } else {
-            // The issuer is asked about as soon as it can be read, because its keys are found by it.
-            let (form, others) = AccessTokenError::RULES.split_at(1);
-            asked.extend(form);
-            asked.extend([ISSUER, KEYS]);
-            asked.extend(others.iter().filter(|rule| **rule != "issuer"));
+        match self.vouching {
+            Vouching::Introspection => {
+                asked.push(ISSUER);
+                asked.extend(INTROSPECTION_RULES);
+            }
+            Vouching::NotIntrospected => {
+                asked.extend([ISSUER, BINDING]);
+                asked.extend(INTROSPECTION_RULES);
+            }
+            Vouching::Local => {
+                // The issuer is asked about as soon as it can be read, because its keys are found by it.
+                let (form, others) = AccessTokenError::RULES.split_at(1);
+                asked.extend(form);
+                asked.extend([ISSUER, KEYS]);
+                asked.extend(others.iter().filter(|rule| **rule != "issuer"));
+            }
         }
-        asked.extend([NOT_DENIED, BOUND, BINDING, SCOPE]);
+        asked.extend([NOT_DENIED, BOUND]);
+        asked.extend((self.vouching != Vouching::NotIntrospected).then_some(BINDING));
+        asked.push(SCOPE);
         asked.retain(|rule| *rule == failed || self.is_asked(rule));
         let mut rules = RuleOutcome::list(&asked, failed);
         for rule in &mut rules {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use keybound_protocol::access_token::{AccessTokenError, CLOCK_LEEWAY};
+use keybound_protocol::confirmation::BindingError;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
 
@@ -12,6 +13,27 @@ use crate::accepted_token::AcceptedAccessToken;
 use crate::cached_token::CachedToken;
 use crate::refusal::{AccessTokenRefusal, Refused};
 use crate::route_policy::{Binding, RoutePolicy};
+
+/// Whether the request has a certificate to compare with the token's binding, on a route that asks for one.
+pub(super) fn require_certificate(presented: &PresentedCertificate, policy: &RoutePolicy) -> Result<(), BindingError> {
+    match (policy.binding(), presented) {
+        (Binding::None | Binding::Optional, _)
+        | (Binding::Required, PresentedCertificate::Peer(_) | PresentedCertificate::Forwarded(_)) => Ok(()),
+        (Binding::Required, PresentedCertificate::NotRequested) => Err(BindingError::NotRequested),
+        (Binding::Required, PresentedCertificate::None) => Err(BindingError::NoCertificate),
+        (Binding::Required, PresentedCertificate::ForwardingRefused(error)) => {
+            Err(BindingError::Forwarding(error.clone()))
+        }
+        (
+            Binding::Required,
+            PresentedCertificate::TooLong {
+                presented_intermediates,
+            },
+        ) => Err(BindingError::ChainTooLong {
+            presented_intermediates: *presented_intermediates,
+        }),
+    }
+}
 
 impl State {
     /// Decides about one request with a token that its issuer vouches for. Everything here is asked at every request: nothing of

@@ -17,6 +17,7 @@ use keybound_resource_server::{
 };
 use keybound_tls::ResponseBody;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::pki::Party;
 use crate::site::{Site, json as json_response, json_with, status};
@@ -97,9 +98,17 @@ fn refusal(refused: &str) -> Response<ResponseBody> {
 }
 
 fn settings(site: &Site, own: &Party) -> IssuerSettings {
-    let issuer = issuer(&site.issuer());
-    let metadata =
-        ServerMetadata::new(issuer.clone()).with_endpoint(Endpoint::Introspection, site.url("/introspect"), None);
+    settings_at(&site.origin, own)
+}
+
+/// An issuer at `origin` that is asked with the certificate of `own`.
+pub(crate) fn settings_at(origin: &Url, own: &Party) -> IssuerSettings {
+    let issuer = issuer(origin.as_str().trim_end_matches('/'));
+    let metadata = ServerMetadata::new(issuer.clone()).with_endpoint(
+        Endpoint::Introspection,
+        origin.join("/introspect").unwrap(),
+        None,
+    );
     let client = Client::new(ClientSettings {
         server: AuthorizationServer::given(metadata),
         client_id: "resource".parse().unwrap(),

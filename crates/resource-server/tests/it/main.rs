@@ -8,6 +8,7 @@ mod deny_list;
 mod interleavings;
 mod introspection;
 mod introspection_failures;
+mod introspection_shares;
 mod issuer_keys;
 mod layer;
 mod local_validation;
