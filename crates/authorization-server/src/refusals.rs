@@ -99,7 +99,8 @@ impl Refusals {
             reason: Refusal::reason_of(explained.reason),
             rules: explained.rules,
             fix: explained.fix,
-        };
+        }
+        .bounded();
         tracing::debug!(refusal = %id, endpoint = refusal.endpoint, reason = refusal.reason, "refused");
         // What is not stored because there is too much of it is counted there.
         self.recorder.record(refusal);

@@ -147,6 +147,7 @@ impl Refused {
             rules: self.rules(),
             fix: self.fix(),
         }
+        .bounded()
     }
 
     fn code(&self) -> Option<ErrorCode> {

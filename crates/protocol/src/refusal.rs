@@ -1,4 +1,8 @@
 //! A refusal: a recorded "no" with its reason. What the operator reads with `keybound explain`, and the peer never sees.
+//!
+//! Whoever is refused chooses much of the record, so whoever keeps one keeps what [`Refusal::bounded`] leaves of it.
+
+mod bounds;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,6 +15,8 @@ use crate::error_code::ErrorCode;
 use crate::peer_certificate::EndEntityCertificate;
 use crate::rule::{Outcome, RuleOutcome};
 use crate::time::Timestamp;
+
+pub use bounds::REFUSAL_JSON_BYTES_MAX;
 
 /// Crockford's base 32: without I, L, O and U, so that it survives being read aloud.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -146,7 +152,7 @@ pub struct CertificateSummary {
     /// The serial number, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial_number: Option<String>,
-    /// Its subject alternative names, each with its kind.
+    /// Its subject alternative names, each with its kind: the first ones, and then `and 7 more`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subject_alternative_names: Vec<String>,
     /// Start of its validity.
@@ -163,21 +169,27 @@ pub struct CertificateSummary {
 /// How many alternative names a summary lists.
 const ALTERNATIVE_NAMES_MAX: usize = 20;
 
+/// What stands for the names that are left out, if there are any.
+fn and_more(left_out: usize) -> Option<String> {
+    (left_out > 0).then(|| format!("and {left_out} more"))
+}
+
 impl CertificateSummary {
     /// Summarises a certificate that was presented, as far as it can be read.
     pub fn of(end_entity: &EndEntityCertificate) -> Self {
         let certificate = end_entity.certificate();
         let readable = certificate.as_ref().ok();
+        let names = readable.map_or(&[][..], |certificate| certificate.subject_alternative_names());
         Self {
             thumbprint: *end_entity.thumbprint(),
             subject: readable.map(|certificate| Refusal::presented_text(&certificate.subject().to_string())),
             issuer: readable.map(|certificate| Refusal::presented_text(&certificate.issuer().to_string())),
             serial_number: readable.map(|certificate| Refusal::presented_text(certificate.serial_number())),
-            subject_alternative_names: readable
-                .into_iter()
-                .flat_map(|certificate| certificate.subject_alternative_names())
+            subject_alternative_names: names
+                .iter()
                 .take(ALTERNATIVE_NAMES_MAX)
                 .map(|name| Refusal::presented_text(&name.to_string()))
+                .chain(and_more(names.len().saturating_sub(ALTERNATIVE_NAMES_MAX)))
                 .collect(),
             not_before: readable.map(|certificate| certificate.not_before()),
             not_after: readable.map(|certificate| certificate.not_after()),

@@ -13,6 +13,7 @@ mod operations;
 mod operations_paths;
 mod path_work;
 mod pki;
+mod refusal_records;
 mod rfc6749;
 mod rfc7523;
 mod rfc7662;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use keybound_protocol::refusal::REFUSAL_JSON_BYTES_MAX;
 use keybound_tls::{Listener, ListenerSettings, Runtimes, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -152,6 +153,32 @@ async fn a_refusal_is_explained_here_and_its_caller_learns_only_the_id() {
             404,
             "{unknown}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_small_whatever_a_stranger_presents() {
+    let world = World::start(vec![demo("/")]);
+    let mut stranger = world.connect_as(Some(&world.pki.large)).await;
+    let long = "\u{10348}\"\\".repeat(1000);
+    let path = format!("/{}", "p".repeat(8000));
+    for claim in ["iss", "aud", "client_id", "sub", "scope"] {
+        let mut claims = world.issuer.claims(Some(&world.pki.client));
+        claims[claim] = long.as_str().into();
+        let token = world.issuer.token(&claims);
+        let answer = stranger.request("GET", &path, &token, "", b"").await;
+        let refusal = world.refusal(&answer);
+        let json = serde_json::to_vec(&*refusal).unwrap();
+        assert!(
+            json.len() <= REFUSAL_JSON_BYTES_MAX,
+            "{claim} {} {refusal:#?}",
+            json.len()
+        );
+        let failed = refusal.failed_rule().unwrap();
+        if claim == "iss" || claim == "aud" {
+            assert!(failed.presented.as_deref().unwrap().contains("\u{10348}"), "{failed:?}");
+        }
+        assert!(refusal.certificate.is_some());
     }
 }
 
