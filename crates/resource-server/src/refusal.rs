@@ -82,6 +82,9 @@ pub enum AccessTokenRefusal {
     /// It has no `cnf`, and this route takes only bound tokens.
     #[error("the token is not bound to a certificate, and this route takes only bound tokens")]
     Unbound,
+    /// The request came without a certificate that a token could be bound to. So its issuer was not asked about it.
+    #[error("this route takes only bound tokens, and {}", absence_text(.0))]
+    CertificateRequired(BindingError),
     /// It is bound to a certificate that this request did not come with (RFC 8705 §3).
     #[error(transparent)]
     Binding(#[from] BindingError),
@@ -134,6 +137,7 @@ impl AccessTokenRefusal {
             | AccessTokenRefusal::Denied { .. }
             | AccessTokenRefusal::ExpiredWhileRunning { .. }
             | AccessTokenRefusal::Unbound
+            | AccessTokenRefusal::CertificateRequired(_)
             | AccessTokenRefusal::Binding(_) => Some(ErrorCode::InvalidToken),
             AccessTokenRefusal::InsufficientScope { .. } => Some(ErrorCode::InsufficientScope),
             AccessTokenRefusal::KeysUnavailable { .. } | AccessTokenRefusal::IssuerUnavailable { .. } => {
@@ -187,7 +191,7 @@ impl Refused {
 
     /// A refusal for want of a certificate, which spared its issuer the question.
     pub(crate) fn before_introspection(reason: BindingError, policy: &RoutePolicy) -> Box<Refused> {
-        let mut refused = Refused::new(reason, policy);
+        let mut refused = Refused::new(AccessTokenRefusal::CertificateRequired(reason), policy);
         refused.vouching = Vouching::NotIntrospected;
         refused
     }
@@ -261,6 +265,16 @@ impl Refused {
             // Neither text has a character that JSON escapes.
             format!(r#"{{"error":"{code}","error_description":"{}"}}"#, code.description())
         })
+    }
+}
+
+/// What the error says about the request; about the token it would say too much.
+fn absence_text(error: &BindingError) -> String {
+    match error {
+        BindingError::NotRequested => "this listener asks for no client certificate".to_owned(),
+        BindingError::NoCertificate => "no client certificate was presented".to_owned(),
+        BindingError::Forwarding(source) => format!("{error}: {source}"),
+        BindingError::ChainTooLong { .. } | BindingError::Mismatch { .. } => error.to_string(),
     }
 }
 

@@ -273,6 +273,33 @@ fn introspecting(upstream: &Upstream) -> (World, Introspection) {
     (world, introspection)
 }
 
+// covers MTLS-3-2
+#[tokio::test]
+async fn a_token_without_a_certificate_is_refused_before_its_issuer_is_asked() {
+    let upstream = Upstream::start().await;
+    let (world, introspection) = introspecting(&upstream);
+    for number in 0..20 {
+        let mut caller = world.connect_as(None).await;
+        let token = format!("made-up-{number}");
+        let answer = caller.request("GET", "/", &token, "", b"").await;
+        assert_eq!(answer.status, 401);
+        assert!(
+            answer
+                .header("www-authenticate")
+                .unwrap()
+                .contains(r#"error="invalid_token""#)
+        );
+        assert_eq!(
+            world.refusal(&answer).reason,
+            "this route takes only bound tokens, and no client certificate was presented"
+        );
+    }
+    assert_eq!((introspection.questions(), upstream.count()), (0, 0));
+    let mut caller = world.connect().await;
+    assert_eq!(caller.request("GET", "/", "opaque", "", b"").await.status, 200);
+    assert_eq!(introspection.questions(), 1);
+}
+
 // covers T20
 #[tokio::test]
 async fn an_answer_ends_when_its_issuer_says_that_the_token_is_not_active_any_more() {

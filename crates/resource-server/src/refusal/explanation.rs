@@ -58,7 +58,7 @@ impl AccessTokenRefusal {
             AccessTokenRefusal::Denied { .. } => NOT_DENIED,
             AccessTokenRefusal::ExpiredWhileRunning { .. } => VALIDITY,
             AccessTokenRefusal::Unbound => BOUND,
-            AccessTokenRefusal::Binding(_) => BINDING,
+            AccessTokenRefusal::CertificateRequired(_) | AccessTokenRefusal::Binding(_) => BINDING,
             AccessTokenRefusal::InsufficientScope { .. } => SCOPE,
         }
     }
@@ -174,7 +174,7 @@ impl Refused {
                  mutual TLS"
                     .to_owned()
             }
-            AccessTokenRefusal::Binding(error) => binding_fix(error).to_owned(),
+            AccessTokenRefusal::CertificateRequired(error) | AccessTokenRefusal::Binding(error) => binding_fix(error).to_owned(),
             AccessTokenRefusal::InsufficientScope { required, .. } => {
                 format!("let the client ask for scope \"{required}\", and register it for that")
             }

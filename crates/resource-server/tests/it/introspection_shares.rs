@@ -174,7 +174,7 @@ async fn a_request_without_a_certificate_is_refused_before_the_issuer_is_asked_w
             let verdict = asked.check(&format!("made-up-{number}"), &presented, NOW).await;
             let refused = refused_as_invalid_token(verdict);
             assert!(
-                matches!(refused.reason(), AccessTokenRefusal::Binding(error) if is_expected(error)),
+                matches!(refused.reason(), AccessTokenRefusal::CertificateRequired(error) if is_expected(error)),
                 "{:?}",
                 refused.reason()
             );
