@@ -88,6 +88,16 @@ impl Reason {
         }
     }
 
+    /// The sentence that goes with the code. What HTTP has a status for is not said to be malformed.
+    pub fn description(&self) -> &'static str {
+        match self {
+            Self::Method { .. } => "a gateway does not serve this method",
+            Self::NoRoute { .. } => "no route serves this path",
+            Self::MethodNotAllowed { .. } => "no route serves this path with this method",
+            Self::Path { .. } | Self::Authority | Self::Upstream(_) => self.code().description(),
+        }
+    }
+
     /// A stable name for counters and logs.
     pub fn name(&self) -> &'static str {
         match self {

@@ -93,7 +93,7 @@ impl Refused {
     fn response(&self) -> Response<ResponseBody> {
         match self {
             Self::Own(reason) => {
-                let mut response = json(reason.status(), error_body(reason.code()).into());
+                let mut response = json(reason.status(), error_body(reason.code(), reason.description()).into());
                 match reason {
                     Reason::MethodNotAllowed { allow, .. } => {
                         response.headers_mut().insert(ALLOW, allow.clone());
@@ -197,9 +197,9 @@ impl Refused {
     }
 }
 
-fn error_body(code: ErrorCode) -> String {
+fn error_body(code: ErrorCode, description: &str) -> String {
     // Neither text has a character that JSON escapes.
-    format!(r#"{{"error":"{code}","error_description":"{}"}}"#, code.description())
+    format!(r#"{{"error":"{code}","error_description":"{description}"}}"#)
 }
 
 fn json(status: StatusCode, body: ResponseBody) -> Response<ResponseBody> {

@@ -299,19 +299,41 @@ async fn unserved_paths_and_methods_are_told_apart() {
     let answer = world.get("/b").await;
     assert_eq!(answer.status, 404);
     assert_eq!(world.refusal(&answer).reason, "no route serves /b");
+    let nowhere = answer.text().to_owned();
     let mut caller = world.connect().await;
     let answer = caller.request("DELETE", "/a/b", &world.token(), "", b"").await;
     assert_eq!(
         (answer.status, answer.header("allow").as_deref()),
         (405, Some("GET, HEAD, PUT"))
     );
+    assert_eq!(world.refusal(&answer).reason, "the routes for /a/b are not for DELETE");
+    let not_for_this = answer.text().to_owned();
     assert_eq!(
         caller.request("HEAD", "/a/b", &world.token(), "", b"").await.status,
         200
     );
+    let answer = caller.request("TRACE", "/a/b", &world.token(), "", b"").await;
+    assert_eq!(answer.status, 501);
     assert_eq!(
-        caller.request("TRACE", "/a/b", &world.token(), "", b"").await.status,
-        501
+        world.refusal(&answer).reason,
+        "the method TRACE is not served by a gateway"
     );
     assert_eq!(upstream.count(), 1);
+    // Each says what is the matter; only what is malformed is said to be.
+    let malformed = world.get("/a/%2e%2e/b").await;
+    assert_eq!(malformed.status, 400);
+    for (body, description) in [
+        (nowhere.as_str(), "no route serves this path"),
+        (not_for_this.as_str(), "no route serves this path with this method"),
+        (answer.text(), "a gateway does not serve this method"),
+        (
+            malformed.text(),
+            "the request is malformed, incomplete or repeats a parameter",
+        ),
+    ] {
+        assert_eq!(
+            body,
+            format!(r#"{{"error":"invalid_request","error_description":"{description}"}}"#)
+        );
+    }
 }
