@@ -5,6 +5,13 @@
 
 use crate::{Limits, deadline::Phase};
 
+/// So many octets that we send pay for one WINDOW_UPDATE: whoever takes them gives their place back to the stream and to the
+/// connection. Clients do so for many kilobytes at once, the simplest ones for each DATA frame; whoever gets frames so small that
+/// this is not enough has the limit of control frames besides.
+const SENT_BYTES_PER_WINDOW_UPDATE: u64 = 32;
+/// What was sent and not paid with yet counts up to this: more WINDOW_UPDATE frames than this pays for are not due at once.
+const SENT_BYTES_MAX: u64 = 1024 * 1024;
+
 const PREFACE_BYTES: usize = 24;
 const HEADER_BYTES: usize = 9;
 
@@ -14,6 +21,7 @@ const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
@@ -33,6 +41,8 @@ pub(crate) struct Http2Frames {
     control_frames: u32,
     resets_max: u32,
     control_frames_max: u32,
+    /// Octets that we sent and that were not paid with for a WINDOW_UPDATE.
+    sent_bytes: u64,
     blocks: u64,
 }
 
@@ -53,6 +63,7 @@ impl Http2Frames {
             control_frames: 0,
             resets_max: limits.http2_resets_max,
             control_frames_max: limits.http2_control_frames_max,
+            sent_bytes: 0,
             blocks: 0,
         }
     }
@@ -109,7 +120,13 @@ impl Http2Frames {
             }
             PRIORITY | SETTINGS | PING => self.count_control(true)?,
             DATA => self.count_control(self.payload == 0 && flags & END_STREAM == 0)?,
-            _ => {}
+            WINDOW_UPDATE => {
+                let paid = self.sent_bytes.checked_sub(SENT_BYTES_PER_WINDOW_UPDATE);
+                self.sent_bytes = paid.unwrap_or(self.sent_bytes);
+                self.count_control(paid.is_none())?;
+            }
+            // GOAWAY, what only servers send, and what we do not know: it is read and forgotten, which is no reason to send it.
+            _ => self.count_control(true)?,
         }
         self.end_frame_if_whole();
         Ok(())
@@ -137,6 +154,11 @@ impl Http2Frames {
         if swept {
             self.control_frames = 0;
         }
+    }
+
+    /// We sent so many octets, which the peer may give the place of back.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.sent_bytes = self.sent_bytes.saturating_add(bytes as u64).min(SENT_BYTES_MAX);
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -219,9 +241,42 @@ mod tests {
             (PRIORITY, 0, 5),
             (DATA, 0, 0),
             (CONTINUATION, 0, 0),
+            (WINDOW_UPDATE, 0, 4),
+            (7, 0, 8),
+            (0x0a, 0, 0),
+            (0x10, 0, 6),
+            (0xff, 0, 0),
+            (0xff, 0, 16_384),
         ] {
             let count = count_until_flood(&frame(kind, flags, payload));
             assert_eq!(count, limits.http2_control_frames_max as usize, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_pays_for_window_updates_and_for_nothing_else() {
+        let limits = Limits::default();
+        let more = limits.http2_control_frames_max as usize + 1;
+        for (sent, kind, expected) in [
+            (0, WINDOW_UPDATE, 0),
+            (31, WINDOW_UPDATE, 0),
+            (32 * 5_000, WINDOW_UPDATE, 5_000),
+            (usize::MAX, WINDOW_UPDATE, 32_768),
+            (usize::MAX, 0xff, 0),
+            (usize::MAX, PING, 0),
+        ] {
+            let mut frames = frames();
+            frames.sent(sent);
+            let octets = frame(kind, 0, 4);
+            let count = (0..).take_while(|_| frames.follow(&octets).is_ok()).count();
+            assert_eq!(count + 1, expected + more, "{kind} after {sent}");
+        }
+        // Two for each DATA frame of 100 octets, for ever and without a pause.
+        let mut frames = frames();
+        for _ in 0..100_000 {
+            frames.sent(109);
+            let update = frame(WINDOW_UPDATE, 0, 4);
+            assert_eq!(frames.follow(&[update.clone(), update].concat()), Ok(()));
         }
     }
 

@@ -54,7 +54,8 @@ pub struct Limits {
     pub http2_streams_max: u32,
     /// HTTP/2: streams a client may reset beyond those it let finish; then the connection is cut.
     pub http2_resets_max: u32,
-    /// HTTP/2: PING, SETTINGS, PRIORITY and empty frames per sweep; then the connection is cut.
+    /// HTTP/2: PING, SETTINGS, PRIORITY, GOAWAY, empty and unknown frames, and WINDOW_UPDATE frames beyond what the octets we sent
+    /// call for, per sweep; then the connection is cut.
     pub http2_control_frames_max: u32,
     /// HTTP/2: a silent connection is pinged this often while requests are open; no answer in the same time cuts it.
     pub http2_keep_alive: Duration,

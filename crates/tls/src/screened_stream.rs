@@ -378,6 +378,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ScreenedStream<S> {
         result
     }
 
+    /// Tells the screen how much the peer may make room for again.
+    fn sent(&mut self, result: &Poll<io::Result<usize>>) {
+        if let (Screen::Http2(frames, _), Poll::Ready(Ok(bytes))) = (&mut self.screen, result) {
+            frames.sent(*bytes);
+        }
+    }
+
     /// An interim response that was begun comes first, whatever hyper writes.
     fn poll_finish_interims(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let deadline = &self.connection.deadline;
@@ -417,6 +424,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ScreenedStream<S> {
         self.check_cut()?;
         ready!(self.poll_finish_interims(context))?;
         let result = Pin::new(&mut self.stream).poll_write(context, octets);
+        self.sent(&result);
         self.written(context, result)
     }
 
@@ -428,6 +436,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ScreenedStream<S> {
         self.check_cut()?;
         ready!(self.poll_finish_interims(context))?;
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.sent(&result);
         self.written(context, result)
     }
 

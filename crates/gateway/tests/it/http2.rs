@@ -309,3 +309,119 @@ async fn a_flood_of_resets_ends_its_connection_and_nobody_elses() {
     // The gateway is none the worse for it.
     assert_eq!(world.get("/").await.status, 200);
 }
+
+/// A connection whose frames are written by hand, and read without windows of their own.
+struct Raw {
+    caller: Caller,
+    /// WINDOW_UPDATE frames that were sent.
+    updates: usize,
+}
+
+impl Raw {
+    async fn connect(world: &World) -> Raw {
+        let mut caller = Caller::connect(world.address, &world.pki, Some(&world.pki.client), &[b"h2"]).await;
+        caller.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        caller.send(frame(4, 0, 0, &[])).await;
+        Raw { caller, updates: 0 }
+    }
+
+    /// Asks for `path`, and gives the place of each DATA frame back as soon as it is there, the stream's and the connection's. The
+    /// length of the answer.
+    async fn get(&mut self, path: &str, stream: u32, token: &str) -> usize {
+        self.caller.send(frame(1, 5, stream, &head(path, token))).await;
+        let mut length = 0;
+        loop {
+            let header = self.caller.body(9).await;
+            let payload = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+            self.caller.body(usize::try_from(payload).unwrap()).await;
+            let [kind, flags] = [header[3], header[4]];
+            assert!(!matches!(kind, 3 | 7), "the request was given up");
+            if kind == 0 {
+                length += payload as usize;
+            }
+            if kind <= 1 && flags & 1 == 1 {
+                return length;
+            }
+            if kind == 0 && payload > 0 {
+                for stream in [0, stream] {
+                    self.caller.send(frame(8, 0, stream, &payload.to_be_bytes())).await;
+                    self.updates += 1;
+                }
+            }
+        }
+    }
+
+    /// Sends as many of `octets` as there are, or until the connection ends. Whether it did.
+    async fn flood(&mut self, octets: &[u8], times: usize) -> bool {
+        use tokio::io::AsyncWriteExt as _;
+        let block = octets.repeat(times);
+        if self.caller.stream.write_all(&block).await.is_err() || self.caller.stream.flush().await.is_err() {
+            return true;
+        }
+        let mut buffer = [0; 4096];
+        let end = async { while !matches!(self.caller.stream.read(&mut buffer).await, Ok(0) | Err(_)) {} };
+        tokio::time::timeout(Duration::from_millis(500), end).await.is_ok()
+    }
+}
+
+// covers T27
+#[tokio::test]
+async fn floods_of_frames_that_say_nothing_end_their_connection() {
+    let upstream = Upstream::start().await;
+    let world = World::start(vec![route("/", upstream.address)]);
+    let mut genuine = connect(&world).await;
+    for (name, octets) in [
+        ("WINDOW_UPDATE of the connection", frame(8, 0, 0, &1_u32.to_be_bytes())),
+        (
+            "WINDOW_UPDATE of a stream that is over",
+            frame(8, 0, 1, &1_u32.to_be_bytes()),
+        ),
+        ("unknown", frame(0xbb, 0, 0, b"nothing")),
+        ("unknown and empty", frame(0xbb, 0, 0, b"")),
+        ("PRIORITY_UPDATE", frame(0x10, 0, 0, b"\0\0\0\x01u=1")),
+        ("ALTSVC", frame(0x0a, 0, 0, b"\0\0")),
+    ] {
+        let mut few = Raw::connect(&world).await;
+        assert_eq!(few.get("/", 1, &world.token()).await, 2, "{name}");
+        assert!(!few.flood(&octets, 200).await, "{name}: few of them do no harm");
+        assert_eq!(few.get("/", 3, &world.token()).await, 2, "{name}");
+
+        let mut many = Raw::connect(&world).await;
+        assert_eq!(many.get("/", 1, &world.token()).await, 2, "{name}");
+        assert!(many.flood(&octets, 50_000).await, "{name}: too many of them");
+
+        let get = request(&world, "GET", "/", full(""));
+        assert_eq!(genuine.send_request(get).await.unwrap().status(), StatusCode::OK);
+    }
+}
+
+// covers T27, T24
+#[tokio::test]
+async fn clients_that_give_back_the_place_of_what_they_read_are_not_cut() {
+    const BYTES: u64 = 64 * crate::streaming::MIB;
+    let (address, _) = crate::streaming::bulk_upstream();
+    let world = World::start(vec![route("/", address)]);
+    // As hyper does it with its own windows, and with ones so small that it must do so for every 2 KiB.
+    for window in [None, Some(4 * 1024)] {
+        let caller = Caller::connect(world.address, &world.pki, Some(&world.pki.client), &[b"h2"]).await;
+        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window.map(|window| 16 * window))
+            .handshake::<_, Body>(TokioIo::new(caller.stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let get = request(&world, "GET", &format!("/{BYTES}"), full(""));
+        let mut body = sender.send_request(get).await.unwrap().into_body();
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            read += frame.unwrap().into_data().unwrap().len() as u64;
+        }
+        assert_eq!(read, BYTES, "{window:?}");
+    }
+    // Two for each frame, more than there may be of other control frames.
+    let mut simple = Raw::connect(&world).await;
+    let token = world.token();
+    assert_eq!(simple.get(&format!("/{BYTES}"), 1, &token).await as u64, BYTES);
+    assert!(simple.updates > 5_000, "{}", simple.updates);
+}
