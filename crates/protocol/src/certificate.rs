@@ -15,7 +15,7 @@ use x509_parser::certificate::Validity;
 use x509_parser::extensions::{AuthorityKeyIdentifier, KeyIdentifier};
 use x509_parser::prelude::FromDer;
 
-use crate::confirmation::{hex, sha256};
+use crate::digest::{hex, sha256};
 use crate::distinguished_name::DistinguishedName;
 use crate::subject_alternative_name::SubjectAlternativeName;
 use crate::time::Timestamp;

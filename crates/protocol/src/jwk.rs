@@ -258,7 +258,7 @@ impl Jwk {
             PublicKey::Ed25519 { x } => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(x)),
             PublicKey::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, encode(e), encode(n)),
         };
-        crate::confirmation::sha256(canonical.as_bytes())
+        crate::digest::sha256(canonical.as_bytes())
     }
 
     /// The JWK as JSON: the members that are understood here, unknown ones are not kept.

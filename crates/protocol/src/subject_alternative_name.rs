@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 
 use crate::certificate::CertificateError;
-use crate::confirmation::hex;
+use crate::digest::hex;
 use crate::distinguished_name::NAMES_MAX;
 
 pub use dns::{DnsName, DnsNameError};

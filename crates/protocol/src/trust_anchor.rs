@@ -14,7 +14,7 @@ use crate::certificate::{Certificate, CertificateError, PublicKeyKind, Version};
 use crate::certificate_chain::unsupported_critical_extension;
 use crate::certificate_revocation_list::{CertificateRevocationList, CertificateRevocationListError};
 use crate::client_metadata::PermittedAnchors;
-use crate::confirmation::hex;
+use crate::digest::hex;
 use crate::time::Timestamp;
 
 /// The name by which configuration and clients refer to a trust anchor: letters, digits, `.`, `_`, `-`, at most 64.

@@ -4,7 +4,7 @@ use x509_parser::asn1_rs::{Any, Class, FromBer};
 
 use super::attribute_type::AttributeType;
 use super::prepare::{UncomparableText, prepare};
-use crate::confirmation::hex;
+use crate::digest::hex;
 
 /// The value of one attribute.
 ///

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use keybound_protocol::digest::hex;
 use rusqlite::{Connection, Row};
 use tokio::sync::oneshot;
 
 use super::Database;
-use super::chain::{Body, hex, lane_of};
+use super::chain::{Body, lane_of};
 use super::fault::Fault;
 use super::rows::{all, page, stored, unsigned};
 use super::{connection, verify_chain};

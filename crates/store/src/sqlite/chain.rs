@@ -81,11 +81,6 @@ pub(super) fn batch_hash(tokens: &str, not_recorded: i64, at: i64) -> Hash {
     finish(context)
 }
 
-/// A hash as text.
-pub(super) fn hex(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn finish(context: Context) -> Hash {
     let mut hash = [0; 32];
     hash.copy_from_slice(context.finish().as_ref());

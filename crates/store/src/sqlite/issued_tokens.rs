@@ -1,11 +1,12 @@
 //! [`IssuedTokens`] on SQLite.
 
+use keybound_protocol::digest::hex;
 use keybound_protocol::time::Timestamp;
 use serde_json::json;
 
 use super::Database;
 use super::batch::{Batch, Deed};
-use super::chain::{batch_hash, hex, lane_number};
+use super::chain::{batch_hash, lane_number};
 use super::fault::Fault;
 use super::rows::{all, change, one, page, stored, unsigned};
 use crate::issued_tokens::ISSUED_TOKENS_KEPT_FOR;

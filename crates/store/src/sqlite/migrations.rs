@@ -1,10 +1,10 @@
 //! The schema, step by step. Each step runs once, in one transaction with its record in `schema_migrations`.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use keybound_protocol::digest::hex;
 use keybound_protocol::time::Timestamp;
 use rusqlite::Connection;
 
-use super::chain::hex;
 use super::fault::Fault;
 use super::rows::{all, one, unsigned};
 

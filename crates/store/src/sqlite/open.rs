@@ -5,11 +5,11 @@ use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use keybound_protocol::digest::hex;
 use keybound_protocol::time::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 
 use super::batch::Batch;
-use super::chain::hex;
 use super::fault::{Fault, describe};
 use super::migrations::{self, MigrationError};
 use super::rows::{change, one};

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use keybound_protocol::digest::hex;
 use rusqlite::{Connection, Row};
 
-use super::chain::{Body, Content, batch_hash, heads_are_sealed, hex};
+use super::chain::{Body, Content, batch_hash, heads_are_sealed};
 use super::fault::Fault;
 use super::issued_tokens::{RECORDED, REMOVED};
 use super::rows::all;
