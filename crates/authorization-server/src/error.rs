@@ -17,6 +17,7 @@ use keybound_protocol::issuer::Issuer;
 use keybound_protocol::peer_certificate::{ForwardingError, PresentedCertificate};
 use keybound_protocol::refusal::{Refusal, RefusalId};
 use keybound_protocol::token_request::TokenRequestError;
+use keybound_protocol::token_revocation::RevocationRequestError;
 use keybound_store::StoreError;
 use keybound_tls::LayerRefusal;
 
@@ -64,6 +65,8 @@ pub(crate) enum Reason {
     Grant(#[from] GrantRefusal),
     #[error(transparent)]
     IntrospectionRequest(#[from] IntrospectionRequestError),
+    #[error(transparent)]
+    RevocationRequest(#[from] RevocationRequestError),
     #[error("a public client cannot be told about tokens")]
     PublicCaller,
     #[error("the token was issued to another client")]
@@ -131,6 +134,7 @@ impl Reason {
             Reason::NothingToBindTo(_) => ErrorCode::InvalidRequest,
             Reason::Grant(refusal) => refusal.code(),
             Reason::IntrospectionRequest(error) => error.code(),
+            Reason::RevocationRequest(error) => error.code(),
             Reason::PublicCaller => ErrorCode::InvalidClient,
             // RFC 7009 §2.1 wants the request refused; of RFC 6749's codes this is the one that says "issued to another client".
             Reason::ForeignToken => ErrorCode::InvalidGrant,
@@ -176,6 +180,7 @@ impl Reason {
             | Reason::NothingToBindTo(_)
             | Reason::Grant(_)
             | Reason::IntrospectionRequest(_)
+            | Reason::RevocationRequest(_)
             | Reason::PublicCaller
             | Reason::ForeignToken => false,
         }

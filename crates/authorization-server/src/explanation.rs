@@ -109,7 +109,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
             GrantRefusal::SeveralResources { .. } => "ask for one token for each resource",
             GrantRefusal::NoDefaultResource => "configure tokens.default_resource, or send resource",
         },
-        Reason::IntrospectionRequest(_) => "send token",
+        Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => "send token",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
         Reason::Store(_) | Reason::Issue(_) => {
             "see the server's log, and whether the database's disk is full or another process holds it"
@@ -140,7 +140,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
             | GrantRefusal::NoDefaultResource,
         ) => RESOURCE,
         Reason::Grant(GrantRefusal::ScopeOfAnotherResource { .. } | GrantRefusal::NothingAtAdminApi { .. }) => TOGETHER,
-        Reason::IntrospectionRequest(_) => TOKEN,
+        Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => TOKEN,
         Reason::ForeignToken => OWN_TOKEN,
         Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => STORE,
         Reason::Issue(_) => ISSUED,

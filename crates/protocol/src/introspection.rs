@@ -16,9 +16,9 @@ pub const INACTIVE: &[u8] = br#"{"active":false}"#;
 /// The largest response that a protected resource reads, in octets.
 pub const INTROSPECTION_RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
-/// A request to the introspection or the revocation endpoint (RFC 7662 §2.1, RFC 7009 §2.1): they have the same parameters.
+/// A request to the introspection endpoint (RFC 7662 §2.1).
 ///
-/// `token_type_hint` is not kept: it may only speed a search up, and ours needs no help (RFC 7009 §2.1).
+/// `token_type_hint` is not kept: it may only speed a search up, and ours needs no help.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct IntrospectionRequest<'a> {
     token: &'a str,

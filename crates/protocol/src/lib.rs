@@ -56,4 +56,5 @@ pub mod thumbprint;
 pub mod time;
 pub mod tls_client_auth;
 pub mod token_request;
+pub mod token_revocation;
 pub mod trust_anchor;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use keybound_protocol::introspection::IntrospectionRequest;
+use keybound_protocol::token_revocation::RevocationRequest;
 
 use super::{Answer, ClientRequest, Refused};
 use crate::access_tokens::Revoked;
@@ -14,7 +14,7 @@ use crate::server::Server;
 /// Answers a revocation request: 200 with nothing in it, also for what was never a token (§2.2). The change is durable by then.
 pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
     let Identified { client, credential } = server.authentication.authenticate(request.attempt).await?;
-    let asked = IntrospectionRequest::parse(request.form()).map_err(|error| Refused::of(&client, error))?;
+    let asked = RevocationRequest::parse(request.form()).map_err(|error| Refused::of(&client, error))?;
     let client_id = client.client.client_id();
     server
         .authentication
