@@ -1,10 +1,7 @@
 //! `POST /token`: exchanges a grant for an access token (RFC 6749 §3.2).
 
-use std::sync::Arc;
-
 use http::StatusCode;
 use keybound_protocol::access_token::AccessTokenFormat;
-use keybound_protocol::client_authentication::AuthenticatedClient;
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::scope::Scope;
@@ -15,7 +12,7 @@ use crate::access_tokens::{IssueError, NewAccessToken};
 use crate::client_authentication::{Credential, Identified};
 use crate::clients::PreparedClient;
 use crate::error::{NothingToBindTo, Reason};
-use crate::grants::client_credentials::{self, Decision};
+use crate::grants::client_credentials;
 use crate::response;
 use crate::server::Server;
 
@@ -41,16 +38,18 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     let Some(authenticated) = credential.authenticated() else {
         return Err(refused(Reason::PublicClient { presented: grant_type }));
     };
-    let token = issue(
-        server,
-        request,
-        authenticated,
-        &client,
-        &decision,
-        confirmation.as_ref(),
-    )
-    .await
-    .map_err(|error| refused(error.into()))?;
+    let token = NewAccessToken {
+        client: authenticated,
+        encoder: &client.encoder,
+        scope: &decision.scope,
+        audience: &decision.audience,
+        confirmation: confirmation.as_ref(),
+        issued_at: request.attempt.now,
+        lifetime: request.configuration.access_token_lifetime,
+    };
+    let token = issue(server, request, decision.format, token)
+        .await
+        .map_err(|error| refused(error.into()))?;
     let response = token_response(
         &token,
         request.configuration.access_token_lifetime.as_secs(),
@@ -99,31 +98,18 @@ fn binding_for(client: &PreparedClient, request: &ClientRequest<'_>) -> Result<O
 async fn issue(
     server: &Server,
     request: &ClientRequest<'_>,
-    authenticated: &AuthenticatedClient,
-    client: &Arc<PreparedClient>,
-    decision: &Decision,
-    confirmation: Option<&Confirmation>,
+    format: AccessTokenFormat,
+    token: NewAccessToken<'_>,
 ) -> Result<String, IssueError> {
-    let token = NewAccessToken {
-        client: authenticated,
-        encoder: &client.encoder,
-        scope: &decision.scope,
-        audience: &decision.audience,
-        confirmation,
-        issued_at: request.attempt.now,
-        lifetime: request.configuration.access_token_lifetime,
-    };
-    match decision.format {
+    match format {
         AccessTokenFormat::Jwt => {
             server.metrics.tokens_jwt.inc();
             server.tokens.issue_jwt(token)
         }
         AccessTokenFormat::Opaque => {
             server.metrics.tokens_opaque.inc();
-            server
-                .tokens
-                .issue_opaque(token, request.audit_entry(client.client.client_id()))
-                .await
+            let entry = request.audit_entry(token.client.client().client_id());
+            server.tokens.issue_opaque(token, entry).await
         }
     }
 }
