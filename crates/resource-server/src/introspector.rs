@@ -135,6 +135,10 @@ impl Introspector {
     }
 
     async fn ask(&self, hash: TokenHash, token: &str, asker: Asker, now: Timestamp) -> Answer {
+        // Before the permit: all of them may be with questions that an issuer does not answer, and this is no reason to wait.
+        if self.availability.is_left_alone(asker.prefix, Moment::at(now)) {
+            return Err(Unusable::Unavailable(None));
+        }
         let Ok(_permit) = self.permits.acquire(asker).await else {
             return Err(Unusable::Unavailable(None));
         };
@@ -157,10 +161,12 @@ impl Introspector {
                 Subject::Answer => Unusable::Response(Arc::new(error)),
                 Subject::Token => Unusable::Question(Arc::new(error)),
                 Subject::Issuer { was_sent } => {
-                    tracing::warn!(issuer = %self.issuer, error = &error as &dyn std::error::Error, "introspection failed");
                     // From now on: the question itself may have taken longer than the pause.
                     let failed = Moment::at(now.plus(Moment::at(now).since(asked)));
-                    attempt.failed(was_sent, failed);
+                    if attempt.failed(was_sent, failed) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(issuer = %self.issuer, error, "introspection failed");
+                    }
                     self.remember(
                         hash,
                         failed,

@@ -33,6 +33,8 @@ struct Standing {
     probes: u64,
     /// For whom it failed, and when.
     failed: HashMap<Option<IpAddr>, Moment>,
+    /// When a failure was last reported.
+    reported: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,14 +62,11 @@ impl Availability {
     /// Permits a question for somebody of `prefix`; `None` while the issuer is left alone.
     pub(super) fn begin(&self, prefix: Option<IpAddr>, now: Moment) -> Option<Attempt<'_>> {
         let mut standing = self.lock();
-        let is_recent = |then: &Moment| now.since(*then) < self.pause;
+        if standing.leaves_alone(prefix, now, self.pause) {
+            return None;
+        }
         let mut probe = None;
         if standing.is_paused {
-            // One that takes long must not keep the next from finding out.
-            let is_probed = standing.probe.is_some_and(|probe| is_recent(&probe.begun));
-            if is_probed || standing.failed.get(&prefix).is_some_and(is_recent) {
-                return None;
-            }
             let number = standing.probes;
             standing.probes += 1;
             standing.probe = Some(Probe { number, begun: now });
@@ -80,8 +79,22 @@ impl Availability {
         })
     }
 
+    /// Whether the issuer is left alone by somebody of `prefix`.
+    pub(super) fn is_left_alone(&self, prefix: Option<IpAddr>, now: Moment) -> bool {
+        self.lock().leaves_alone(prefix, now, self.pause)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Standing {
+    fn leaves_alone(&self, prefix: Option<IpAddr>, now: Moment, pause: Duration) -> bool {
+        let is_recent = |then: &Moment| now.since(*then) < pause;
+        // A probe that takes long must not keep the next from finding out.
+        let is_probed = self.probe.is_some_and(|probe| is_recent(&probe.begun));
+        self.is_paused && (is_probed || self.failed.get(&prefix).is_some_and(is_recent))
     }
 }
 
@@ -95,8 +108,9 @@ impl Attempt<'_> {
         standing.failed.clear();
     }
 
-    /// It did not, as known at `now`. `was_sent`: the token may have been what it failed at.
-    pub(super) fn failed(self, was_sent: bool, now: Moment) {
+    /// It did not, as known at `now`. `was_sent`: the token may have been what it failed at. Whether that is to be reported: once in
+    /// each pause, for whoever floods us with tokens must not flood the log.
+    pub(super) fn failed(self, was_sent: bool, now: Moment) -> bool {
         let pause = self.availability.pause;
         let mut standing = self.availability.lock();
         standing.failures = standing.failures.saturating_add(1);
@@ -107,6 +121,11 @@ impl Attempt<'_> {
                 standing.failed.insert(self.prefix, now);
             }
         }
+        let is_due = standing.reported.is_none_or(|then| now.since(then) >= pause);
+        if is_due {
+            standing.reported = Some(now);
+        }
+        is_due
     }
 }
 
@@ -179,6 +198,19 @@ mod tests {
         assert!(availability.begin(None, later).is_none());
         second.answered();
         assert!(availability.begin(STRANGER, later).is_some());
+    }
+
+    #[test]
+    fn failures_are_reported_once_in_each_pause() {
+        let now = now();
+        let availability = Availability::new(PAUSE);
+        let mut reported = 0;
+        for number in 0..300 {
+            let then = now.moved(number / 100, Duration::ZERO);
+            reported += u32::from(availability.begin(STRANGER, then).unwrap().failed(true, then));
+            availability.begin(OTHER, then).unwrap().answered();
+        }
+        assert_eq!(reported, 3);
     }
 
     #[test]
