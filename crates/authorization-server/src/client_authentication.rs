@@ -43,13 +43,19 @@ use verdicts::{PathFailure, Verdicts};
 
 /// Authenticates clients.
 pub(crate) struct ClientAuthentication {
-    clients: Arc<Clients>,
-    trust: Arc<Trust>,
-    key_sets: Arc<KeySets>,
-    assertions: Arc<dyn ClientAssertions>,
+    on_file: OnFile,
     verdicts: Verdicts,
     decoys: Decoys,
     metrics: Arc<Metrics>,
+}
+
+/// What is on file: all that credentials are compared with.
+pub(crate) struct OnFile {
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) key_sets: Arc<KeySets>,
+    /// Which assertions were used.
+    pub(crate) assertions: Arc<dyn ClientAssertions>,
 }
 
 /// One request of somebody who says to be a client.
@@ -119,20 +125,11 @@ enum Explicit<'a> {
 }
 
 impl ClientAuthentication {
-    pub(crate) fn new(
-        clients: Arc<Clients>,
-        trust: Arc<Trust>,
-        key_sets: Arc<KeySets>,
-        assertions: Arc<dyn ClientAssertions>,
-        accepted_max: usize,
-        metrics: Arc<Metrics>,
-    ) -> ClientAuthentication {
+    /// Remembers so many accepted certificates.
+    pub(crate) fn new(on_file: OnFile, accepted_max: usize, metrics: Arc<Metrics>) -> ClientAuthentication {
         let (verdicts, decoys) = (Verdicts::new(accepted_max, Arc::clone(&metrics)), Decoys::new());
         ClientAuthentication {
-            clients,
-            trust,
-            key_sets,
-            assertions,
+            on_file,
             verdicts,
             decoys,
             metrics,
@@ -157,7 +154,7 @@ impl ClientAuthentication {
             Err(error) => return Err(self.failed(error, None, None)),
         };
         let found = match ClientId::parse(&claimed) {
-            Ok(client_id) => self.clients.find(&client_id)?,
+            Ok(client_id) => self.on_file.clients.find(&client_id)?,
             Err(_) => None,
         };
         let Some(client) = found else {
@@ -202,7 +199,11 @@ impl ClientAuthentication {
             issued_at: assertion.issued_at(),
             until: assertion.remember_until(),
         };
-        let consumed = self.assertions.consume_client_assertion(one_time, entry).await?;
+        let consumed = self
+            .on_file
+            .assertions
+            .consume_client_assertion(one_time, entry)
+            .await?;
         let authenticated = match consumed {
             ConsumeClientAssertion::Consumed => AuthenticatedClient::by_assertion(&client.client, &assertion),
             ConsumeClientAssertion::AlreadyUsed => Err(ClientAuthenticationError::AssertionReplayed),
@@ -242,7 +243,7 @@ impl ClientAuthentication {
         };
         match (client.metadata().authentication(), assertion) {
             (Registered::TlsClientAuth { .. }, _) => {
-                let verdict = self.verdicts.of_path(attempt, client, &self.trust.anchors());
+                let verdict = self.verdicts.of_path(attempt, client, &self.on_file.trust.anchors());
                 verdict
                     .map(Credential::Authenticated)
                     .map_err(|failure| AuthenticationFailure::of_path(failure, client))
@@ -316,7 +317,7 @@ impl ClientAuthentication {
         match keys {
             ClientKeys::Jwks(keys) => Ok(Arc::clone(keys)),
             ClientKeys::JwksUri(uri) => {
-                let fetched = self.key_sets.key_set(client.client_id(), uri, now).await;
+                let fetched = self.on_file.key_sets.key_set(client.client_id(), uri, now).await;
                 let failed = |error| ClientAuthenticationError::KeysUnavailable(Box::new(error));
                 fetched.map_err(|error| AuthenticationFailure::new(failed(error), Some(client), None))
             }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::access_tokens::{AccessTokens, TokenIds};
 use crate::admin::{AdminApi, TokenCheck};
 use crate::answer_time::AnswerTimer;
-use crate::client_authentication::ClientAuthentication;
+use crate::client_authentication::{ClientAuthentication, OnFile};
 use crate::clients::Clients;
 use crate::configuration::Configuration;
 use crate::health::Health;
@@ -183,14 +183,13 @@ impl Server {
         let keys = Arc::new(SigningKeys::open(Arc::clone(&store.signing_keys), algorithm, now).await?);
         let key_sets = Arc::new(KeySets::new(settings.fetch, &limits, Arc::clone(&metrics)));
         let admin = AdminApi::new(&configuration, keys.ring().published.clone(), limits.admin_requests_max)?;
-        let authentication = ClientAuthentication::new(
-            Arc::clone(&clients),
-            Arc::clone(&trust),
-            Arc::clone(&key_sets),
-            Arc::clone(&store.client_assertions),
-            limits.accepted_certificates_max,
-            Arc::clone(&metrics),
-        );
+        let on_file = OnFile {
+            clients: Arc::clone(&clients),
+            trust: Arc::clone(&trust),
+            key_sets: Arc::clone(&key_sets),
+            assertions: Arc::clone(&store.client_assertions),
+        };
+        let authentication = ClientAuthentication::new(on_file, limits.accepted_certificates_max, Arc::clone(&metrics));
         let tokens = AccessTokens {
             keys: Arc::clone(&keys),
             stored: Arc::clone(&store.access_tokens),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use keybound_protocol::access_token::AccessTokenClaims;
 use keybound_protocol::challenge::BearerChallenge;
 use keybound_protocol::client::ClientId;
@@ -149,7 +149,11 @@ impl Caller<'_> {
             rules: refused.rules(),
             fix: Some(refused.fix()),
         };
-        self.answer(check, explained, claimed, refused.challenge(), refused.retry_after())
+        let headers = [
+            (WWW_AUTHENTICATE, refused.challenge()),
+            (RETRY_AFTER, refused.retry_after()),
+        ];
+        self.answer(check, explained, claimed, headers)
     }
 
     fn refuse_no_longer_good(&self, check: &TokenCheck, reason: NoLongerGood) -> Response {
@@ -162,7 +166,12 @@ impl Caller<'_> {
             rules: vec![RuleOutcome::new(NO_LONGER_GOOD, Outcome::Failed).detail(reason.to_string())],
             fix: Some("get a new token, with a client that has scope keybound:admin".to_owned()),
         };
-        self.answer(check, explained, None, HeaderValue::try_from(challenge).ok(), None)
+        self.answer(
+            check,
+            explained,
+            None,
+            [(WWW_AUTHENTICATE, HeaderValue::try_from(challenge).ok())],
+        )
     }
 
     fn answer(
@@ -170,8 +179,7 @@ impl Caller<'_> {
         check: &TokenCheck,
         explained: Explained<'_>,
         claimed_client_id: Option<&str>,
-        challenge: Option<HeaderValue>,
-        retry_after: Option<HeaderValue>,
+        more_headers: impl IntoIterator<Item = (HeaderName, Option<HeaderValue>)>,
     ) -> Response {
         let (status, code) = (explained.status, explained.error_code);
         let circumstances = Circumstances {
@@ -194,14 +202,11 @@ impl Caller<'_> {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         problem.headers(headers);
-        if let Ok(id) = HeaderValue::try_from(id.to_string()) {
-            headers.insert(KEYBOUND_REFUSAL, id);
-        }
-        if let Some(challenge) = challenge {
-            headers.insert(WWW_AUTHENTICATE, challenge);
-        }
-        if let Some(retry_after) = retry_after {
-            headers.insert(RETRY_AFTER, retry_after);
+        let id = (KEYBOUND_REFUSAL, HeaderValue::try_from(id.to_string()).ok());
+        for (name, value) in more_headers.into_iter().chain([id]) {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
         }
         response
     }
