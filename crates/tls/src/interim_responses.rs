@@ -6,7 +6,7 @@
 //!
 //! * an interim response is *begun* in `poll_flush` alone: all of the response before it is out then;
 //! * once begun, it is written to its end before anything else of hyper's, which may only be a `100 Continue`;
-//! * the final response is kept back until all are written ([`InterimQueue::written`]), so none is lost or late;
+//! * the final response is kept back until all are written (`InterimQueue::written`), so none is lost or late;
 //! * the next request has another number, so whoever still holds the sender of this one sends nothing any more.
 //!
 //! Not here: HTTP/2, where hyper owns the only thing that could send them; HTTP/1.0, which has none; `100 Continue`, which
