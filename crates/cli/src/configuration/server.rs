@@ -159,7 +159,10 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         })
         .collect();
     let listen = listen(root.section("listen"));
-    let mutual_tls_origin = root.parsed("mutual_tls_origin", https_origin);
+    let mutual_tls_origin = match root.parsed("mutual_tls_origin", https_origin) {
+        Some(origin) => Some(origin),
+        None => default_origin(issuer.as_ref(), listen.as_ref()),
+    };
     let tls_section = root.section("tls");
     let tls = identity(&tls_section, base);
     let tls_names: Vec<NamedCertificate> = tls_section
@@ -194,9 +197,6 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     if let (Some(listen), Some(origin)) = (&listen, &mutual_tls_origin) {
         check_shared_port(&root, listen, origin, &tls_names);
     }
-    let default_origin = listen
-        .as_ref()
-        .map(|listen| format!("https://localhost:{}", listen.mutual_tls.port()));
     let policy = PolicyEntries {
         location: root.location().clone(),
         clients,
@@ -213,16 +213,25 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     Some(ServerFile {
         files: document.files(),
         issuer: issuer?.value,
-        mutual_tls_origin: match mutual_tls_origin {
-            Some(origin) => origin.value,
-            None => Url::parse(&default_origin?).ok()?,
-        },
+        mutual_tls_origin: mutual_tls_origin?.value,
         listen: listen?,
         tls: tls?,
         tls_names,
         store: store?,
         forwarded_certificates,
         policy,
+    })
+}
+
+/// The issuer's host with the port of the mutual-TLS listener: where it is, unless something in front of it moves it.
+fn default_origin(issuer: Option<&Located<Issuer>>, listen: Option<&Listen>) -> Option<Located<Url>> {
+    let (issuer, listen) = (issuer?, listen?);
+    let mut origin = Url::parse(issuer.value.as_str()).ok()?;
+    origin.set_path("/");
+    origin.set_port(Some(listen.mutual_tls.port())).ok()?;
+    Some(Located {
+        value: origin,
+        location: issuer.location.clone(),
     })
 }
 
