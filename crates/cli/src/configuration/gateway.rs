@@ -104,7 +104,7 @@ pub(crate) enum Binding {
     Required,
     /// Unbound tokens pass; bound ones are checked.
     Optional,
-    /// Nobody is asked for a certificate, so no binding can be checked. For all routes of a listener or for none.
+    /// No binding is checked. A listener with no other routes asks nobody for a certificate.
     None,
 }
 
@@ -294,9 +294,9 @@ fn check_routes(document: &Document, issuers: &[IssuerEntry], routes: &[RouteEnt
     if let Some(route) = routes.iter().find(unchecked)
         && !routes.iter().all(|route| unchecked(&route))
     {
-        let message =
-            "binding = \"none\" belongs on a listener that asks for no certificate, and other routes here need one";
-        let finding = Diagnostic::error("C018", &route.path.location, message);
+        let message = "binding = \"none\" belongs on a listener that asks for no certificate: this one asks, for its other routes, \
+                       and tokens bound to a certificate pass here without it";
+        let finding = Diagnostic::warning("C018", &route.path.location, message);
         document.report(finding.with_help("\"optional\" lets tokens without cnf pass and checks the others"));
     }
     for (index, route) in routes.iter().enumerate() {
