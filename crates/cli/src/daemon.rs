@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use keybound_tls::{
     BindError, CounterSnapshot, ForwardedCertificateSettings, HostPolicies, Listener, ListenerHandle, PreparedReload,
@@ -16,6 +17,9 @@ use crate::terminal::Terminal;
 
 type Start = Box<dyn FnOnce() -> ListenerHandle + Send>;
 
+/// How long probes that are being answered may still take once everything else has ended.
+const OPERATIONS_DRAIN: Duration = Duration::from_secs(1);
+
 /// The listeners of one daemon. Cloning shares them.
 #[derive(Clone, Default)]
 pub(crate) struct Running {
@@ -24,25 +28,43 @@ pub(crate) struct Running {
 
 #[derive(Default)]
 struct Listeners {
-    held: Mutex<Vec<Start>>,
-    handles: Mutex<Vec<ListenerHandle>>,
+    held: Mutex<Vec<(Closes, Start)>>,
+    handles: Mutex<Vec<(Closes, ListenerHandle)>>,
+}
+
+/// When a listener closes in a drain.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closes {
+    First,
+    /// The operations listener: until nothing is left to be served, probes learn that the daemon is not ready, and metrics show why
+    /// it takes so long.
+    Last,
 }
 
 impl Running {
     /// Keeps an open listener until [`start`](Self::start): connections wait in its socket meanwhile.
     pub(crate) fn hold(&self, listener: Listener, service: impl Service) {
-        lock(&self.listeners.held).push(Box::new(move || listener.serve(service)));
+        self.hold_until(Closes::First, listener, service);
+    }
+
+    /// The same for the operations listener, the last to close.
+    pub(crate) fn hold_operations(&self, listener: Listener, service: impl Service) {
+        self.hold_until(Closes::Last, listener, service);
+    }
+
+    fn hold_until(&self, closes: Closes, listener: Listener, service: impl Service) {
+        lock(&self.listeners.held).push((closes, Box::new(move || listener.serve(service))));
     }
 
     /// Begins to answer on all of them.
     pub(crate) fn start(&self) {
         let held = std::mem::take(&mut *lock(&self.listeners.held));
-        lock(&self.listeners.handles).extend(held.into_iter().map(|start| start()));
+        lock(&self.listeners.handles).extend(held.into_iter().map(|(closes, start)| (closes, start())));
     }
 
     /// Prints a line for each: scripts wait for them.
     pub(crate) fn announce(&self, terminal: &Terminal) {
-        for handle in lock(&self.listeners.handles).iter() {
+        for (_, handle) in lock(&self.listeners.handles).iter() {
             terminal.line(format!("listening on {} ({})", handle.local_addr(), handle.name()));
             terminal.json(&serde_json::json!({ "listening": handle.local_addr(), "listener": handle.name() }));
         }
@@ -53,7 +75,7 @@ impl Running {
         let handles = lock(&self.listeners.handles);
         let snapshots: Vec<_> = handles
             .iter()
-            .map(|handle| (handle.name(), handle.counters().snapshot()))
+            .map(|(_, handle)| (handle.name(), handle.counters().snapshot()))
             .collect();
         let mut family =
             |name: &str, kind: &str, help: &str, values: &dyn Fn(&CounterSnapshot) -> Vec<(&'static str, u64)>| {
@@ -110,22 +132,27 @@ impl Running {
     ) -> Result<Vec<PreparedReload>, CommandError> {
         lock(&self.listeners.handles)
             .iter()
+            .map(|(_, handle)| handle)
             .filter(|handle| handle.name() == name)
             .map(|handle| handle.prepare_reload(hosts, believed.clone()))
             .collect::<Result<_, _>>()
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))
     }
 
-    /// Takes no new connections and waits for the old ones, as long as the listeners' limit says.
+    /// Takes no new connections and waits for the old ones, as long as the listeners' limit says; then closes the operations listener.
     pub(crate) async fn drain(&self) {
-        let handles = std::mem::take(&mut *lock(&self.listeners.handles));
-        let drains: Vec<_> = handles
+        let handles = lock(&self.listeners.handles).clone();
+        let (last, first): (Vec<_>, Vec<_>) = handles.into_iter().partition(|(closes, _)| *closes == Closes::Last);
+        let drains: Vec<_> = first
             .into_iter()
-            .map(|handle| tokio::spawn(async move { handle.drain().await }))
+            .map(|(_, handle)| tokio::spawn(async move { handle.drain().await }))
             .collect();
         for drain in drains {
             // A drain that panicked was reported by the panic hook.
             let _ = drain.await;
+        }
+        for (_, handle) in last {
+            handle.drain_within(OPERATIONS_DRAIN).await;
         }
     }
 }

@@ -97,7 +97,7 @@ impl GatewayDaemon {
         let service = gateway
             .operations_service()
             .with_metrics(move |text| listeners.append_metrics(text));
-        running.hold(operations, service);
+        running.hold_operations(operations, service);
         Ok(Self {
             path: path.to_path_buf(),
             watch,
@@ -181,7 +181,7 @@ fn fixed(file: &GatewayFile) -> String {
 }
 
 fn hosts(file: &GatewayFile) -> HostPolicies {
-    // Where no route checks a binding, nobody is asked for a certificate; a mixture of both was refused as configuration.
+    // Where no route checks a binding, nobody is asked for a certificate; of a mixture of both the configuration warned.
     let asks = file.routes.iter().any(|route| route.binding != gateway::Binding::None);
     let policy = if asks {
         ClientCertificatePolicy::Optional

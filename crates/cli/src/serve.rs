@@ -89,7 +89,7 @@ impl ServerDaemon {
                 Opened::Operations(listener) => {
                     let listeners = running.clone();
                     let service = server.operations_service();
-                    running.hold(
+                    running.hold_operations(
                         listener,
                         service.with_metrics(move |text| listeners.append_metrics(text)),
                     );

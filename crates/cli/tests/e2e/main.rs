@@ -9,6 +9,7 @@ mod causes;
 mod command_line;
 mod configuration_errors;
 mod configured_limits;
+mod daemons;
 mod forwarded;
 mod initialised;
 mod installation;
