@@ -1,14 +1,17 @@
 //! Notices that a configuration file, or one that it names, has changed.
 //!
-//! By looking at size and time of change every two seconds: that sees files replaced by renaming, directories swapped under a
+//! By looking at size and time of change four times a second: that sees files replaced by renaming, directories swapped under a
 //! symbolic link (as Kubernetes does) and new client files alike, which watches on single files do not.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-/// How often [`FileWatch::changed`] is meant to be asked.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
+/// How often [`FileWatch::changed`] is meant to be asked. A change counts when it is seen twice, so within two of these.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The part of the time that may be spent on looking: with very many files, or a slow disk, one looks less often.
+const SHARE_MAX: u32 = 20;
 
 /// What is looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +37,8 @@ struct State {
     read: Stamp,
     /// How they looked the last time.
     last: Stamp,
+    /// Not to look again before this, because the last time took so long.
+    rest_until: Option<Instant>,
 }
 
 impl FileWatch {
@@ -74,12 +79,30 @@ impl FileWatch {
     /// the call before: a file that is still being written is not read half.
     pub(crate) fn changed(&self) -> bool {
         let mut state = self.lock();
-        let now = state.watched.stamp();
-        let settled = now == state.last;
-        state.last.clone_from(&now);
-        let changed = settled && now != state.read;
+        let begun = Instant::now();
+        if state.rest_until.is_some_and(|until| begun < until) {
+            return false;
+        }
+        let changed = state.look_again();
+        state.rest_until = rest(begun.elapsed()).map(|rest| begun + rest);
+        changed
+    }
+}
+
+/// How long not to look again after a look of this duration; `None` where the interval is long enough.
+fn rest(look: Duration) -> Option<Duration> {
+    let rest = look * SHARE_MAX;
+    (rest > INTERVAL).then_some(rest)
+}
+
+impl State {
+    fn look_again(&mut self) -> bool {
+        let now = self.watched.stamp();
+        let settled = now == self.last;
+        self.last.clone_from(&now);
+        let changed = settled && now != self.read;
         if changed {
-            state.read = now;
+            self.read = now;
         }
         changed
     }
@@ -111,6 +134,13 @@ mod tests {
 
     use super::*;
 
+    impl FileWatch {
+        /// [`changed`](Self::changed) at any pace.
+        fn look_again(&self) -> bool {
+            self.lock().look_again()
+        }
+    }
+
     #[test]
     fn a_change_is_reported_once_and_only_when_it_has_settled() {
         let directory = tempfile::tempdir().unwrap();
@@ -122,7 +152,7 @@ mod tests {
             patterns: vec![pattern],
         };
         watch.read(|| std::fs::read(&file), |_| watched.clone()).unwrap();
-        let look = || [watch.changed(), watch.changed(), watch.changed()];
+        let look = || [watch.look_again(), watch.look_again(), watch.look_again()];
         assert_eq!(look(), [false, false, false]);
         std::fs::write(&file, "12").unwrap();
         assert_eq!(
@@ -134,6 +164,16 @@ mod tests {
         assert_eq!(look(), [false, true, false], "a new file that a pattern names");
         std::fs::remove_file(&file).unwrap();
         assert_eq!(look(), [false, true, false], "a file that went away");
+    }
+
+    #[test]
+    fn a_look_that_takes_long_is_not_repeated_soon() {
+        let milliseconds = Duration::from_millis;
+        assert_eq!(rest(milliseconds(0)), None);
+        assert_eq!(rest(milliseconds(12)), None);
+        assert_eq!(rest(milliseconds(100)), Some(milliseconds(2_000)));
+        // What is looked at soon enough is noticed within a second.
+        assert!(INTERVAL * 2 < milliseconds(600));
     }
 
     #[test]
@@ -164,7 +204,7 @@ mod tests {
                 .unwrap();
             let is_stale = content == "1";
             assert_eq!(is_stale, reading == 2, "{changes:?}");
-            let looks = [watch.changed(), watch.changed(), watch.changed()];
+            let looks = [watch.look_again(), watch.look_again(), watch.look_again()];
             assert_eq!(looks, [false, is_stale, false], "{changes:?} {reading}");
         }
     }
@@ -182,8 +222,8 @@ mod tests {
         watch.read(|| Ok::<_, ()>(()), |()| watched.clone()).unwrap();
         std::fs::write(&file, "broken").unwrap();
         watch.read(|| Err::<(), _>(()), |()| watched.clone()).unwrap_err();
-        assert_eq!([watch.changed(), watch.changed()], [false, false]);
+        assert_eq!([watch.look_again(), watch.look_again()], [false, false]);
         std::fs::write(&file, "mended!").unwrap();
-        assert_eq!([watch.changed(), watch.changed()], [false, true]);
+        assert_eq!([watch.look_again(), watch.look_again()], [false, true]);
     }
 }
