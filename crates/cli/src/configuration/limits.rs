@@ -83,6 +83,11 @@ pub(crate) fn server(section: Section<'_>) -> ServerLimits {
         listener.body_bytes_per_second_min,
         1..=MIB,
     );
+    listener.body_rate_grace = read.duration(
+        "request_body_grace",
+        listener.body_rate_grace,
+        MILLISECONDS_100..=10 * MINUTE,
+    );
     let limits = ServerLimits {
         listener,
         server: keybound_authorization_server::Limits {
@@ -128,10 +133,14 @@ pub(crate) fn server(section: Section<'_>) -> ServerLimits {
 /// Reads `[limits]` of `gateway.toml`. Absent keys keep their defaults.
 pub(crate) fn gateway(section: Section<'_>) -> GatewayLimits {
     let read = Reader(&section);
-    let listener = read.listener(keybound_tls::Limits {
+    let mut listener = read.listener(keybound_tls::Limits {
         body_bytes_max: None,
         ..keybound_tls::Limits::default()
     });
+    // Only what lies behind the gateway sends any.
+    listener.interim_responses_max = read.number("interim_responses", listener.interim_responses_max, 1..=1_000);
+    listener.interim_response_bytes_max =
+        read.number("interim_response_bytes", listener.interim_response_bytes_max, KIB..=MIB);
     let limits = GatewayLimits {
         listener,
         gateway: read.upstream(),
@@ -187,7 +196,16 @@ impl Reader<'_, '_> {
             head_fields_max: self.number("request_head_fields", defaults.head_fields_max, 8..=100),
             idle_timeout: self.duration("idle", defaults.idle_timeout, MILLISECONDS_100..=DAY),
             drain_timeout: self.duration("drain", defaults.drain_timeout, MILLISECONDS_100..=DAY),
+            linger_timeout: self.duration("linger", defaults.linger_timeout, MILLISECONDS_100..=5 * MINUTE),
+            linger_bytes_max: self.number("linger_bytes", defaults.linger_bytes_max, KIB..=64 * MIB),
             http2_streams_max: self.number("http2_streams", defaults.http2_streams_max, 1..=10_000),
+            http2_resets_max: self.number("http2_resets", defaults.http2_resets_max, 1..=1_000_000),
+            http2_control_frames_max: self.number(
+                "http2_control_frames",
+                defaults.http2_control_frames_max,
+                1..=1_000_000,
+            ),
+            http2_keep_alive: self.duration("http2_keep_alive", defaults.http2_keep_alive, SECOND..=10 * MINUTE),
             ..defaults
         }
     }
