@@ -102,7 +102,7 @@ fn without_line(file: &Path, start: &str) {
     std::fs::write(file, text.replacen(line, &format!("# {line}"), 1)).unwrap();
 }
 
-// covers MTLS-5-1
+// covers MTLS-5-3
 #[test]
 fn without_an_origin_the_aliases_are_at_the_host_of_the_issuer() {
     let scene = Scene::new();
@@ -149,7 +149,6 @@ fn set_routes(scene: &Scene, text: &str) {
     std::fs::write(file, format!("{}{text}", &before[..end])).unwrap();
 }
 
-// covers UX-3
 #[test]
 fn one_route_without_binding_beside_others_is_served_and_warned_of() {
     let scene = Scene::new();
