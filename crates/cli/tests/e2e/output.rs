@@ -283,7 +283,10 @@ fn explain_takes_the_error_uri_and_shows_what_reads_backwards() {
     let uri = answer.json()["error_uri"].as_str().unwrap().to_owned();
     let by_uri = installation.run(&["explain", &uri]).expect_code(0);
     let by_id = installation.run(&["explain", &answer.refusal()]).expect_code(0);
-    assert_eq!(by_uri.stdout, by_id.stdout);
+    // Not all of it: days that are left are counted anew each time.
+    let first_line = |said: &str| said.lines().next().map(str::to_owned);
+    assert_eq!(first_line(&by_uri.stdout), first_line(&by_id.stdout));
+    assert!(by_uri.stdout.contains(&answer.refusal()), "{by_uri:?}");
     let is_hidden = |c: char| hidden.contains(c) && !c.is_ascii();
     assert!(!by_id.stdout.contains(is_hidden), "{by_id:?}");
     let said = installation
