@@ -31,6 +31,9 @@ pub(crate) struct TrustAnchorDefinition {
     /// Whether end-entity certificates must have `clientAuth`.
     #[serde(default)]
     pub(crate) require_client_auth_eku: bool,
+    /// Whether paths must also keep what RFC 5280 §4 asks of issuers alone.
+    #[serde(default)]
+    pub(crate) strict: bool,
 }
 
 /// Why a definition makes no trust anchor.
@@ -61,6 +64,7 @@ impl TrustAnchorDefinition {
                 .unwrap_or_default(),
             crl_missing: self.crl_missing,
             require_client_auth_eku: self.require_client_auth_eku,
+            strict: self.strict,
         };
         Ok(TrustAnchor::load(&settings)?)
     }

@@ -110,6 +110,9 @@ pub struct TrustAnchorSettings {
     pub crl_missing: Option<CrlMissing>,
     /// Whether end-entity certificates must have an extended key usage with `clientAuth`, not only where they have one.
     pub require_client_auth_eku: bool,
+    /// Whether a path must also keep what RFC 5280 §4 asks of issuers and §6 does not ask of a verifier: every certificate names its
+    /// issuer's key (§4.2.1.1), but for self-signed ones, and the authority's own has critical basic constraints (§4.2.1.9).
+    pub strict: bool,
 }
 
 /// One certification authority that is trusted, with its policy.
@@ -121,6 +124,7 @@ pub struct TrustAnchor {
     anchor: rustls_pki_types::TrustAnchor<'static>,
     revocation: Arc<Revocation>,
     require_client_auth_eku: bool,
+    strict: bool,
 }
 
 /// How revocation is checked below an anchor.
@@ -197,6 +201,7 @@ impl TrustAnchor {
             anchor,
             revocation: Arc::clone(revocation),
             require_client_auth_eku: settings.require_client_auth_eku,
+            strict: settings.strict,
         })
     }
 
@@ -233,6 +238,10 @@ impl TrustAnchor {
 
     pub(crate) fn requires_client_auth_eku(&self) -> bool {
         self.require_client_auth_eku
+    }
+
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
     }
 }
 

@@ -107,6 +107,7 @@ fn check_path(end_entity: &PeerCertificate) {
                 crls: Vec::new(),
                 crl_missing: None,
                 require_client_auth_eku: false,
+                strict: false,
             })
             .expect("the authority of the corpus is one")
         });

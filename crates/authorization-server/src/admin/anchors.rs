@@ -60,8 +60,8 @@ pub(super) async fn show(Extension(request): Extension<AdminRequest>, Path(name)
     Ok(Answer::ok(&shown_definition(&definition, &anchors)).version(stored.version))
 }
 
-/// Adds an anchor: `{"name", "certificates": PEM, "revocation_lists"?: PEM, "crl_missing"?, "require_client_auth_eku"?}`. What
-/// [`show`] says beside that may be sent along and has no effect.
+/// Adds an anchor: `{"name", "certificates": PEM, "revocation_lists"?: PEM, "crl_missing"?, "require_client_auth_eku"?, "strict"?}`.
+/// What [`show`] says beside that may be sent along and has no effect.
 pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers: HeaderMap, body: Bytes) -> Handled {
     let (definition, anchors) = read_definition(&headers, body)?;
     let new = stored(&definition);

@@ -83,6 +83,7 @@ async fn an_anchor_is_shown_as_it_can_be_sent_back() {
         "revocation_lists": list,
         "crl_missing": "accept",
         "require_client_auth_eku": true,
+        "strict": true,
     });
     let path = "/anchors/partner";
     let made = it.call(Method::POST, "/anchors", &[], Some(definition.clone())).await;
@@ -107,12 +108,12 @@ async fn an_anchor_is_shown_as_it_can_be_sent_back() {
     // What is read-only changes nothing; what is neither that nor a member is refused, and so is one that is there twice.
     let changed = with(
         shown.json(),
-        json!({"anchors": [], "keybound_origin": "configuration_file", "require_client_auth_eku": false}),
+        json!({"anchors": [], "keybound_origin": "configuration_file", "require_client_auth_eku": false, "strict": false}),
     );
     let reply = it.call(Method::PUT, path, &[], Some(changed)).await;
     assert_eq!(
         reply.json(),
-        with(shown.json(), json!({"require_client_auth_eku": false}))
+        with(shown.json(), json!({"require_client_auth_eku": false, "strict": false}))
     );
     let unknown = with(shown.json(), json!({"definition": definition}));
     assert_problem(

@@ -191,6 +191,7 @@ pub(crate) fn anchor(
         crls: lists.to_vec(),
         crl_missing,
         require_client_auth_eku: false,
+        strict: false,
     };
     TrustAnchor::load(&settings).unwrap()
 }

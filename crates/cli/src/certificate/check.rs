@@ -136,6 +136,7 @@ fn anchors(arguments: &CertificateCheck) -> Result<Vec<TrustAnchor>, CommandErro
             crls: crls.clone(),
             crl_missing: None,
             require_client_auth_eku: false,
+            strict: false,
         };
         anchors.extend(TrustAnchor::load(&settings).map_err(|error| invalid(path, &error))?);
     }

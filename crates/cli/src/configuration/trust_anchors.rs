@@ -26,6 +26,8 @@ pub(crate) struct TrustAnchorFiles {
     crl_missing: Option<CrlMissing>,
     /// Whether extendedKeyUsage clientAuth must be present.
     require_client_auth_eku: bool,
+    /// Whether paths must also keep what RFC 5280 §4 asks of issuers alone.
+    strict: bool,
 }
 
 /// The anchors of a file.
@@ -51,6 +53,7 @@ pub(super) fn entries(document: &Document, sections: Vec<Section<'_>>, base: &Ba
             )
             .map(|located| located.value);
         let require_client_auth_eku = section.boolean("require_client_auth_eku", false).value;
+        let strict = section.boolean("strict", false).value;
         section.finish();
         let Some(name) = name else { continue };
         if entries.names.contains(&name.value) {
@@ -66,6 +69,7 @@ pub(super) fn entries(document: &Document, sections: Vec<Section<'_>>, base: &Ba
                 crl,
                 crl_missing,
                 require_client_auth_eku,
+                strict,
             });
         }
     }
@@ -95,6 +99,7 @@ impl TrustAnchorFiles {
                 crls,
                 crl_missing: self.crl_missing,
                 require_client_auth_eku: self.require_client_auth_eku,
+                strict: self.strict,
             })?)
         });
         match anchors {

@@ -6,7 +6,7 @@ use super::diagnosis::{check_critical_extensions, weak_key};
 use super::revocation::Lookup;
 use super::signature::Signatures;
 use super::{ChainError, VerifiedChain};
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Version};
 use crate::time::Timestamp;
 use crate::trust_anchor::TrustAnchor;
 
@@ -29,6 +29,9 @@ impl Policy<'_> {
         }
         self.check_anchor_validity()?;
         self.check_path_length(&intermediates)?;
+        if self.anchor.is_strict() {
+            self.check_duties_of_issuers(&intermediates)?;
+        }
         self.check_usage()?;
         let crl_fresh_until = Lookup::new(self, path).run()?;
 
@@ -82,6 +85,47 @@ impl Policy<'_> {
         match limit {
             Some(limit) if length > limit as usize => Err(ChainError::PathLength),
             _ => Ok(()),
+        }
+    }
+
+    /// What RFC 5280 §4 obliges authorities to, and §6 does not tell a verifier to check.
+    ///
+    /// `intermediates` begin with the end-entity certificate's issuer. A version 1 anchor has no extensions to ask for.
+    fn check_duties_of_issuers(&self, intermediates: &[Certificate]) -> Result<(), ChainError> {
+        let anchor = self.anchor.certificate();
+        let issuers = intermediates.iter().chain([anchor]);
+        for (certificate, issuer) in [self.leaf].into_iter().chain(intermediates).zip(issuers) {
+            // The signature holds under the issuer's key, so with that name and that key it is its own issuer.
+            let is_self_signed = certificate.is_self_issued()
+                && certificate.subject_public_key_info() == issuer.subject_public_key_info();
+            if !is_self_signed {
+                self.check_names_issuers_key(certificate)?;
+            }
+        }
+        if anchor.version() != Version::V3 {
+            return Ok(());
+        }
+        // Whose key signed the anchor's certificate is not known here; of one that bears its issuer's name it is taken to be its own.
+        if !anchor.is_self_issued() {
+            self.check_names_issuers_key(anchor)?;
+        }
+        // That they say CA:TRUE was a condition for becoming an anchor.
+        if !anchor.critical_extensions().any(|oid| oid == "2.5.29.19") {
+            return Err(ChainError::BasicConstraintsNotCritical {
+                subject: anchor.subject().to_string(),
+                anchor: self.anchor.name().clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_names_issuers_key(&self, certificate: &Certificate) -> Result<(), ChainError> {
+        match certificate.authority_key_identifier() {
+            None | Some([]) => Err(ChainError::AuthorityKeyIdentifierMissing {
+                subject: certificate.subject().to_string(),
+                anchor: self.anchor.name().clone(),
+            }),
+            Some(_) => Ok(()),
         }
     }
 

@@ -177,6 +177,27 @@ pub enum ChainError {
     /// A name in the path that an authority may not issue for, or a constraint that cannot be evaluated.
     #[error("the path violates the name constraints of an authority")]
     NameConstraint,
+    /// A certificate of the path does not name its issuer's key, and this anchor is strict.
+    #[error(
+        "the certificate of {subject} has no authorityKeyIdentifier with a keyIdentifier (RFC 5280 §4.2.1.1), and trust anchor \
+         {anchor} is strict"
+    )]
+    AuthorityKeyIdentifierMissing {
+        /// Whose certificate.
+        subject: String,
+        /// Which anchor.
+        anchor: TrustAnchorName,
+    },
+    /// The anchor's own certificate has no basic constraints that are marked critical, and it is strict.
+    #[error(
+        "the basicConstraints of {subject} are not marked critical (RFC 5280 §4.2.1.9), and trust anchor {anchor} is strict"
+    )]
+    BasicConstraintsNotCritical {
+        /// Whose certificate.
+        subject: String,
+        /// Which anchor.
+        anchor: TrustAnchorName,
+    },
     /// The search for a path took too many steps.
     #[error("the presented certificates make too many possible paths")]
     TooComplex,
@@ -278,6 +299,8 @@ impl ChainError {
             | ChainError::AlternativeNamesNotCritical
             | ChainError::PathLength
             | ChainError::NameConstraint
+            | ChainError::AuthorityKeyIdentifierMissing { .. }
+            | ChainError::BasicConstraintsNotCritical { .. }
             | ChainError::TooComplex
             | ChainError::Rejected(_) => ChainRule::Path,
             ChainError::KeyUsage { .. } | ChainError::KeyUsageOfAuthority { .. } => ChainRule::KeyUsage,
@@ -340,6 +363,12 @@ impl ChainError {
             }
             ChainError::PathLength => "shorten the path, or raise pathLenConstraint of the authority",
             ChainError::NameConstraint => "issue a certificate for a name that the authority may issue for",
+            ChainError::AuthorityKeyIdentifierMissing { .. } => {
+                "issue the certificate with authorityKeyIdentifier (with OpenSSL: authorityKeyIdentifier = keyid), or set strict = false in [[trust_anchors]]"
+            }
+            ChainError::BasicConstraintsNotCritical { .. } => {
+                "issue the authority's certificate with basicConstraints marked critical, or set strict = false in [[trust_anchors]]"
+            }
             ChainError::TooComplex => {
                 "send only the certificates between the client's own and the trust anchor, each once"
             }

@@ -100,6 +100,7 @@ fn verify(leaf: &[u8], presented: &[Vec<u8>], roots: &[&Authority]) -> (Result<V
         crls: Vec::new(),
         crl_missing: None,
         require_client_auth_eku: false,
+        strict: false,
     };
     let anchors = TrustAnchor::load(&settings).unwrap();
     let anchors: Vec<&TrustAnchor> = anchors.iter().collect();

@@ -1,5 +1,7 @@
 //! Path validation: one reason for each distinguishable offence, and what the verdict carries.
 
+mod strict_anchors;
+
 use keybound_protocol::certificate_chain::{self, ChainError, ChainRule, VerifiedChain};
 use keybound_protocol::peer_certificate::{EndEntityCertificate, PeerCertificate, PresentedCertificate};
 use keybound_protocol::time::Timestamp;

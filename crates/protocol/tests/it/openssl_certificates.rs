@@ -114,6 +114,7 @@ impl Workshop {
             crls: Vec::new(),
             crl_missing: None,
             require_client_auth_eku: true,
+            strict: false,
         }
     }
 }

@@ -316,6 +316,7 @@ impl Authority {
             crls: Vec::new(),
             crl_missing: None,
             require_client_auth_eku: false,
+            strict: false,
         }
     }
 

@@ -38,6 +38,7 @@ fn anchors(certificate: &[u8]) -> Vec<TrustAnchor> {
         crls: Vec::new(),
         crl_missing: None,
         require_client_auth_eku: false,
+        strict: false,
     };
     TrustAnchor::load(&settings).unwrap()
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::causes::{Causes, INVALID_CLIENT, PATH, PRESENTED, REVOCATION, VALIDITY, tls_client_auth};
 use crate::installation::curl;
-use crate::openssl::Wanted;
+use crate::openssl::{P256, Wanted};
 use crate::scene::{Scene, access_token, token};
 
 const SUBJECT: &str = "/C=BR/O=Example/CN=a";
@@ -23,6 +23,15 @@ fn public_key_infrastructure(scene: &Scene) {
     ] {
         openssl.authority(name, subject);
     }
+    // What this command makes unless asked: basic constraints that are not critical.
+    openssl.key("careless", P256);
+    let careless = [
+        ["-key", "careless.key"],
+        ["-out", "careless.pem"],
+        ["-subj", "/O=Corp/CN=Careless CA"],
+        ["-addext", "basicConstraints=CA:TRUE"],
+    ];
+    openssl.run(&[&["req", "-x509", "-new"], careless.as_flattened()].concat());
     openssl.intermediate("between", "/O=Corp/CN=Between", "corp");
     let names = Some("DNS:a.example.com");
     let wanted = |name: &'static str| Wanted {
@@ -103,6 +112,7 @@ fn public_key_infrastructure(scene: &Scene) {
     make(wanted("of-revoking"), "revoking");
     make(wanted("of-stale"), "stale");
     make(wanted("of-unlisted"), "unlisted");
+    make(wanted("of-careless"), "careless");
     openssl.revocation_list("revoking", Some("revoked"), &[]);
     let dates = [
         "-crl_lastupdate",
@@ -115,6 +125,7 @@ fn public_key_infrastructure(scene: &Scene) {
     scene.trusts("revoking", "crl = [\"openssl/revoking.crl\"]");
     scene.trusts("stale", "crl = [\"openssl/stale.crl\"]");
     scene.trusts("unlisted", "crl_missing = \"refuse\"");
+    scene.trusts("careless", "strict = true");
     scene.client(
         "dn",
         &tls_client_auth("corp", "tls_client_auth_subject_dn", "CN=a,O=Example,C=BR"),
@@ -131,7 +142,7 @@ fn public_key_infrastructure(scene: &Scene) {
         "address",
         &tls_client_auth("corp", "tls_client_auth_san_ip", "10.0.0.1"),
     );
-    for authority in ["revoking", "stale", "unlisted"] {
+    for authority in ["revoking", "stale", "unlisted", "careless"] {
         scene.client(
             authority,
             &tls_client_auth(authority, "tls_client_auth_san_dns", "a.example.com"),
@@ -174,6 +185,13 @@ fn the_first_failed_rule_is_what_is_wrong_with_a_certificate() {
             Some("of-namesake"),
             PATH,
             "whose key is not that of the configured one",
+        ),
+        (
+            "authority that does not do its duty",
+            "careless",
+            Some("of-careless"),
+            PATH,
+            "trust anchor careless is strict",
         ),
         ("missing intermediate", "san", Some("below"), PATH, "was not presented"),
         (
@@ -245,7 +263,7 @@ fn the_first_failed_rule_is_what_is_wrong_with_a_certificate() {
     }
     // A yes is remembered for the leaf, so the right one comes after the wrong one here.
     access_token(&ask("san", Some("below-complete")));
-    assert_eq!(causes.shown.len(), 16);
+    assert_eq!(causes.shown.len(), 17);
 
     // A key that nobody could verify with ends the handshake: nothing to explain, so it is counted with its reason.
     let failures = || curl(&installation.path("pki/ca.pem"), None, &[&metrics]).body;
