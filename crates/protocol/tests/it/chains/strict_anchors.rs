@@ -88,6 +88,11 @@ fn only_a_self_signed_certificate_need_not_name_its_issuers_key() {
     );
     assert!(verify(&named.issue(&client()), &[&named.certificate], &trust).is_ok());
 
+    // The anchor's own name and key once more: this one is.
+    let mut own = Template::client("Corp Root");
+    own.spki = Some(old.key.spki());
+    assert!(verify(&old.issue(&own), &[], &trust).is_ok());
+
     // An anchor that another authority issued is not self-signed either.
     let unnamed = old.intermediate("Corp Issuing");
     refused(
