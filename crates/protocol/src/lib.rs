@@ -34,6 +34,7 @@ pub mod error_code;
 pub mod form;
 pub mod grant_type;
 pub mod introspection;
+pub mod introspection_jwt;
 pub mod issuer;
 pub mod json;
 pub mod jwk;

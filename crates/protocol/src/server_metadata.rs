@@ -80,6 +80,8 @@ const AUTHENTICATION_METHODS: [(Endpoint, &str, &str); 3] = [
         "revocation_endpoint_auth_signing_alg_values_supported",
     ),
 ];
+/// RFC 9701 §7.
+const INTROSPECTION_ALGORITHMS: &str = "introspection_signing_alg_values_supported";
 const BOUND_TOKENS: &str = "tls_client_certificate_bound_access_tokens";
 const ALIASES: &str = "mtls_endpoint_aliases";
 
@@ -182,6 +184,13 @@ impl ServerMetadata {
         self
     }
 
+    /// With the algorithms by which introspection responses are signed on demand (RFC 9701 §7).
+    #[must_use]
+    pub fn with_introspection_signing_algorithms(self, algorithms: &[SignatureAlgorithm]) -> Self {
+        let names = algorithms.iter().map(|algorithm| algorithm.name().to_owned());
+        self.with_list(INTROSPECTION_ALGORITHMS, names.collect())
+    }
+
     fn with_list(mut self, member: &'static str, values: Vec<String>) -> Self {
         // RFC 8414 §3.2: members with zero elements are left out. `response_types_supported` is required and stays.
         if !values.is_empty() || member == RESPONSE_TYPES {
@@ -256,7 +265,7 @@ impl ServerMetadata {
         let lists = AUTHENTICATION_METHODS
             .into_iter()
             .flat_map(|(_, methods, algorithms)| [methods, algorithms]);
-        for member in lists.chain([SCOPES, RESPONSE_TYPES, GRANT_TYPES]) {
+        for member in lists.chain([SCOPES, RESPONSE_TYPES, GRANT_TYPES, INTROSPECTION_ALGORITHMS]) {
             if let Some(values) = object.strings(member)? {
                 metadata
                     .texts

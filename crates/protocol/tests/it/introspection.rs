@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use keybound_protocol::base64url;
 use keybound_protocol::bearer::TOKEN_BYTES_MAX;
+use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::{CertificateThumbprint, Confirmation};
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::Form;
@@ -10,11 +12,16 @@ use keybound_protocol::introspection::{
     ActiveToken, INTROSPECTION_RESPONSE_BYTES_MAX, IntrospectionRequest, IntrospectionRequestError,
     IntrospectionResponse, IntrospectionResponseError,
 };
+use keybound_protocol::introspection_jwt::{INTROSPECTION_JWT_TYPE, IntrospectionJwt};
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::jws::{JwsPolicy, UnverifiedJws};
 use keybound_protocol::scope::Scope;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use keybound_protocol::signer::Signer;
 use keybound_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::jwt::{NOW, with};
+use crate::jwt::{ISSUER, NOW, key_set, signer, with};
 
 const LEEWAY: Duration = Duration::from_secs(30);
 
@@ -202,4 +209,44 @@ fn a_request_is_a_token_and_its_hint_changes_nothing() {
     let body = format!("token={}", "a".repeat(TOKEN_BYTES_MAX + 1));
     let form = Form::parse(body.as_bytes()).unwrap();
     assert_eq!(IntrospectionRequest::parse(&form).unwrap().token(), None);
+}
+
+// covers R9701-2, R9701-3, R9701-4
+#[test]
+fn a_signed_response_has_four_claims_and_the_octets_of_the_plain_one() {
+    let issuer = Issuer::parse(ISSUER).unwrap();
+    let audience = ClientId::parse("rs\"1").unwrap();
+    for algorithm in SignatureAlgorithm::ALL {
+        let signer = signer(algorithm);
+        for response in [
+            IntrospectionResponse::Inactive,
+            IntrospectionResponse::Active(Box::new(active())),
+        ] {
+            let jwt = IntrospectionJwt {
+                issuer: &issuer,
+                audience: &audience,
+                issued_at: NOW,
+                response: &response,
+            };
+            let jwt = jwt.encode_unsigned(&**signer).sign(&**signer).unwrap();
+            let header = base64url::decode(jwt.split('.').next().unwrap()).unwrap();
+            assert_eq!(
+                serde_json::from_slice::<Value>(&header).unwrap(),
+                json!({"alg": algorithm, "kid": signer.key_id(), "typ": "token-introspection+jwt"})
+            );
+            let policy = JwsPolicy {
+                algorithms: &[algorithm],
+                types: &[INTROSPECTION_JWT_TYPE],
+                type_may_be_missing: false,
+            };
+            let (jws, keys) = (UnverifiedJws::parse(&jwt).unwrap(), key_set(&[signer]));
+            let verified = jws.verify(&policy, &keys).unwrap();
+            let plain = String::from_utf8(response.to_json()).unwrap();
+            let expected = format!(
+                r#"{{"iss":"{ISSUER}","aud":"rs\"1","iat":{},"token_introspection":{plain}}}"#,
+                NOW.unix_secs()
+            );
+            assert_eq!(std::str::from_utf8(verified.payload()).unwrap(), expected);
+        }
+    }
 }

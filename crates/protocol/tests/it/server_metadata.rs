@@ -48,6 +48,7 @@ fn built() -> ServerMetadata {
         .with_grant_types(&[GrantType::ClientCredentials])
         .with_response_types(&[])
         .with_authentication_methods(&METHODS, &SignatureAlgorithm::FAPI)
+        .with_introspection_signing_algorithms(&[SignatureAlgorithm::Es256])
 }
 
 fn document() -> Value {
@@ -79,6 +80,7 @@ fn the_document_says_what_the_server_does() {
             "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "introspection_endpoint_auth_methods_supported": methods,
             "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+            "introspection_signing_alg_values_supported": ["ES256"],
             "revocation_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
             "tls_client_certificate_bound_access_tokens": true,
@@ -102,6 +104,7 @@ fn nothing_is_said_that_is_empty_or_off() {
         .with_scopes([])
         .with_grant_types(&[])
         .with_authentication_methods(&[], &[])
+        .with_introspection_signing_algorithms(&[])
         .to_json();
     assert_eq!(
         document,
