@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error_code::ErrorCode;
+use crate::protected_resource_metadata::ResourceMetadataUrl;
 use crate::scope::Scope;
 
 /// A `Bearer` challenge.
@@ -14,6 +15,7 @@ pub struct BearerChallenge {
     realm: String,
     error: Option<ErrorCode>,
     scope: Option<Scope>,
+    resource_metadata: Option<ResourceMetadataUrl>,
 }
 
 impl BearerChallenge {
@@ -29,6 +31,7 @@ impl BearerChallenge {
             realm,
             error: None,
             scope: None,
+            resource_metadata: None,
         }
     }
 
@@ -45,6 +48,13 @@ impl BearerChallenge {
         self.scope = Some(scope).filter(|scope| !scope.is_empty());
         self
     }
+
+    /// The challenge that says where the resource's metadata lies (RFC 9728 §5.1), as its last parameter.
+    #[must_use]
+    pub fn with_resource_metadata(mut self, url: ResourceMetadataUrl) -> Self {
+        self.resource_metadata = Some(url);
+        self
+    }
 }
 
 impl fmt::Display for BearerChallenge {
@@ -57,7 +67,8 @@ impl fmt::Display for BearerChallenge {
             write!(formatter, "{character}")?;
         }
         formatter.write_str("\"")?;
-        // Descriptions and scopes have no character that a quoted string escapes: see `ErrorCode::description` and `Scope`.
+        // Descriptions, scopes and URLs have no character that a quoted string escapes: see `ErrorCode::description`,
+        // `Scope` and `ResourceMetadataUrl`.
         if let Some(error) = self.error {
             write!(
                 formatter,
@@ -67,6 +78,9 @@ impl fmt::Display for BearerChallenge {
         }
         if let Some(scope) = &self.scope {
             write!(formatter, ", scope=\"{scope}\"")?;
+        }
+        if let Some(url) = &self.resource_metadata {
+            write!(formatter, ", resource_metadata=\"{url}\"")?;
         }
         Ok(())
     }
@@ -83,6 +97,8 @@ pub struct PresentedChallenge {
     pub error_description: Option<String>,
     /// `scope`
     pub scope: Option<String>,
+    /// `resource_metadata`: a stranger's URL, to be fetched, if at all, with the guards of any other.
+    pub resource_metadata: Option<String>,
 }
 
 /// Why a field value has no `Bearer` challenge that can be read.
@@ -145,6 +161,7 @@ impl PresentedChallenge {
             "error" => &mut self.error,
             "error_description" => &mut self.error_description,
             "scope" => &mut self.scope,
+            "resource_metadata" => &mut self.resource_metadata,
             _ => return Ok(()),
         };
         match slot.replace(value) {

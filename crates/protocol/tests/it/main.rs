@@ -25,6 +25,7 @@ mod oracles;
 mod oracles_names;
 mod oracles_paths;
 mod pki;
+mod protected_resource_metadata;
 mod revocation;
 mod rfc8705_2_1;
 mod rfc8705_2_2;
