@@ -19,6 +19,7 @@
 //! keybound call https://localhost:9500/whoami --client DIR/clients/demo
 //! TOKEN=$(keybound token get --client DIR/clients/demo)
 //! keybound call https://localhost:9500/whoami --client DIR/clients/stranger --token "$TOKEN"     # a thief: 401
+//! curl --cacert DIR/pki/ca.pem https://localhost:9500/.well-known/oauth-protected-resource         # for everybody
 //! curl --cacert DIR/pki/ca.pem -H "Authorization: Bearer $TOKEN" https://localhost:9500/whoami    # no certificate: 401
 //! ```
 //!
@@ -33,14 +34,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Extension;
-use axum::routing::get;
+use axum::routing::{any, get};
 use http::{Request, Response};
 use keybound_protocol::issuer::Issuer;
+use keybound_protocol::protected_resource_metadata::ProtectedResourceMetadata;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
 use keybound_resource_server::client::{Clock, Discovery, GuardedFetch, GuardedFetchSettings, Roots};
 use keybound_resource_server::{
-    AcceptedAccessToken, AccessTokenLayer, IssuerSettings, KeySource, ResourceServer, RoutePolicy, Validation,
+    AcceptedAccessToken, AccessTokenLayer, IssuerSettings, KeySource, MetadataDocument, ResourceServer, RoutePolicy,
+    Validation,
 };
 use keybound_tls::{
     ClientCertificatePolicy, Connection, HostPolicies, HostPolicy, Identity, Listener, ListenerSettings, RequestBody,
@@ -76,12 +79,23 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The routes, each behind a layer with its own policy.
 fn router(issuer: IssuerSettings, resource: ResourceUri) -> Result<Router, Box<dyn Error>> {
+    let write = Scope::parse("write")?;
+    // What a client learns that has no token yet (RFC 9728): every challenge says where this lies.
+    let metadata = ProtectedResourceMetadata::new(resource.clone())
+        .with_authorization_server(issuer.issuer.clone())
+        .with_scopes(&write)
+        .with_certificate_bound_access_tokens(true);
+    let metadata = MetadataDocument::new(&metadata)?;
     let resource_server = ResourceServer::new(vec![issuer])?;
-    let layer = |policy| AccessTokenLayer::new(resource_server.clone(), policy, Clock::system());
+    let layer = |policy| {
+        AccessTokenLayer::new(resource_server.clone(), policy, Clock::system()).with_metadata(metadata.clone())
+    };
     // Bound tokens alone, which is what a policy demands unless told otherwise.
     let policy = RoutePolicy::new(resource);
-    let writers = policy.clone().with_scopes(Scope::parse("write")?);
+    let writers = policy.clone().with_scopes(write);
     Ok(Router::new()
+        // Here the layer answers itself, and the handler is never asked.
+        .route(metadata.path(), any(whoami).layer(layer(policy.clone())))
         .route("/whoami", get(whoami).layer(layer(policy)))
         // Quickstart's clients have no such scope: 403, and the challenge says which one would do.
         .route("/notes", get(whoami).layer(layer(writers))))

@@ -10,8 +10,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Request, Response};
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
 use keybound_client::Clock;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use tower_layer::Layer;
@@ -19,6 +21,7 @@ use tower_service::Service;
 
 use crate::accepted_token::AcceptedAccessToken;
 use crate::caller::Caller;
+use crate::metadata_document::MetadataDocument;
 use crate::refusal::Refused;
 use crate::resource_server::ResourceServer;
 use crate::route_policy::RoutePolicy;
@@ -32,6 +35,7 @@ pub struct AccessTokenLayer {
     resource_server: ResourceServer,
     policy: RoutePolicy,
     clock: Clock,
+    metadata: Option<MetadataDocument>,
 }
 
 impl AccessTokenLayer {
@@ -41,8 +45,36 @@ impl AccessTokenLayer {
             resource_server,
             policy,
             clock,
+            metadata: None,
         }
     }
+
+    /// The same, and it serves the resource's metadata (RFC 9728) at its path, to everybody and in place of the service; every
+    /// challenge says where. All layers of one resource get the same document, the metadata of what their policies name as
+    /// audience.
+    ///
+    /// A layer serves only what reaches it: a router that puts it around single routes needs one for
+    /// [`MetadataDocument::path`] too. The host asked for is not looked at.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: MetadataDocument) -> AccessTokenLayer {
+        self.policy = self.policy.with_resource_metadata(metadata.url().clone());
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// The answer to a request for the metadata; `None` for every other request.
+    fn answer_about_itself(&self, parts: &Parts) -> Option<Response<Bytes>> {
+        let metadata = self.metadata.as_ref()?;
+        let is_asked_for = parts.uri.path() == metadata.path() && parts.uri.query() == metadata.url().query();
+        is_asked_for.then(|| metadata.answer(parts).unwrap_or_else(method_not_allowed))
+    }
+}
+
+fn method_not_allowed() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response.headers_mut().insert(ALLOW, MetadataDocument::ALLOW);
+    response
 }
 
 impl<S> Layer<S> for AccessTokenLayer {
@@ -80,6 +112,11 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
+        if let Some(answer) = self.layer.answer_about_itself(&parts) {
+            // JSON that we wrote, so nothing is lossy.
+            let text = |body: Bytes| String::from_utf8_lossy(&body).into_owned();
+            return Box::pin(async move { Ok(answer.map(|body| text(body).into())) });
+        }
         let presented = parts
             .extensions
             .get::<PresentedCertificate>()

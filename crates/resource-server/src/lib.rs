@@ -11,7 +11,7 @@
 //!
 //! Read in this order: [`route_policy`], [`caller`], [`settings`], [`limits`], `resource_server.rs` (the check) with what lies below it,
 //! `issuer_state.rs`, `issuer_keys.rs` with `fetch_schedule.rs`, `introspector.rs`, `cached_token.rs`, [`deny_list`], [`refusal`],
-//! [`layer`]. `examples/axum.rs` is a whole protected resource.
+//! [`metadata_document`], [`layer`]. `examples/axum.rs` is a whole protected resource.
 
 pub mod accepted_token;
 mod cached_token;
@@ -23,6 +23,7 @@ mod issuer_keys;
 mod issuer_state;
 pub mod layer;
 pub mod limits;
+pub mod metadata_document;
 mod moment;
 pub mod refusal;
 mod resource_server;
@@ -38,6 +39,7 @@ pub use caller::Caller;
 pub use deny_list::{DENIALS_MAX, Denial, DenialKeys, DeniedSubject, DenyList, DenyListFull};
 pub use layer::{AccessTokenLayer, AccessTokenService, response_to};
 pub use limits::Limits;
+pub use metadata_document::{MetadataDocument, NoMetadataUrl};
 pub use refusal::{AccessTokenRefusal, Refused};
 pub use resource_server::{Check, PendingCheck, ResourceServer, RunningToken, Verdict};
 pub use route_policy::{Binding, RoutePolicy};

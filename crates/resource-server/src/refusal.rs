@@ -244,7 +244,11 @@ impl Refused {
             Some(code @ ErrorCode::InsufficientScope) => bare.with_error(code).with_scope(self.policy.scopes().clone()),
             Some(code) => bare.with_error(code),
         };
-        // Realm, codes, descriptions and scopes have no character that a header may not have.
+        let challenge = match self.policy.resource_metadata() {
+            Some(url) => challenge.with_resource_metadata(url.clone()),
+            None => challenge,
+        };
+        // Realm, codes, descriptions, scopes and URLs have no character that a header may not have.
         HeaderValue::try_from(challenge.to_string()).ok()
     }
 

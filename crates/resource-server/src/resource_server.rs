@@ -210,6 +210,11 @@ impl ResourceServer {
         }
     }
 
+    /// The issuers whose tokens are taken, in the order of the settings.
+    pub fn issuers(&self) -> impl Iterator<Item = &Issuer> {
+        self.state.issuers.iter().map(|issuer| &issuer.settings.issuer)
+    }
+
     /// The issuers without whose keys their tokens are refused now. Empty: ready for all.
     pub fn issuers_without_keys(&self, now: Timestamp) -> impl Iterator<Item = &Issuer> {
         self.state

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use keybound_protocol::issuer::Issuer;
+use keybound_protocol::protected_resource_metadata::ResourceMetadataUrl;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
 
@@ -44,6 +45,7 @@ struct Rules {
     scopes: Scope,
     binding: Binding,
     issuers: Vec<Issuer>,
+    resource_metadata: Option<ResourceMetadataUrl>,
 }
 
 impl RoutePolicy {
@@ -55,6 +57,7 @@ impl RoutePolicy {
             scopes: Scope::empty(),
             binding: Binding::Required,
             issuers: Vec::new(),
+            resource_metadata: None,
         };
         RoutePolicy { rules: Arc::new(rules) }
     }
@@ -77,6 +80,13 @@ impl RoutePolicy {
         self.changed(|rules| rules.issuers = issuers)
     }
 
+    /// The same, and every challenge says that the metadata of the resource lies at `url` (RFC 9728 §5.1). For whoever serves it
+    /// there.
+    #[must_use]
+    pub fn with_resource_metadata(self, url: ResourceMetadataUrl) -> RoutePolicy {
+        self.changed(|rules| rules.resource_metadata = Some(url))
+    }
+
     /// What the `aud` of a token must name, unless its issuer's settings admit other audiences.
     pub fn audience(&self) -> &ResourceUri {
         &self.rules.audience
@@ -95,6 +105,11 @@ impl RoutePolicy {
     /// The only issuers whose tokens are taken; empty for all that are configured.
     pub fn issuers(&self) -> &[Issuer] {
         &self.rules.issuers
+    }
+
+    /// Where challenges say that the metadata of the resource lies.
+    pub fn resource_metadata(&self) -> Option<&ResourceMetadataUrl> {
+        self.rules.resource_metadata.as_ref()
     }
 
     /// Whether tokens of `issuer` are taken.

@@ -12,6 +12,7 @@ mod introspection_shares;
 mod issuer_keys;
 mod layer;
 mod local_validation;
+mod metadata;
 mod party;
 #[path = "../../../client/tests/it/pki.rs"]
 mod pki;
