@@ -5,13 +5,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use keybound_resource_server::ResourceServer;
+use keybound_resource_server::{ResourceServer, RoutePolicy};
 use keybound_tls::Clock;
 
 use crate::metrics::Metrics;
 use crate::operations::OperationsService;
 use crate::refusals::Refusals;
 use crate::request_log::{self, RequestLog};
+use crate::resource_metadata::ResourceMetadata;
 use crate::resource_service::ResourceService;
 use crate::route::Routes;
 use crate::running::RunningResponses;
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
 /// What a reload replaces, as a whole.
 pub(crate) struct Loaded {
     pub(crate) routes: Routes,
+    pub(crate) metadata: ResourceMetadata,
     pub(crate) resource_server: ResourceServer,
 }
 
@@ -74,13 +76,10 @@ impl Gateway {
         resource_server: ResourceServer,
         environment: Environment,
     ) -> Result<Self, SettingsError> {
-        let routes = Routes::new(&settings.routes, &settings.limits, &Routes::default())?;
+        let loaded = Loaded::new(settings, resource_server, &Routes::default())?;
         let shared = Arc::new(Shared {
             environment,
-            loaded: ArcSwap::from_pointee(Loaded {
-                routes,
-                resource_server,
-            }),
+            loaded: ArcSwap::from_pointee(loaded),
             refusals: Refusals::new(settings.limits.refusals_max),
             running: Arc::default(),
             log: RequestLog::new(settings.limits.log_records_max),
@@ -103,11 +102,8 @@ impl Gateway {
     /// # Errors
     /// As [`new`](Self::new); the old state then goes on.
     pub fn reload(&self, settings: &GatewaySettings, resource_server: ResourceServer) -> Result<(), SettingsError> {
-        let routes = Routes::new(&settings.routes, &settings.limits, &self.shared.loaded.load().routes)?;
-        self.shared.loaded.store(Arc::new(Loaded {
-            routes,
-            resource_server,
-        }));
+        let loaded = Loaded::new(settings, resource_server, &self.shared.loaded.load().routes)?;
+        self.shared.loaded.store(Arc::new(loaded));
         Ok(())
     }
 
@@ -158,6 +154,21 @@ impl std::fmt::Debug for Gateway {
             .debug_struct("Gateway")
             .field("routes", &self.shared.loaded.load().routes.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    fn new(
+        settings: &GatewaySettings,
+        resource_server: ResourceServer,
+        previous: &Routes,
+    ) -> Result<Self, SettingsError> {
+        let policies: Vec<&RoutePolicy> = settings.routes.iter().map(|route| &route.policy).collect();
+        Ok(Self {
+            routes: Routes::new(&settings.routes, &settings.limits, previous)?,
+            metadata: ResourceMetadata::new(&policies, &resource_server),
+            resource_server,
+        })
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Read in this order: [`settings`], [`gateway`], [`resource_service`] (one request, step by step), `forward`,
 //! [`canonical_path`], `request_head` with `field_names`, `identity_fields` and `response_head`, then `upstream` with
-//! `request_body` and `response_body`, and last `refused`, `running`, `tunnel`.
+//! `request_body` and `response_body`, and last `refused`, `resource_metadata`, `running`, `tunnel`.
 //!
 //! What an upstream may rely on:
 //! - `Client-Cert`, `Keybound-…`, `Forwarded` and `X-Forwarded-For`, `-Host`, `-Proto` are the gateway's word; what a caller
@@ -36,6 +36,7 @@ mod refused;
 mod request_body;
 mod request_head;
 mod request_log;
+mod resource_metadata;
 pub mod resource_service;
 mod response_body;
 mod response_head;

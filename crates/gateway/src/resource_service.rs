@@ -1,4 +1,4 @@
-//! One request through the gateway, in reading order: method, host, path, route, token; then `forward`.
+//! One request through the gateway, in reading order: method, host, path, metadata, route, token; then `forward`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +18,7 @@ use crate::gateway::{Loaded, Shared};
 use crate::reason::Reason;
 use crate::refused::{Circumstances, Refused};
 use crate::request_log::Record;
+use crate::resource_metadata;
 use crate::route::{Matched, Route};
 
 /// Answers the requests of the resource listener.
@@ -82,7 +83,14 @@ impl<'a> Visit<'a> {
         check_method(&self.parts.method)?;
         let host = host(self.parts)?;
         let loaded = self.shared.loaded.load_full();
-        let (route, target) = self.find_route(&loaded)?;
+        let path = self.canonical_path()?;
+        let target = self.target_of(&path)?;
+        self.target = Some(target.clone());
+        // Before any route, so that none can take the place of the metadata or has it forwarded.
+        if let Some(document) = loaded.metadata.find(&path, self.parts, &host) {
+            return Ok(resource_metadata::answer(document, &path, self.parts)?);
+        }
+        let route = self.find_route(&loaded, &path)?;
         let token = self.check_token(&loaded, &route).await?;
         let forward = Forward {
             shared: self.shared,
@@ -100,24 +108,31 @@ impl<'a> Visit<'a> {
     }
 
     /// One canonical path: what the route is found by is what the upstream will be asked for.
-    fn find_route(&mut self, loaded: &Loaded) -> Result<(Arc<Route>, PathAndQuery), Reason> {
-        let uri = &self.parts.uri;
-        let path = CanonicalPath::parse(uri.path()).map_err(|source| Reason::Path {
-            path: uri.path().to_owned(),
+    fn canonical_path(&self) -> Result<CanonicalPath<'a>, Reason> {
+        let path = self.parts.uri.path();
+        CanonicalPath::parse(path).map_err(|source| Reason::Path {
+            path: path.to_owned(),
             source,
-        })?;
-        let target = match uri.path_and_query() {
-            Some(target) if path.is_verbatim() => target.clone(),
+        })
+    }
+
+    /// The path with the query, as the upstream will be asked for it.
+    fn target_of(&self, path: &CanonicalPath<'_>) -> Result<PathAndQuery, Reason> {
+        let uri = &self.parts.uri;
+        match uri.path_and_query() {
+            Some(target) if path.is_verbatim() => Ok(target.clone()),
             _ => {
                 let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-                PathAndQuery::try_from(format!("{}{query}", path.forwarded())).map_err(|_| Reason::Authority)?
+                PathAndQuery::try_from(format!("{}{query}", path.forwarded())).map_err(|_| Reason::Authority)
             }
-        };
-        self.target = Some(target.clone());
+        }
+    }
+
+    fn find_route(&mut self, loaded: &Loaded, path: &CanonicalPath<'_>) -> Result<Arc<Route>, Reason> {
         match loaded.routes.find(path.matched(), &self.parts.method) {
             Matched::Route(route) => {
                 self.route = Some(Arc::clone(route));
-                Ok((Arc::clone(route), target))
+                Ok(Arc::clone(route))
             }
             Matched::MethodNotAllowed(allow) => Err(Reason::MethodNotAllowed {
                 path: path.forwarded().to_owned(),

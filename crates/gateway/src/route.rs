@@ -7,6 +7,7 @@ use keybound_resource_server::RoutePolicy;
 
 use crate::canonical_path::CanonicalPath;
 use crate::limits::Limits;
+use crate::resource_metadata;
 use crate::settings::{
     Authorization, ClientCert, LongRunning, RouteSettings, SettingsError, UpstreamOrigin, UpstreamSettings,
 };
@@ -78,7 +79,7 @@ impl Routes {
                 path,
                 methods: setting.methods.clone(),
                 target,
-                policy: setting.policy.clone(),
+                policy: resource_metadata::announced(&setting.policy),
                 authorization: setting.authorization,
                 client_cert: setting.client_cert,
                 long_running: setting.long_running,

@@ -245,7 +245,11 @@ async fn without_a_token_the_challenge_names_no_error() {
     caller.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let answer = caller.response("GET").await;
     assert_eq!((answer.status, answer.body.len()), (401, 0));
-    assert_eq!(challenge(&answer), "Bearer realm=\"https://api.example\"");
+    assert_eq!(
+        challenge(&answer),
+        "Bearer realm=\"https://api.example\", \
+         resource_metadata=\"https://api.example/.well-known/oauth-protected-resource\""
+    );
     world.refusal(&answer);
     // A token in the query is none.
     caller

@@ -11,6 +11,7 @@ mod http2;
 mod interim;
 mod operations;
 mod paths;
+mod resource_metadata;
 mod running;
 mod streaming;
 mod upgrade;

@@ -91,7 +91,7 @@ fn the_first_failed_rule_is_why_a_protected_resource_refused() {
     let bare = ask(&installation, &openssl, current, &[&installation.gateway("/hello")]);
     assert_eq!(
         bare.header("www-authenticate").unwrap(),
-        format!("Bearer realm=\"{resource}\"")
+        format!("Bearer realm=\"{resource}\", resource_metadata=\"{resource}/.well-known/oauth-protected-resource\"")
     );
     causes.refused("no token", &bare, (401, ""), TOKEN, "no Authorization header");
     let header = format!("Authorization: Bearer {good}");
