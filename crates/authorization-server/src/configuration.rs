@@ -9,9 +9,8 @@ use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUriError;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 
-use crate::endpoints::metadata::{self, EndpointUrls};
+use crate::endpoints::metadata::{Documents, EndpointUrls};
 use crate::resources::Resources;
-use crate::response::PublicDocument;
 use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, Settings};
 
 pub(crate) struct Configuration {
@@ -24,7 +23,7 @@ pub(crate) struct Configuration {
     pub(crate) signing_algorithm: SignatureAlgorithm,
     pub(crate) access_token_lifetime: Duration,
     pub(crate) resources: Resources,
-    pub(crate) metadata: PublicDocument,
+    pub(crate) metadata: Documents,
     /// What assertions may be made out to beside the issuer.
     pub(crate) endpoint_urls: EndpointUrls,
     pub(crate) body_bytes_max: u64,
@@ -45,7 +44,7 @@ impl Configuration {
             signing_algorithm: settings.tokens.signing_algorithm,
             access_token_lifetime: settings.tokens.access_token_lifetime.min(ACCESS_TOKEN_LIFETIME_MAX),
             resources: Resources::new(settings)?,
-            metadata: metadata::document(settings),
+            metadata: Documents::new(settings),
             endpoint_urls: EndpointUrls::new(settings),
             body_bytes_max: settings.limits.body_bytes_max,
             alike_answer_interval: settings.limits.alike_answer_interval,

@@ -7,6 +7,7 @@ pub(crate) mod token;
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::form::Form;
 use keybound_store::{Actor, AuditEntry};
@@ -21,6 +22,7 @@ use crate::response::Response;
 #[derive(Clone, Copy)]
 pub(crate) struct ClientRequest<'a> {
     pub(crate) attempt: Attempt<'a>,
+    pub(crate) headers: &'a HeaderMap,
     pub(crate) configuration: &'a Configuration,
 }
 

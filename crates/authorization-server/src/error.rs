@@ -16,6 +16,7 @@ use keybound_protocol::introspection::IntrospectionRequestError;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::peer_certificate::{ForwardingError, PresentedCertificate};
 use keybound_protocol::refusal::{Refusal, RefusalId};
+use keybound_protocol::signer::SigningError;
 use keybound_protocol::token_request::TokenRequestError;
 use keybound_protocol::token_revocation::RevocationRequestError;
 use keybound_store::StoreError;
@@ -75,6 +76,8 @@ pub(crate) enum Reason {
     Store(#[from] StoreError),
     #[error("the access token could not be made")]
     Issue(#[from] IssueError),
+    #[error("the introspection response could not be signed")]
+    ResponseSigning(#[from] SigningError),
 }
 
 /// Why there is no certificate that a token could be bound to.
@@ -140,7 +143,7 @@ impl Reason {
             Reason::ForeignToken => ErrorCode::InvalidGrant,
             Reason::Store(_) => ErrorCode::TemporarilyUnavailable,
             Reason::Issue(IssueError::Store(_)) => ErrorCode::TemporarilyUnavailable,
-            Reason::Issue(_) => ErrorCode::ServerError,
+            Reason::Issue(_) | Reason::ResponseSigning(_) => ErrorCode::ServerError,
         }
     }
 
@@ -166,7 +169,7 @@ impl Reason {
     /// Whether it is our fault.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
-            Reason::Store(_) | Reason::Issue(_) => true,
+            Reason::Store(_) | Reason::Issue(_) | Reason::ResponseSigning(_) => true,
             Reason::PathUnknown { .. }
             | Reason::MethodNotAllowed { .. }
             | Reason::MediaType { .. }

@@ -32,6 +32,7 @@ const TOKEN: &str = "parameter token sent";
 const OWN_TOKEN: &str = "token issued to this client";
 const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
+const RESPONSE_SIGNED: &str = "introspection response signed";
 
 const AT_TOKEN: [&str; 12] = [
     METHOD,
@@ -47,7 +48,7 @@ const AT_TOKEN: [&str; 12] = [
     STORE,
     ISSUED,
 ];
-const AT_INTROSPECTION: [&str; 6] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, STORE];
+const AT_INTROSPECTION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, STORE, RESPONSE_SIGNED];
 const AT_REVOCATION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, OWN_TOKEN, STORE];
 const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
 
@@ -114,6 +115,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::Store(_) | Reason::Issue(_) => {
             "see the server's log, and whether the database's disk is full or another process holds it"
         }
+        Reason::ResponseSigning(_) => "see the server's log, and rotate the signing key",
         Reason::Transport(refusal) => refusal.fix(),
     })
 }
@@ -144,6 +146,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
         Reason::ForeignToken => OWN_TOKEN,
         Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => STORE,
         Reason::Issue(_) => ISSUED,
+        Reason::ResponseSigning(_) => RESPONSE_SIGNED,
     }
 }
 

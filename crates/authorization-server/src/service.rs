@@ -188,6 +188,7 @@ impl Request<'_> {
             Route::Metadata => self
                 .configuration
                 .metadata
+                .while_signing_by(self.server.keys.ring().signer.signer().algorithm())
                 .response(self.parts.headers.get(IF_NONE_MATCH)),
             Route::Admin => {
                 let admin = &self.server.admin;
@@ -223,6 +224,7 @@ impl Request<'_> {
                 profile: self.configuration.profile,
                 now,
             },
+            headers: &self.parts.headers,
             configuration: self.configuration,
         };
         let answer = match route {

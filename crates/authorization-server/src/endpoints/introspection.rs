@@ -1,14 +1,19 @@
-//! `POST /introspect`: tells a protected resource about a token (RFC 7662, RFC 8705 §3.2).
+//! `POST /introspect`: tells a protected resource about a token (RFC 7662, RFC 8705 §3.2), as JSON or, for those who ask for it, as a
+//! signed JWT that says the same (RFC 9701).
 //!
 //! A token is shown to callers that an operator named for its audience (`keybound_introspects`), and to the one that *is* its
 //! audience. To everybody else it does not exist: unknown, expired, revoked and foreign tokens have one answer, octet for octet,
 //! and it is sent at [one time](crate::answer_time), whatever it took to find.
 
-use bytes::Bytes;
-use http::StatusCode;
+use std::sync::Arc;
+
+use http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use http::{HeaderValue, StatusCode};
 use keybound_protocol::client::Client;
-use keybound_protocol::introspection::{ActiveToken, INACTIVE, IntrospectionRequest, IntrospectionResponse};
+use keybound_protocol::introspection::{ActiveToken, IntrospectionRequest, IntrospectionResponse};
+use keybound_protocol::introspection_jwt::{INTROSPECTION_JWT_MEDIA_TYPE, IntrospectionFormat, IntrospectionJwt};
 use keybound_protocol::issuer::Issuer;
+use keybound_protocol::signer::SigningError;
 
 use super::{Answer, ClientRequest, Refused};
 use crate::access_tokens::LiveToken;
@@ -16,6 +21,8 @@ use crate::client_authentication::Identified;
 use crate::error::Reason;
 use crate::response;
 use crate::server::Server;
+
+const JWT: HeaderValue = HeaderValue::from_static(INTROSPECTION_JWT_MEDIA_TYPE);
 
 /// Answers an introspection request.
 pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
@@ -51,15 +58,43 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         _ => None,
     };
     let is_alike = visible.is_none();
-    let body = match visible {
-        Some(token) => Bytes::from(IntrospectionResponse::Active(Box::new(active(token, issuer))).to_json()),
-        None => Bytes::from_static(INACTIVE),
+    let introspection = match visible {
+        Some(token) => IntrospectionResponse::Active(Box::new(active(token, issuer))),
+        None => IntrospectionResponse::Inactive,
     };
+    let accepted = request.headers.get_all(ACCEPT).iter().map(HeaderValue::as_bytes);
+    let mut response = match IntrospectionFormat::of_accept(accepted) {
+        IntrospectionFormat::Json => response::json(StatusCode::OK, introspection.to_json()),
+        IntrospectionFormat::Jwt => {
+            let jwt = IntrospectionJwt {
+                issuer,
+                audience: caller.client().client_id(),
+                issued_at: request.attempt.now,
+                response: &introspection,
+            };
+            let jwt = sign(server, jwt).await.map_err(|error| Refused::of(&client, error))?;
+            let mut response = response::json(StatusCode::OK, jwt);
+            response.headers_mut().insert(CONTENT_TYPE, JWT);
+            response
+        }
+    };
+    response.headers_mut().insert(VARY, HeaderValue::from_name(ACCEPT));
     Ok(Answer {
-        response: response::json(StatusCode::OK, body),
+        response,
         client,
         is_alike,
     })
+}
+
+/// Signs by the key of our access tokens, whoever asks: the metadata names no other algorithm (RFC 9701 §7).
+async fn sign(server: &Server, jwt: IntrospectionJwt<'_>) -> Result<String, SigningError> {
+    let signer = Arc::clone(server.keys.ring().signer.signer());
+    let unsigned = jwt.encode_unsigned(&*signer);
+    let algorithm = signer.algorithm();
+    // An RSA signature takes milliseconds, in which this thread goes on answering others.
+    tokio::task::spawn_blocking(move || unsigned.sign(&*signer))
+        .await
+        .unwrap_or(Err(SigningError { algorithm }))
 }
 
 fn may_see(caller: &Client, token: &LiveToken) -> bool {

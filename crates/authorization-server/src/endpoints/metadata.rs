@@ -1,4 +1,5 @@
-//! `/.well-known/oauth-authorization-server` (RFC 8414): made once per configuration, then served as bytes.
+//! `/.well-known/oauth-authorization-server` (RFC 8414): made once per configuration and algorithm that may sign, then served as
+//! bytes.
 
 use std::time::Duration;
 
@@ -28,8 +29,36 @@ const REVOCATION: (Endpoint, &str) = (Endpoint::Revocation, "/revoke");
 /// How long caches may keep the document.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// The metadata document of a server with these settings.
-pub(crate) fn document(settings: &Settings) -> PublicDocument {
+/// The metadata document of a server, by what signs.
+///
+/// Usually that is the algorithm of the settings. After a change of them the predecessor's key goes on for a while, see
+/// [`signing_keys`](crate::signing_keys).
+pub(crate) struct Documents {
+    usual: PublicDocument,
+    between: Vec<(SignatureAlgorithm, PublicDocument)>,
+}
+
+impl Documents {
+    /// The documents of a server with these settings.
+    pub(crate) fn new(settings: &Settings) -> Documents {
+        let configured = settings.tokens.signing_algorithm;
+        let others = SignatureAlgorithm::ALL.into_iter().filter(|other| *other != configured);
+        Documents {
+            usual: document(settings, &[configured]),
+            between: others
+                .map(|other| (other, document(settings, &[configured, other])))
+                .collect(),
+        }
+    }
+
+    /// The one that is true while a key of this algorithm signs.
+    pub(crate) fn while_signing_by(&self, algorithm: SignatureAlgorithm) -> &PublicDocument {
+        let found = self.between.iter().find(|(other, _)| *other == algorithm);
+        found.map_or(&self.usual, |(_, document)| document)
+    }
+}
+
+fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocument {
     let issuer = &settings.issuer;
     let mut metadata = ServerMetadata::new(issuer.clone());
     for (endpoint, path) in ENDPOINTS {
@@ -43,7 +72,8 @@ pub(crate) fn document(settings: &Settings) -> PublicDocument {
         .with_response_types(&[])
         .with_grant_types(&GRANT_TYPES)
         .with_scopes(scopes.filter(|scope| !scope.starts_with(keybound_protocol::scope::RESERVED_SCOPE_PREFIX)))
-        .with_authentication_methods(&METHODS, &SignatureAlgorithm::ALL);
+        .with_authentication_methods(&METHODS, &SignatureAlgorithm::ALL)
+        .with_introspection_signing_algorithms(signing);
     PublicDocument::new(metadata.to_json().to_string(), FRESH)
 }
 

@@ -14,7 +14,8 @@ use tokio::time::{Sleep, sleep};
 
 use crate::pki::{Authority, Leaf, dns, self_signed};
 use crate::world::{
-    API, OPAQUE_API, OTHER_API, Peer, Plan, Reply, Side, World, credentials, self_signed_client, tls_client, with,
+    API, OPAQUE_API, OTHER_API, Peer, Plan, Reply, Side, World, claims, credentials, self_signed_client, tls_client,
+    with,
 };
 
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -134,6 +135,25 @@ async fn that_a_token_is_not_active_is_not_said_before_its_time_whatever_the_tok
             (StatusCode::OK, json!({"active": false})),
             "{token}"
         );
+    }
+}
+
+// covers R9701-3, T31
+#[tokio::test]
+async fn a_signed_answer_is_no_faster_way_to_find_out() {
+    let (authority, registered) = (Authority::root("corp"), self_signed(dns("self.example")));
+    let world = world(&authority, &registered, INTERVAL).await;
+    let demo = authority.issue(dns("demo.example"));
+    let token = world.access_token(&demo, "demo", &[]).await;
+    let foreign = world.peer(Side::MutualTls, Some(&authority.issue(dns("foreign.example"))));
+    for token in [&token, "unknown", "a.b.c"] {
+        let form = [("client_id", "foreign"), ("token", token)];
+        let accept = [("accept", "application/token-introspection+jwt")];
+        let began = Instant::now();
+        let reply = foreign.post_with("/introspect", &form, &accept).await;
+        assert!(began.elapsed() >= INTERVAL, "{token}: {:?}", began.elapsed());
+        let jwt = String::from_utf8(reply.body).unwrap();
+        assert_eq!(claims(&jwt)["token_introspection"], json!({"active": false}), "{token}");
     }
 }
 

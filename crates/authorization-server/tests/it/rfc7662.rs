@@ -8,16 +8,16 @@ use crate::pki::{Authority, Leaf, dns, self_signed};
 use crate::rfc8705_2::private_key_jwt_client;
 use crate::world::{API, NOW, OPAQUE_API, OTHER_API, Plan, Reply, World, credentials, tls_client, with};
 
-struct Cast {
-    world: World,
-    demo: Leaf,
+pub(crate) struct Cast {
+    pub(crate) world: World,
+    pub(crate) demo: Leaf,
     other: Leaf,
-    rs: Leaf,
-    foreign: Leaf,
+    pub(crate) rs: Leaf,
+    pub(crate) foreign: Leaf,
 }
 
 /// A client, another client, a caller that may introspect the client's tokens, and one that may not.
-async fn cast() -> Cast {
+pub(crate) async fn cast() -> Cast {
     let authority = Authority::root("corp");
     let world = Plan::new()
         .trusts("corp", &authority)
@@ -69,14 +69,14 @@ impl Cast {
         response["active"].as_bool().unwrap()
     }
 
-    async fn revoke(&self, leaf: &Leaf, client_id: &str, token: &str) -> Reply {
+    pub(crate) async fn revoke(&self, leaf: &Leaf, client_id: &str, token: &str) -> Reply {
         self.world
             .post(Some(leaf), "/revoke", &[("client_id", client_id), ("token", token)])
             .await
     }
 
     /// A JWT and an opaque token of `demo`.
-    async fn tokens(&self) -> [String; 2] {
+    pub(crate) async fn tokens(&self) -> [String; 2] {
         [
             self.world.access_token(&self.demo, "demo", &[]).await,
             self.world
@@ -86,7 +86,7 @@ impl Cast {
     }
 }
 
-fn headers(reply: &Reply) -> Vec<(String, String)> {
+pub(crate) fn headers(reply: &Reply) -> Vec<(String, String)> {
     let mut headers: Vec<_> = reply
         .headers
         .iter()
