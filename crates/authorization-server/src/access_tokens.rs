@@ -137,8 +137,8 @@ impl TokenIds {
 }
 
 impl AccessTokens {
-    /// Makes a JWT. Nothing is waited for.
-    pub(crate) fn issue_jwt(&self, token: NewAccessToken<'_>) -> Result<String, IssueError> {
+    /// Makes a JWT. Nothing is waited for, unless the key is of a kind that signs slowly.
+    pub(crate) async fn issue_jwt(&self, token: NewAccessToken<'_>) -> Result<String, IssueError> {
         let token_id = self.token_id()?;
         let expires_at = token.issued_at.plus(token.lifetime);
         let ring = self.keys.ring();
@@ -150,13 +150,25 @@ impl AccessTokens {
             token_id: &token_id,
             confirmation: token.confirmation,
         };
-        let encoded = token.encoder.encode(&ring.signer, &claims)?;
+        let unsigned = token.encoder.encode_unsigned(&ring.signer, &claims);
+        let key_id = Arc::clone(&ring.key_id);
+        let algorithm = ring.signer.signer().algorithm();
+        let encoded = if algorithm.signs_slowly() {
+            // This thread serves many connections: none of them waits for another one's signature.
+            let signer = ring.signer.clone();
+            drop(ring);
+            tokio::task::spawn_blocking(move || signer.sign(unsigned))
+                .await
+                .unwrap_or(Err(SigningError { algorithm }))?
+        } else {
+            ring.signer.sign(unsigned)?
+        };
         // Full only when the database has been away for long; then the token is counted, and its record is the request log's.
         self.issued.record(IssuedToken {
             token_id: token_id.as_str().to_owned(),
             client_id: token.client.client().client_id().clone(),
             thumbprint: token.confirmation.map(|confirmation| *confirmation.thumbprint()),
-            key_id: Arc::clone(&ring.key_id),
+            key_id,
             issued_at: token.issued_at,
             expires_at,
         });

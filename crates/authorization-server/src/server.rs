@@ -38,6 +38,9 @@ use crate::trust::Trust;
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often what has expired is removed.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(60);
+/// How old a key of another algorithm than the configured one is at least when it retires, and how old its successor. If two
+/// processes with different configurations ever share a database, this limits how many keys they make each other make.
+const OTHER_ALGORITHM_KEPT: Duration = Duration::from_secs(86_400);
 
 /// A running authorization server. What listens is opened by the caller, with [`service`](Self::service) and
 /// [`operations_service`](Self::operations_service).
@@ -271,6 +274,12 @@ impl Server {
     /// Removes what has expired, and keys whose last token has.
     async fn remove_expired(&self, now: Timestamp) -> Result<(), StoreError> {
         while self.store.upkeep.remove_expired(now).await?.more {}
+        let algorithm = self.configuration.load().signing_algorithm.name().to_owned();
+        let entry = AuditEntry::new(now, Actor::Server);
+        self.store
+            .signing_keys
+            .retire_other_signing_keys(algorithm, now.minus(OTHER_ALGORITHM_KEPT), entry)
+            .await?;
         self.store
             .signing_keys
             .remove_retired_signing_keys(retiring_since(now), AuditEntry::new(now, Actor::Server))

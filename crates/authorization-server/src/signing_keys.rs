@@ -2,6 +2,9 @@
 //!
 //! A new key is published before it signs, for resource servers fetch the key set at most every 30 s: the predecessor goes on
 //! signing for [`PUBLISHED_BEFORE_SIGNING`]. A retiring key stays published until the last token that it signed has expired.
+//!
+//! When the configuration asks for another algorithm, a key of that one is made and takes over in the same way. Its predecessor
+//! stays active for the time being, for the configuration may be taken back, and retires later (`Server::remove_expired`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,7 +153,12 @@ async fn load_or_create(
         return Ok(ring);
     }
     let failed = |source| SigningKeysError::Generate { algorithm, source };
-    let signer = LocalSigner::generate(algorithm, random).map_err(failed)?;
+    // An RSA key takes up to seconds, in which this thread goes on answering.
+    let generator = random.clone();
+    let signer = tokio::task::spawn_blocking(move || LocalSigner::generate(algorithm, &generator))
+        .await
+        .unwrap_or(Err(SignerError::Library))
+        .map_err(failed)?;
     let key = NewSigningKey {
         key_id: signer.key_id().to_owned(),
         algorithm: algorithm.name().to_owned(),
@@ -207,22 +215,31 @@ fn ring(
     }))
 }
 
-/// The key that signs: the newest active one that has been published for long enough; until then its predecessor; the
-/// newest active one if there is no predecessor.
+/// The key that signs: the newest active one of the algorithm that has been published for long enough; until then its
+/// predecessor; the newest active one if there is no predecessor.
 fn choose(stored: &[StoredSigningKey], algorithm: SignatureAlgorithm, now: Timestamp) -> Option<&StoredSigningKey> {
-    let of_algorithm = |state: SigningKeyState| {
+    let is_of_algorithm = |key: &StoredSigningKey| key.algorithm == algorithm.name();
+    let is_published = |key: &StoredSigningKey| now.duration_since(key.created_at) >= PUBLISHED_BEFORE_SIGNING;
+    let usable = || {
         stored
             .iter()
-            .filter(move |key| key.algorithm == algorithm.name() && key.state == state && key.private_key.is_some())
+            .filter(|key| key.private_key.is_some() && SignatureAlgorithm::from_name(&key.algorithm).is_some())
     };
-    let is_published = |key: &StoredSigningKey| now.duration_since(key.created_at) >= PUBLISHED_BEFORE_SIGNING;
-    let newest_active = of_algorithm(SigningKeyState::Active).max_by_key(|key| key.created_at)?;
+    let newest_active = usable()
+        .filter(|key| is_of_algorithm(key) && key.state == SigningKeyState::Active)
+        .max_by_key(|key| key.created_at)?;
     if is_published(newest_active) {
         return Some(newest_active);
     }
-    let predecessor = of_algorithm(SigningKeyState::Retiring)
-        .filter(|key| key.changed_at == newest_active.created_at && is_published(key))
-        .max_by_key(|key| key.created_at);
+    let predecessor = usable()
+        .filter(|key| is_published(key))
+        .filter(|key| match key.state {
+            SigningKeyState::Retiring => is_of_algorithm(key) && key.changed_at == newest_active.created_at,
+            // What signed until the configuration asked for this algorithm.
+            SigningKeyState::Active => !is_of_algorithm(key),
+            SigningKeyState::Revoked => false,
+        })
+        .max_by_key(|key| (is_of_algorithm(key), key.created_at));
     Some(predecessor.unwrap_or(newest_active))
 }
 

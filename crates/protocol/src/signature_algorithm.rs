@@ -42,6 +42,14 @@ impl SignatureAlgorithm {
         }
     }
 
+    /// Whether one signature costs milliseconds, not microseconds: then nothing else should have to wait for it.
+    pub fn signs_slowly(self) -> bool {
+        match self {
+            Self::Ps256 | Self::Rs256 => true,
+            Self::Es256 | Self::Es384 | Self::EdDsa => false,
+        }
+    }
+
     /// The algorithm of a registered name, compared octet for octet. `Ed25519` (RFC 9864) is another name of `EdDSA` here.
     pub fn from_name(name: &str) -> Option<Self> {
         if name == "Ed25519" {

@@ -99,7 +99,7 @@ enum PrivateKey {
 }
 
 impl LocalSigner {
-    /// Makes a new key. RSA keys have 2048 bits.
+    /// Makes a new key. RSA keys have 3072 bits, as strong as the 128 bits of the others, and take up to a second to make.
     ///
     /// `random` is passed in so that no library of ours draws randomness on its own.
     ///
@@ -115,7 +115,7 @@ impl LocalSigner {
             }
             SignatureAlgorithm::EdDsa => Ed25519KeyPair::generate().map(PrivateKey::Ed25519),
             SignatureAlgorithm::Ps256 | SignatureAlgorithm::Rs256 => {
-                RsaKeyPair::generate(KeySize::Rsa2048).map(PrivateKey::Rsa)
+                RsaKeyPair::generate(KeySize::Rsa3072).map(PrivateKey::Rsa)
             }
         };
         Self::new(

@@ -111,6 +111,15 @@ pub trait SigningKeys: Send + Sync {
     /// it signed has expired, leeway included).
     fn revoke_signing_key(&self, key_id: String, until: Timestamp, entry: AuditEntry) -> Answer<RevokeSigningKey>;
 
+    /// Retires the active keys of other algorithms once an active key of `algorithm` has taken over from them, and says which:
+    /// all of them must have been added before `added_before`.
+    fn retire_other_signing_keys(
+        &self,
+        algorithm: String,
+        added_before: Timestamp,
+        entry: AuditEntry,
+    ) -> Answer<Vec<String>>;
+
     /// Forgets keys that have been retiring since before `retiring_since`, and says which.
     fn remove_retired_signing_keys(&self, retiring_since: Timestamp, entry: AuditEntry) -> Answer<Vec<String>>;
 

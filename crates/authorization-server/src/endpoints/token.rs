@@ -104,7 +104,7 @@ async fn issue(
     match format {
         AccessTokenFormat::Jwt => {
             server.metrics.tokens_jwt.inc();
-            server.tokens.issue_jwt(token)
+            server.tokens.issue_jwt(token).await
         }
         AccessTokenFormat::Opaque => {
             server.metrics.tokens_opaque.inc();

@@ -386,30 +386,6 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_as_long_as_its_t
     assert!(published().await.contains(&old));
 }
 
-// covers R9068-1
-#[tokio::test]
-async fn every_algorithm_signs_what_its_published_key_verifies() {
-    for algorithm in SignatureAlgorithm::ALL {
-        let registered = self_signed(dns("a"));
-        let mut plan = Plan::new().client("self", self_signed_client(&[&registered]));
-        plan.settings.tokens.signing_algorithm = algorithm;
-        let world = plan.start().await;
-        let token = world.access_token(&registered, "self", &[]).await;
-        assert_eq!(jose_header(&token)["alg"], algorithm.name());
-        let keys =
-            keybound_protocol::jwk_set::JwkSet::parse(&world.peer(Side::Public, None).get("/jwks").await.body).unwrap();
-        let policy = keybound_protocol::access_token::IssuerPolicy::new(
-            "https://as.example",
-            vec![crate::world::API.to_owned()],
-        );
-        let now = Timestamp::from_unix_secs(NOW);
-        assert!(
-            keybound_protocol::access_token::verify(&token, &policy, &keys, now).is_ok(),
-            "{algorithm}"
-        );
-    }
-}
-
 // covers I4
 #[tokio::test]
 async fn what_another_process_changes_in_the_database_is_seen_within_two_seconds() {

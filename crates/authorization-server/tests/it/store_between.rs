@@ -46,6 +46,15 @@ impl SigningKeys for FailingKeys {
         self.inner.revoke_signing_key(key_id, until, entry)
     }
 
+    fn retire_other_signing_keys(
+        &self,
+        algorithm: String,
+        added_before: Timestamp,
+        entry: AuditEntry,
+    ) -> Answer<Vec<String>> {
+        self.inner.retire_other_signing_keys(algorithm, added_before, entry)
+    }
+
     fn remove_retired_signing_keys(&self, retiring_since: Timestamp, entry: AuditEntry) -> Answer<Vec<String>> {
         self.inner.remove_retired_signing_keys(retiring_since, entry)
     }

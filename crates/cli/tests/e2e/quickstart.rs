@@ -1,6 +1,10 @@
 //! `quickstart`: the first thing a newcomer sees.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::installation::{Installation, free_port_offset, run_in};
+use crate::scene::Scene;
 
 fn exit_once(directory: &std::path::Path, offset: u16) -> crate::installation::Said {
     run_in(
@@ -287,4 +291,58 @@ fn the_token_it_prints_is_accepted_with_its_certificate_and_no_other() {
     let answer = call(Some("demo"));
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["headers"]["keybound-client-id"], "demo");
+}
+
+// covers R9068-1
+#[test]
+fn with_another_algorithm_the_gateway_accepts_what_openssl_verifies() {
+    let scene = Scene::new();
+    scene.replace(
+        "keybound.toml",
+        "signing_algorithm = \"ES256\"",
+        "signing_algorithm = \"EdDSA\"",
+    );
+    let (installation, openssl) = scene.start();
+    let token = installation.token();
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let header = URL_SAFE_NO_PAD.decode(input.split('.').next().unwrap()).unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+    assert_eq!(header["alg"], "EdDSA");
+
+    let set = installation.curl(None, &[&installation.public("/jwks")]).json();
+    let key = set["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|key| key["kid"] == header["kid"]);
+    let x = key.unwrap()["x"].as_str().unwrap();
+    // SubjectPublicKeyInfo of RFC 8410 §4 up to the key's octets.
+    let mut public_key = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00".to_vec();
+    public_key.extend(URL_SAFE_NO_PAD.decode(x).unwrap());
+    for (file, content) in [
+        ("as.der", public_key.as_slice()),
+        ("input", input.as_bytes()),
+        ("signature", &URL_SAFE_NO_PAD.decode(signature).unwrap()),
+    ] {
+        std::fs::write(installation.path("openssl").join(file), content).unwrap();
+    }
+    openssl.run(&[
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-keyform",
+        "DER",
+        "-inkey",
+        "as.der",
+        "-rawin",
+        "-in",
+        "input",
+        "-sigfile",
+        "signature",
+    ]);
+
+    let token = format!("Authorization: Bearer {token}");
+    let call = |client| installation.curl(client, &["-H", &token, &installation.gateway("/hello")]);
+    assert_eq!(call(Some("demo")).status, 200);
+    assert_eq!(call(Some("stranger")).status, 401);
 }

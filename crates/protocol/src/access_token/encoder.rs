@@ -13,6 +13,7 @@ use crate::confirmation::Confirmation;
 use crate::issuer::Issuer;
 use crate::resource::ResourceUri;
 use crate::scope::Scope;
+use crate::signature_algorithm::SignatureAlgorithm;
 use crate::signer::{Signer, SigningError};
 use crate::time::Timestamp;
 
@@ -65,6 +66,8 @@ pub struct IssuedClaims<'a> {
 pub struct PreparedSigner {
     signer: Arc<dyn Signer>,
     header: Box<str>,
+    /// What the dot and the encoded signature need.
+    signature_room: usize,
 }
 
 impl PreparedSigner {
@@ -77,9 +80,16 @@ impl PreparedSigner {
         );
         let mut encoded = base64url::encode(header.as_bytes());
         encoded.push('.');
+        // An RSA key may be longer than those that we make: then the buffer grows once.
+        let signature_room = match signer.algorithm() {
+            SignatureAlgorithm::Es256 | SignatureAlgorithm::EdDsa => 87,
+            SignatureAlgorithm::Es384 => 129,
+            SignatureAlgorithm::Ps256 | SignatureAlgorithm::Rs256 => 513,
+        };
         Self {
             signer,
             header: encoded.into(),
+            signature_room,
         }
     }
 
@@ -87,7 +97,24 @@ impl PreparedSigner {
     pub fn signer(&self) -> &Arc<dyn Signer> {
         &self.signer
     }
+
+    /// Completes a token that [`AccessTokenEncoder::encode_unsigned`] began with this signer.
+    ///
+    /// # Errors
+    /// [`SigningError`] if the key cannot be used.
+    pub fn sign(&self, UnsignedAccessToken(mut token): UnsignedAccessToken) -> Result<String, SigningError> {
+        let signature = self.signer.sign(token.as_bytes())?;
+        token.push('.');
+        base64url::encode_to(&signature, &mut token);
+        Ok(token)
+    }
 }
+
+/// An access token up to its signature: header and claims.
+///
+/// What signs need not run where the request is answered: [`SignatureAlgorithm::signs_slowly`].
+#[derive(Debug)]
+pub struct UnsignedAccessToken(String);
 
 /// Makes the access tokens of one client.
 ///
@@ -113,6 +140,11 @@ impl AccessTokenEncoder {
     /// # Errors
     /// [`SigningError`] if the key cannot be used.
     pub fn encode(&self, signer: &PreparedSigner, claims: &IssuedClaims<'_>) -> Result<String, SigningError> {
+        signer.sign(self.encode_unsigned(signer, claims))
+    }
+
+    /// Makes one token as far as its signature, by which `signer` has to complete it: the header names its key.
+    pub fn encode_unsigned(&self, signer: &PreparedSigner, claims: &IssuedClaims<'_>) -> UnsignedAccessToken {
         let mut json = String::with_capacity(self.constant_claims.len() + 512);
         json.push_str(&self.constant_claims);
         // Writing to a string cannot fail. None of these texts can need an escape: see `ResourceUri`, `Scope`, `TokenId`.
@@ -147,14 +179,10 @@ impl AccessTokenEncoder {
         }
         json.push('}');
 
-        // The signature of the largest key here has 1,024 octets; those of ES256 have 64.
-        let mut token = String::with_capacity(signer.header.len() + json.len() * 4 / 3 + 4 + 96);
+        let mut token = String::with_capacity(signer.header.len() + json.len() * 4 / 3 + 4 + signer.signature_room);
         token.push_str(&signer.header);
         base64url::encode_to(json.as_bytes(), &mut token);
-        let signature = signer.signer.sign(token.as_bytes())?;
-        token.push('.');
-        base64url::encode_to(&signature, &mut token);
-        Ok(token)
+        UnsignedAccessToken(token)
     }
 }
 

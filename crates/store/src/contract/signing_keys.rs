@@ -11,6 +11,7 @@ pub const CASES: &[Case] = cases![
     a_key_comes_back_as_it_was_given_also_after_a_restart,
     the_first_key_is_made_once,
     rotation_retires_the_keys_of_the_same_algorithm_only,
+    keys_of_other_algorithms_retire_once_a_key_of_this_one_is_as_old,
     a_revoked_key_is_erased_and_everything_it_signed_is_denied,
     a_retired_key_is_removed_when_its_time_is_over,
 ];
@@ -113,6 +114,31 @@ async fn rotation_retires_the_keys_of_the_same_algorithm_only(open: &dyn Open) {
     let expected = [("es-2", active), ("ed-1", active), ("es-1", retiring)].map(|(id, state)| (id.to_owned(), state));
     assert_eq!(states(&store).await, expected);
     assert_eq!(states(&open.open()).await, expected);
+}
+
+async fn keys_of_other_algorithms_retire_once_a_key_of_this_one_is_as_old(open: &dyn Open) {
+    let store = open.open();
+    rotate(&store, "es-1", "ES256", 0).await;
+    rotate(&store, "ps-1", "PS256", 10).await;
+    rotate(&store, "ed-1", "EdDSA", 20).await;
+    let retire = |algorithm: &str, added_before| {
+        store
+            .signing_keys
+            .retire_other_signing_keys(algorithm.into(), t(added_before), entry(30))
+    };
+    let records = audit_records(&store).await;
+    // Its successor is too young, or there is none.
+    assert_eq!(retire("PS256", 10).await.unwrap(), [""; 0]);
+    assert_eq!(retire("RS256", 99).await.unwrap(), [""; 0]);
+    assert_eq!(audit_records(&store).await, records);
+    assert_eq!(retire("PS256", 11).await.unwrap(), ["es-1"]);
+    assert_eq!(retire("PS256", 11).await.unwrap(), [""; 0]);
+    assert_eq!(audit_records(&store).await, records + 1);
+    let (active, retiring) = (SigningKeyState::Active, SigningKeyState::Retiring);
+    let expected = [("ed-1", active), ("ps-1", active), ("es-1", retiring)].map(|(id, state)| (id.to_owned(), state));
+    assert_eq!(states(&open.open()).await, expected);
+    let found = store.signing_keys.signing_keys().await.unwrap().remove(2);
+    assert_eq!((found.created_at, found.changed_at), (t(0), t(30)));
 }
 
 async fn a_revoked_key_is_erased_and_everything_it_signed_is_denied(open: &dyn Open) {

@@ -40,6 +40,16 @@ impl SigningKeys for Database {
         self.writer.submit(move |batch| revoke(batch, &key_id, until, &entry))
     }
 
+    fn retire_other_signing_keys(
+        &self,
+        algorithm: String,
+        added_before: Timestamp,
+        entry: AuditEntry,
+    ) -> Answer<Vec<String>> {
+        self.writer
+            .submit(move |batch| retire_others(batch, &algorithm, added_before, &entry))
+    }
+
     fn remove_retired_signing_keys(&self, retiring_since: Timestamp, entry: AuditEntry) -> Answer<Vec<String>> {
         self.writer
             .submit(move |batch| remove_retired(batch, retiring_since, &entry))
@@ -109,6 +119,30 @@ fn revoke(
     )?;
     batch.record(entry, "signing_key.revoked", key_id, Some(json!({ "until": until })))?;
     Ok(RevokeSigningKey::Revoked)
+}
+
+fn retire_others(
+    batch: &mut Batch<'_>,
+    algorithm: &str,
+    added_before: Timestamp,
+    entry: &AuditEntry,
+) -> Result<Vec<String>, Fault> {
+    let sql = "UPDATE signing_keys SET state = 'retiring', changed_at = ?3
+               WHERE state = 'active' AND algorithm <> ?1 AND created_at < ?2 AND EXISTS (
+                   SELECT 1 FROM signing_keys AS successor
+                   WHERE successor.state = 'active' AND successor.algorithm = ?1 AND successor.created_at < ?2)
+               RETURNING key_id";
+    let parameters = (algorithm, added_before.unix_secs(), entry.at.unix_secs());
+    let retiring: Vec<String> = all(batch.connection, sql, parameters, |row| Ok(row.get(0)?))?;
+    for key_id in &retiring {
+        batch.record(
+            entry,
+            "signing_key.retired",
+            key_id,
+            Some(json!({ "successor_alg": algorithm })),
+        )?;
+    }
+    Ok(retiring)
 }
 
 fn remove_retired(batch: &mut Batch<'_>, retiring_since: Timestamp, entry: &AuditEntry) -> Result<Vec<String>, Fault> {
