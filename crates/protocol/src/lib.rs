@@ -7,10 +7,10 @@
 //! In the order of a token request: [`peer_certificate`] (what was presented), [`client`] and [`client_metadata`] (what is
 //! registered), [`client_authentication`] with a module per method ([`tls_client_auth`], [`self_signed_tls_client_auth`],
 //! [`client_assertion`]), [`form`] and [`token_request`] (what is asked), [`confirmation`] (the binding), [`access_token`] and
-//! [`introspection`] (the answer). A protected resource reads [`bearer`], [`access_token`], [`confirmation`], [`challenge`],
-//! and says what it is in [`protected_resource_metadata`]. JOSE lies below in [`jws`], [`jwk_set`], [`signer`], [`json`];
-//! names and paths in [`distinguished_name`], [`subject_alternative_name`], [`certificate_chain`]. Whatever is refused
-//! ends as an [`error_code`] for the peer and a [`refusal`] for the operator.
+//! [`introspection`], [`introspection_jwt`] (the answer). A protected resource reads [`bearer`], [`access_token`],
+//! [`confirmation`], [`challenge`], and says what it is in [`protected_resource_metadata`]. JOSE lies below in [`jws`],
+//! [`jwk_set`], [`signer`], [`json`]; names and paths in [`distinguished_name`], [`subject_alternative_name`],
+//! [`certificate_chain`]. Whatever is refused ends as an [`error_code`] for the peer and a [`refusal`] for the operator.
 
 pub mod access_token;
 pub mod authentication_method;
