@@ -91,7 +91,10 @@ async fn sign(server: &Server, jwt: IntrospectionJwt<'_>) -> Result<String, Sign
     let signer = Arc::clone(server.keys.ring().signer.signer());
     let unsigned = jwt.encode_unsigned(&*signer);
     let algorithm = signer.algorithm();
-    // An RSA signature takes milliseconds, in which this thread goes on answering others.
+    if !algorithm.signs_slowly() {
+        return unsigned.sign(&*signer);
+    }
+    // This thread serves many connections: none of them waits for another one's signature.
     tokio::task::spawn_blocking(move || unsigned.sign(&*signer))
         .await
         .unwrap_or(Err(SigningError { algorithm }))
