@@ -183,15 +183,9 @@ async fn only_a_bound_token_of_the_right_scope_and_audience_over_its_own_certifi
         .get(&format!("/admin/v1/clients?access_token={}", it.token))
         .await;
     assert_problem(&reply, StatusCode::UNAUTHORIZED);
-    let authorization = format!("Bearer {}", it.token);
     let reply = world
         .peer(Side::Public, admin)
-        .send(
-            Method::GET,
-            "/admin/v1/clients",
-            &[("authorization", &authorization)],
-            None,
-        )
+        .get_with_token("/admin/v1/clients", &it.token)
         .await;
     assert_eq!(reply.status, StatusCode::NOT_FOUND);
 }

@@ -13,10 +13,7 @@ use serde_json::json;
 use tokio::time::{Sleep, sleep};
 
 use crate::pki::{Authority, Leaf, dns, self_signed};
-use crate::world::{
-    API, OPAQUE_API, OTHER_API, Peer, Plan, Reply, Side, World, claims, credentials, self_signed_client, tls_client,
-    with,
-};
+use crate::world::{OPAQUE_API, Peer, Plan, Reply, Side, World, claims, credentials, self_signed_client, tls_client};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -26,20 +23,7 @@ async fn world(authority: &Authority, registered: &Leaf, interval: Duration) -> 
         .trusts("corp", authority)
         .client("demo", tls_client("demo.example"))
         .client("self", self_signed_client(&[registered]))
-        .client(
-            "rs",
-            with(
-                tls_client("rs.example"),
-                json!({"keybound_introspects": [API, OPAQUE_API]}),
-            ),
-        )
-        .client(
-            "foreign",
-            with(
-                tls_client("foreign.example"),
-                json!({"keybound_introspects": [OTHER_API]}),
-            ),
-        );
+        .introspecting();
     plan.settings.limits.alike_answer_interval = interval;
     plan.start().await
 }

@@ -23,20 +23,7 @@ pub(crate) async fn cast() -> Cast {
         .trusts("corp", &authority)
         .client("demo", tls_client("demo.example"))
         .client("other", tls_client("other.example"))
-        .client(
-            "rs",
-            with(
-                tls_client("rs.example"),
-                json!({"keybound_introspects": [API, OPAQUE_API]}),
-            ),
-        )
-        .client(
-            "foreign",
-            with(
-                tls_client("foreign.example"),
-                json!({"keybound_introspects": [OTHER_API]}),
-            ),
-        )
+        .introspecting()
         .client(OTHER_API, tls_client("audience.example"))
         .client("jwt", private_key_jwt_client(&self_signed(dns("key"))))
         .start()

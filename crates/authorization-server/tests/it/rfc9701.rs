@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use keybound_protocol::client_assertion::CLIENT_ASSERTION_TYPE;
 use keybound_protocol::introspection::INACTIVE;
 use keybound_protocol::issuer::Issuer;
@@ -226,16 +226,8 @@ async fn a_signed_answer_is_no_access_token() {
     assert_eq!(failed.presented.as_deref(), Some("token-introspection+jwt"));
 
     // Nor is it one here: not to administer with, not to ask about, not to revoke.
-    let authorization = format!("Bearer {signed}");
     let peer = cast.world.peer(Side::MutualTls, Some(&cast.demo));
-    let reply = peer
-        .send(
-            Method::GET,
-            "/admin/v1/clients",
-            &[("authorization", &authorization)],
-            None,
-        )
-        .await;
+    let reply = peer.get_with_token("/admin/v1/clients", &signed).await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{reply:?}");
     let form = [("client_id", "rs"), ("token", signed.as_str())];
     let reply = cast.world.post(Some(&cast.rs), "/introspect", &form).await;

@@ -174,6 +174,18 @@ impl Plan {
         self
     }
 
+    /// With `rs`, which may introspect the tokens that clients get here by default, and `foreign`, which may not.
+    pub(crate) fn introspecting(self) -> Plan {
+        let asking = |name: &str, resources: &[&str]| {
+            with(
+                tls_client(&format!("{name}.example")),
+                json!({"keybound_introspects": resources}),
+            )
+        };
+        self.client("rs", asking("rs", &[API, OPAQUE_API]))
+            .client("foreign", asking("foreign", &[OTHER_API]))
+    }
+
     pub(crate) async fn start(self) -> World {
         World::start(self).await
     }
@@ -374,6 +386,12 @@ impl Peer {
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, &[], None).await
+    }
+
+    pub(crate) async fn get_with_token(&self, path: &str, token: &str) -> Reply {
+        let authorization = format!("Bearer {token}");
+        self.send(Method::GET, path, &[("authorization", &authorization)], None)
+            .await
     }
 
     pub(crate) async fn send(

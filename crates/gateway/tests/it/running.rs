@@ -170,18 +170,23 @@ fn get(token: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")
 }
 
-// covers T1
-#[tokio::test]
-async fn a_wait_for_an_answer_ends_with_its_token() {
+/// Asserts that a request whose upstream does not answer is refused when its token ends, and leaves nothing behind.
+async fn assert_ends_with_its_token(method: &str, request: impl Fn(&str) -> String) {
     let (upstream, mut endings) = watched(60 * SECOND).await;
     let world = World::start(vec![route("/", upstream.address)]);
     let (token, ends) = token_for(&world, 1).await;
     let mut caller = world.connect().await;
-    caller.send(get(&token)).await;
-    let response = caller.response("GET").await;
+    caller.send(request(&token)).await;
+    let response = caller.response(method).await;
     assert_within_a_second("the answer", Instant::now(), ends);
     assert_refused(&world, &response, EXPIRED);
     assert_within_a_second("the upstream's connection", endings.recv().await.unwrap(), ends);
+}
+
+// covers T1
+#[tokio::test]
+async fn a_wait_for_an_answer_ends_with_its_token() {
+    assert_ends_with_its_token("GET", get).await;
 }
 
 // covers T1
@@ -200,19 +205,12 @@ async fn an_answer_that_is_complete_a_moment_after_its_token_is_not_delivered() 
 // covers T1
 #[tokio::test]
 async fn a_request_that_is_still_being_sent_ends_with_its_token() {
-    let (upstream, mut endings) = watched(60 * SECOND).await;
-    let world = World::start(vec![route("/", upstream.address)]);
-    let (token, ends) = token_for(&world, 1).await;
-    let mut caller = world.connect().await;
-    caller
-        .send(format!(
+    assert_ends_with_its_token("POST", |token| {
+        format!(
             "POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 1000\r\n\r\nsome"
-        ))
-        .await;
-    let response = caller.response("POST").await;
-    assert_within_a_second("the answer", Instant::now(), ends);
-    assert_refused(&world, &response, EXPIRED);
-    assert_within_a_second("the upstream's connection", endings.recv().await.unwrap(), ends);
+        )
+    })
+    .await;
 }
 
 // covers T20
