@@ -12,7 +12,7 @@ use keybound_protocol::access_token::encoder::TOKEN_ID_RANDOM_BYTES;
 use keybound_protocol::access_token::{ACCESS_TOKEN_TYPE, AccessTokenEncoder, CLOCK_LEEWAY, IssuedClaims, TokenId};
 use keybound_protocol::base64url;
 use keybound_protocol::client::ClientId;
-use keybound_protocol::client_authentication::AuthenticatedClient;
+use keybound_protocol::client_authentication::IdentifiedClient;
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::json::{JsonObject, JsonValue};
@@ -57,8 +57,8 @@ struct DrawnInAdvance {
 /// What a token is to say.
 #[derive(Clone, Copy)]
 pub(crate) struct NewAccessToken<'a> {
-    /// To whom it is issued. There is no way to make a token for a client that is not authenticated.
-    pub(crate) client: &'a AuthenticatedClient,
+    /// To whom it is issued. There is no way to make a token for a client that was not identified in this request.
+    pub(crate) recipient: &'a IdentifiedClient,
     /// What that client's tokens have in common.
     pub(crate) encoder: &'a AccessTokenEncoder,
     pub(crate) scope: &'a Scope,
@@ -166,7 +166,7 @@ impl AccessTokens {
         // Full only when the database has been away for long; then the token is counted, and its record is the request log's.
         self.issued.record(IssuedToken {
             token_id: token_id.as_str().to_owned(),
-            client_id: token.client.client().client_id().clone(),
+            client_id: token.recipient.client().client_id().clone(),
             thumbprint: token.confirmation.map(|confirmation| *confirmation.thumbprint()),
             key_id,
             issued_at: token.issued_at,
@@ -185,7 +185,7 @@ impl AccessTokens {
         let mut random = [0; OPAQUE_TOKEN_RANDOM_BYTES];
         self.random.fill(&mut random)?;
         let encoded = base64url::encode(&random);
-        let client_id = token.client.client().client_id();
+        let client_id = token.recipient.client().client_id();
         let record = OpaqueAccessToken {
             token_id: token_id.as_str().to_owned(),
             client_id: client_id.clone(),

@@ -19,7 +19,9 @@ use keybound_protocol::client::{Client, ClientId};
 use keybound_protocol::client_assertion::{
     AssertionAudience, ClientAssertionError, UnverifiedClientAssertion, VerifiedClientAssertion,
 };
-use keybound_protocol::client_authentication::{AuthenticatedClient, ClientAuthenticationError, PublicClient};
+use keybound_protocol::client_authentication::{
+    AuthenticatedClient, ClientAuthenticationError, IdentifiedClient, PublicClient,
+};
 use keybound_protocol::client_metadata::{ClientAuthentication as Registered, ClientKeys};
 use keybound_protocol::form::Form;
 use keybound_protocol::issuer::Issuer;
@@ -88,7 +90,7 @@ pub(crate) enum Credential {
     /// Its assertion is good and has to be spent before it counts. It is spent last, when nothing else stands in the way.
     Assertion(VerifiedClientAssertion),
     /// It is registered as one that cannot authenticate.
-    Public,
+    Public(PublicClient),
 }
 
 /// Why not, and what is needed to explain it.
@@ -188,10 +190,12 @@ impl ClientAuthentication {
         &self,
         client: &Arc<PreparedClient>,
         credential: Credential,
-        entry: AuditEntry,
-    ) -> Result<Credential, Unauthenticated> {
-        let Credential::Assertion(assertion) = credential else {
-            return Ok(credential);
+        entry: impl FnOnce() -> AuditEntry,
+    ) -> Result<IdentifiedClient, Unauthenticated> {
+        let assertion = match credential {
+            Credential::Authenticated(authenticated) => return Ok(IdentifiedClient::Authenticated(authenticated)),
+            Credential::Public(public) => return Ok(IdentifiedClient::Public(public)),
+            Credential::Assertion(assertion) => assertion,
         };
         let one_time = OneTimeAssertion {
             client_id: assertion.client_id().clone(),
@@ -202,13 +206,13 @@ impl ClientAuthentication {
         let consumed = self
             .on_file
             .assertions
-            .consume_client_assertion(one_time, entry)
+            .consume_client_assertion(one_time, entry())
             .await?;
         let authenticated = match consumed {
             ConsumeClientAssertion::Consumed => AuthenticatedClient::by_assertion(&client.client, &assertion),
             ConsumeClientAssertion::AlreadyUsed => Err(ClientAuthenticationError::AssertionReplayed),
         };
-        authenticated.map(Credential::Authenticated).map_err(|error| {
+        authenticated.map(IdentifiedClient::Authenticated).map_err(|error| {
             let claimed = client.client.client_id().as_str().to_owned();
             self.failed(error, Some(Arc::clone(&client.client)), Some(claimed))
         })
@@ -262,9 +266,7 @@ impl ClientAuthentication {
                     presented: of_certificate(attempt),
                 }))
             }
-            (Registered::None, _) => PublicClient::identify(client)
-                .map(|_| Credential::Public)
-                .map_err(failed),
+            (Registered::None, _) => PublicClient::identify(client).map(Credential::Public).map_err(failed),
         }
     }
 
@@ -359,16 +361,6 @@ impl AuthenticationFailure {
             keys: None,
             claimed_client_id: None,
             counted: failure.counted,
-        }
-    }
-}
-
-impl Credential {
-    /// The client as an authenticated one; `None` for a public one, and for an assertion that was not spent.
-    pub(crate) fn authenticated(&self) -> Option<&AuthenticatedClient> {
-        match self {
-            Credential::Authenticated(client) => Some(client),
-            Credential::Assertion(_) | Credential::Public => None,
         }
     }
 }

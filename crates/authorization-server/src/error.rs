@@ -156,7 +156,11 @@ impl Reason {
             Reason::Transport(refusal) => refusal.status(),
             Reason::Form(FormError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::TooManyFailures { .. } => StatusCode::TOO_MANY_REQUESTS,
-            _ => self.code().status(endpoint(route), authorization),
+            // Those that clients do not authenticate at follow the ordinary rule.
+            _ => {
+                let endpoint = route.and_then(Route::form_endpoint).unwrap_or(Endpoint::Token);
+                self.code().status(endpoint, authorization)
+            }
         }
     }
 
@@ -254,14 +258,5 @@ impl Reason {
             Reason::Transport(LayerRefusal::TooManyConnections) => Some(RETRY_AFTER_STORE),
             _ => None,
         }
-    }
-}
-
-/// The endpoint for the table of statuses; those that clients do not authenticate at follow the ordinary rule.
-fn endpoint(route: Option<Route>) -> Endpoint {
-    match route {
-        Some(Route::Introspection) => Endpoint::Introspection,
-        Some(Route::Revocation) => Endpoint::Revocation,
-        Some(Route::Token | Route::Jwks | Route::Metadata | Route::Admin) | None => Endpoint::Token,
     }
 }

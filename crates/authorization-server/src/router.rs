@@ -4,6 +4,7 @@
 //! is at the root of the mutual-TLS origin whatever the issuer's path.
 
 use http::Method;
+use keybound_protocol::endpoint::Endpoint;
 
 /// Where the admin API is.
 pub(crate) const ADMIN_PREFIX: &str = "/admin/v1";
@@ -68,6 +69,16 @@ impl Route {
             Route::Jwks => "jwks",
             Route::Metadata => "metadata",
             Route::Admin => "admin",
+        }
+    }
+
+    /// The endpoint at which clients authenticate, with a form; `None` for what takes none.
+    pub(crate) fn form_endpoint(self) -> Option<Endpoint> {
+        match self {
+            Route::Token => Some(Endpoint::Token),
+            Route::Introspection => Some(Endpoint::Introspection),
+            Route::Revocation => Some(Endpoint::Revocation),
+            Route::Jwks | Route::Metadata | Route::Admin => None,
         }
     }
 

@@ -79,6 +79,35 @@ impl AuthenticatedClient {
     }
 }
 
+/// A client whose request may be judged further: authenticated, or registered as one that cannot be.
+///
+/// What a client obtains is issued to this, so that no token is made for a `client_id` that was merely read.
+#[derive(Clone, Debug)]
+pub enum IdentifiedClient {
+    /// It authenticated by its registered method.
+    Authenticated(AuthenticatedClient),
+    /// It is registered with method `none`.
+    Public(PublicClient),
+}
+
+impl IdentifiedClient {
+    /// The client.
+    pub fn client(&self) -> &Arc<Client> {
+        match self {
+            IdentifiedClient::Authenticated(authenticated) => authenticated.client(),
+            IdentifiedClient::Public(public) => public.client(),
+        }
+    }
+
+    /// The client as an authenticated one; `None` for a public one.
+    pub fn authenticated(&self) -> Option<&AuthenticatedClient> {
+        match self {
+            IdentifiedClient::Authenticated(authenticated) => Some(authenticated),
+            IdentifiedClient::Public(_) => None,
+        }
+    }
+}
+
 /// A client that is registered with method `none`. It is identified, not authenticated: anybody can send its `client_id`.
 #[derive(Clone, Debug)]
 pub struct PublicClient {

@@ -28,9 +28,9 @@ const JWT: HeaderValue = HeaderValue::from_static(INTROSPECTION_JWT_MEDIA_TYPE);
 pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
     let Identified { client, credential } = server.authentication.authenticate(request.attempt).await?;
     let asked = IntrospectionRequest::parse(request.form()).map_err(|error| Refused::of(&client, error))?;
-    let entry = request.audit_entry(client.client.client_id());
-    let credential = server.authentication.spend(&client, credential, entry).await?;
-    let Some(caller) = credential.authenticated() else {
+    let entry = || request.audit_entry(client.client.client_id());
+    let identified = server.authentication.spend(&client, credential, entry).await?;
+    let Some(caller) = identified.authenticated() else {
         return Err(Refused {
             reason: Reason::PublicCaller,
             client: None,

@@ -18,7 +18,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     let client_id = client.client.client_id();
     server
         .authentication
-        .spend(&client, credential, request.audit_entry(client_id))
+        .spend(&client, credential, || request.audit_entry(client_id))
         .await?;
     let revoked = match asked.token() {
         Some(token) => {

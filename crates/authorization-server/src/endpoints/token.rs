@@ -31,15 +31,9 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         .map_err(|refusal| refused(refusal.into()))?;
     // The last thing: an assertion is spent for a token and for nothing else.
     let entry = || request.audit_entry(client.client.client_id());
-    let credential = match credential {
-        Credential::Assertion(_) => server.authentication.spend(&client, credential, entry()).await?,
-        spent => spent,
-    };
-    let Some(authenticated) = credential.authenticated() else {
-        return Err(refused(Reason::PublicClient { presented: grant_type }));
-    };
+    let identified = server.authentication.spend(&client, credential, entry).await?;
     let token = NewAccessToken {
-        client: authenticated,
+        recipient: &identified,
         encoder: &client.encoder,
         scope: &decision.scope,
         audience: &decision.audience,
@@ -65,7 +59,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
 fn require_grant_type(client: &PreparedClient, credential: &Credential, presented: GrantType) -> Result<(), Reason> {
     let metadata = client.client.metadata();
     // RFC 6749 §4.4: the client credentials grant is for clients that have credentials.
-    if presented == GrantType::ClientCredentials && matches!(credential, Credential::Public) {
+    if presented == GrantType::ClientCredentials && matches!(credential, Credential::Public(_)) {
         return Err(Reason::PublicClient { presented });
     }
     if !metadata.permits_grant_type(presented) {
@@ -108,7 +102,7 @@ async fn issue(
         }
         AccessTokenFormat::Opaque => {
             server.metrics.tokens_opaque.inc();
-            let entry = request.audit_entry(token.client.client().client_id());
+            let entry = request.audit_entry(token.recipient.client().client_id());
             server.tokens.issue_opaque(token, entry).await
         }
     }
