@@ -1,6 +1,8 @@
 //! Authorization server metadata (RFC 8414) with `mtls_endpoint_aliases` (RFC 8705 §5): built by the server, read by clients.
 
-use std::collections::BTreeMap;
+mod member;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -11,6 +13,8 @@ use crate::grant_type::GrantType;
 use crate::issuer::Issuer;
 use crate::json::{JsonError, JsonObject, JsonTypeError};
 use crate::signature_algorithm::SignatureAlgorithm;
+
+pub use member::{MetadataFlag, MetadataList};
 
 /// The largest document that a client reads, in octets.
 pub const SERVER_METADATA_BYTES_MAX: usize = 256 * 1024;
@@ -56,6 +60,7 @@ pub struct ServerMetadata {
     mtls_endpoint_aliases: BTreeMap<Endpoint, Url>,
     jwks_uri: Option<Url>,
     certificate_bound_access_tokens: bool,
+    flags: BTreeSet<MetadataFlag>,
     texts: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -94,6 +99,7 @@ impl ServerMetadata {
             mtls_endpoint_aliases: BTreeMap::new(),
             jwks_uri: None,
             certificate_bound_access_tokens: false,
+            flags: BTreeSet::new(),
             texts: BTreeMap::new(),
         }
     }
@@ -191,6 +197,19 @@ impl ServerMetadata {
         self.with_list(INTROSPECTION_ALGORITHMS, names.collect())
     }
 
+    /// With a switch on.
+    #[must_use]
+    pub fn with_flag(mut self, flag: MetadataFlag) -> Self {
+        self.flags.insert(flag);
+        self
+    }
+
+    /// With a list of names; an empty one is left out.
+    #[must_use]
+    pub fn with_names(self, list: MetadataList, names: impl IntoIterator<Item = String>) -> Self {
+        self.with_list(list.name(), names.into_iter().collect())
+    }
+
     fn with_list(mut self, member: &'static str, values: Vec<String>) -> Self {
         // RFC 8414 §3.2: members with zero elements are left out. `response_types_supported` is required and stays.
         if !values.is_empty() || member == RESPONSE_TYPES {
@@ -213,6 +232,9 @@ impl ServerMetadata {
         }
         for (member, values) in &self.texts {
             members.insert((*member).to_owned(), json!(values));
+        }
+        for flag in &self.flags {
+            members.insert(flag.name().to_owned(), json!(true));
         }
         if self.certificate_bound_access_tokens {
             members.insert(BOUND_TOKENS.to_owned(), json!(true));
@@ -265,7 +287,13 @@ impl ServerMetadata {
         let lists = AUTHENTICATION_METHODS
             .into_iter()
             .flat_map(|(_, methods, algorithms)| [methods, algorithms]);
-        for member in lists.chain([SCOPES, RESPONSE_TYPES, GRANT_TYPES, INTROSPECTION_ALGORITHMS]) {
+        for flag in MetadataFlag::ALL {
+            if object.boolean(flag.name())? == Some(true) {
+                metadata.flags.insert(flag);
+            }
+        }
+        let lists = lists.chain([SCOPES, RESPONSE_TYPES, GRANT_TYPES, INTROSPECTION_ALGORITHMS]);
+        for member in lists.chain(MetadataList::ALL.map(MetadataList::name)) {
             if let Some(values) = object.strings(member)? {
                 metadata
                     .texts
@@ -321,6 +349,16 @@ impl ServerMetadata {
             None if endpoint == Endpoint::Introspection => None,
             None => Some(vec![AuthenticationMethod::ClientSecretBasic.name()]),
         }
+    }
+
+    /// Whether a switch is on.
+    pub fn has(&self, flag: MetadataFlag) -> bool {
+        self.flags.contains(&flag)
+    }
+
+    /// The names of a list; `None` where nothing is said.
+    pub fn names(&self, list: MetadataList) -> Option<&[String]> {
+        self.texts.get(list.name()).map(Vec::as_slice)
     }
 
     /// The names of the grant types; `None` where nothing is said.

@@ -4,7 +4,9 @@ use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::issuer::Issuer;
-use keybound_protocol::server_metadata::{SERVER_METADATA_BYTES_MAX, ServerMetadata, ServerMetadataError};
+use keybound_protocol::server_metadata::{
+    MetadataFlag, MetadataList, SERVER_METADATA_BYTES_MAX, ServerMetadata, ServerMetadataError,
+};
 use keybound_protocol::signer::SignatureAlgorithm;
 use serde_json::{Value, json};
 use url::Url;
@@ -153,6 +155,30 @@ fn a_client_reads_what_a_server_wrote() {
         Some(vec!["client_secret_basic"])
     );
     assert_eq!(silent.authentication_methods(Endpoint::Introspection), None);
+}
+
+// covers R8414-2, R9126-7, R9207-1
+#[test]
+fn switches_and_lists_are_written_under_their_registered_names_and_read_again() {
+    for flag in MetadataFlag::ALL {
+        let silent = ServerMetadata::new(issuer());
+        assert!(!silent.has(flag) && silent.to_json().get(flag.name()).is_none());
+        let metadata = silent.with_flag(flag);
+        assert_eq!(metadata.to_json()[flag.name()], json!(true));
+        assert!(parse(&metadata.to_json()).unwrap().has(flag));
+        assert!(!parse(&json!({"issuer": ISSUER, flag.name(): false})).unwrap().has(flag));
+        // `"true"` is no boolean: what is meant is anybody's guess.
+        assert!(parse(&json!({"issuer": ISSUER, flag.name(): "true"})).is_err());
+    }
+    for list in MetadataList::ALL {
+        let silent = ServerMetadata::new(issuer()).with_names(list, []);
+        assert_eq!(silent.names(list), None);
+        assert!(silent.to_json().get(list.name()).is_none(), "RFC 8414 §3.2");
+        let metadata = silent.with_names(list, ["S256".to_owned()]);
+        assert_eq!(metadata.to_json()[list.name()], json!(["S256"]));
+        assert_eq!(parse(&metadata.to_json()).unwrap().names(list).unwrap(), ["S256"]);
+        assert!(parse(&json!({"issuer": ISSUER, list.name(): "S256"})).is_err());
+    }
 }
 
 // covers MTLS-5-4, MTLS-5-5, TRAP-38
