@@ -20,12 +20,16 @@ pub enum ClientIdError {
     /// A character outside %x21-7E.
     #[error("has a character that is not printable ASCII, or a space")]
     Character,
+    /// The form of a [`UserSubject`](crate::user::UserSubject).
+    #[error("`u.` and 22 characters are what tokens call users")]
+    UserSubject,
 }
 
 /// A client identifier (RFC 6749 §2.2), printable ASCII without spaces.
 ///
 /// RFC 6749 Appendix A.1 also permits spaces. We issue none: header fields and log lines trim them, and two clients must not
-/// become one there.
+/// become one there. Nor is any of the form of a [`UserSubject`](crate::user::UserSubject): a `sub` would be of a client and
+/// of a user (RFC 9700 §4.15).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(Box<str>);
 
@@ -43,6 +47,9 @@ impl ClientId {
         }
         if !text.bytes().all(|octet| octet.is_ascii_graphic()) {
             return Err(ClientIdError::Character);
+        }
+        if crate::user::UserSubject::parse(text).is_ok() {
+            return Err(ClientIdError::UserSubject);
         }
         Ok(Self(text.into()))
     }

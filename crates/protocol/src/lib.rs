@@ -10,7 +10,7 @@
 //! [`introspection`], [`introspection_jwt`] (the answer). A protected resource reads [`bearer`], [`access_token`],
 //! [`confirmation`], [`challenge`], and says what it is in [`protected_resource_metadata`]. JOSE lies below in [`jws`],
 //! [`jwk_set`], [`signer`], [`json`]; names and paths in [`distinguished_name`], [`subject_alternative_name`],
-//! [`certificate_chain`]. Whatever is refused ends as an [`error_code`] for the peer and a [`refusal`] for the operator.
+//! [`certificate_chain`]; who signs in in [`user`]. Whatever is refused ends as an [`error_code`] for the peer and a [`refusal`] for the operator.
 
 pub mod access_token;
 pub mod authentication_method;
@@ -60,3 +60,4 @@ pub mod tls_client_auth;
 pub mod token_request;
 pub mod token_revocation;
 pub mod trust_anchor;
+pub mod user;

@@ -16,6 +16,7 @@ pub mod revocations;
 pub mod signing_keys;
 pub mod trust_anchors;
 pub mod upkeep;
+pub mod users;
 
 use std::pin::Pin;
 

@@ -16,7 +16,7 @@
 //! same contract suite (`contract.rs`, feature `contract`).
 //!
 //! Reading order: [`audit`], [`clients`], [`access_tokens`], [`revocations`], [`client_assertions`], [`refusals`],
-//! [`issued_tokens`], [`trust_anchors`], [`signing_keys`], [`upkeep`] (the nouns); [`RefusalRecorder`] and
+//! [`issued_tokens`], [`trust_anchors`], [`signing_keys`], [`users`], [`upkeep`] (the nouns); [`RefusalRecorder`] and
 //! [`IssuedTokenRecorder`] (what is written in batches); [`sqlite`].
 
 pub mod access_tokens;
@@ -38,6 +38,7 @@ pub mod sqlite;
 mod store;
 pub mod trust_anchors;
 pub mod upkeep;
+pub mod users;
 
 pub use access_tokens::{
     AccessTokenHash, AccessTokenReference, AccessTokenState, AccessTokens, OpaqueAccessToken, RecordAccessToken,
@@ -69,6 +70,10 @@ pub use trust_anchors::{
     CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, ReplaceTrustAnchor, StoredTrustAnchor, TrustAnchors,
 };
 pub use upkeep::{Removed, Upkeep, WriteCounts};
+pub use users::{
+    BeginSignIn, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PasswordHash, StoredUser, UserChange, UserPage,
+    UserRemoval, Users,
+};
 
 /// The most rows any listing verb returns at once; a larger `limit` is lowered to this.
 pub const PAGE_MAX: u16 = 500;

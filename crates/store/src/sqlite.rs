@@ -27,6 +27,7 @@ mod settings;
 mod signing_keys;
 mod trust_anchors;
 mod upkeep;
+mod users;
 mod verify_chain;
 mod writer;
 
@@ -89,6 +90,7 @@ impl SqliteStore {
             issued_tokens: database.clone(),
             trust_anchors: database.clone(),
             signing_keys: database.clone(),
+            users: database.clone(),
             audit: database.clone(),
             upkeep: database,
         })

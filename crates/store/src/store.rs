@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     AccessTokens, Audit, ClientAssertions, Clients, IssuedTokens, Refusals, Revocations, SigningKeys, StoreError,
-    TrustAnchors, Upkeep,
+    TrustAnchors, Upkeep, Users,
 };
 
 /// The answer to a verb that writes or scans: it comes after the commit is durable, or as a [`StoreError`] by the
@@ -39,6 +39,8 @@ pub struct Store {
     pub trust_anchors: Arc<dyn TrustAnchors>,
     /// The server's own signing keys.
     pub signing_keys: Arc<dyn SigningKeys>,
+    /// Users of the local directory.
+    pub users: Arc<dyn Users>,
     /// Who changed what.
     pub audit: Arc<dyn Audit>,
     /// The database itself: epoch, expiry, readiness.

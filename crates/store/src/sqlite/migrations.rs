@@ -18,10 +18,16 @@ struct Migration {
 }
 
 /// All steps, oldest first; the first is version 1. Released steps are never edited, only followed.
-const MIGRATIONS: &[Migration] = &[Migration {
-    name: "first",
-    sql: include_str!("migrations/0001_first.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "first",
+        sql: include_str!("migrations/0001_first.sql"),
+    },
+    Migration {
+        name: "users",
+        sql: include_str!("migrations/0002_users.sql"),
+    },
+];
 
 /// The newest schema version that this build knows.
 pub(super) const KNOWN: u32 = MIGRATIONS.len() as u32;

@@ -100,7 +100,8 @@ fn raise_epoch(batch: &mut Batch<'_>, tokens_until: Timestamp, entry: &AuditEntr
     let epoch = next(connection, "epoch")?;
     let sql = "UPDATE counters SET value = ?1 WHERE name = 'epoch_raised_at'";
     change(connection, sql, [entry.at.unix_secs()])?;
-    let sql = "UPDATE counters SET value = max(value, ?1) WHERE name IN ('client_version', 'trust_epoch')";
+    let sql =
+        "UPDATE counters SET value = max(value, ?1) WHERE name IN ('client_version', 'trust_epoch', 'user_version')";
     change(connection, sql, [stored(epoch << EPOCH_SHIFT)])?;
     // JWTs are not on file, so they are denied by the keys that signed them.
     let sql = "SELECT key_id FROM signing_keys WHERE state <> 'revoked'";

@@ -76,6 +76,12 @@ fn upkeep() {
     check(contract::upkeep::CASES);
 }
 
+// covers R9068-3
+#[test]
+fn users() {
+    check(contract::users::CASES);
+}
+
 #[test]
 fn recorders() {
     check(contract::recorders::CASES);

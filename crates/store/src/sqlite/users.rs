@@ -1,0 +1,245 @@
+//! [`Users`] on SQLite.
+
+use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::{UserName, UserSubject};
+use rusqlite::{Connection, Row};
+use serde_json::json;
+
+use super::Database;
+use super::batch::Batch;
+use super::fault::Fault;
+use super::rows::{all, change, next, one, page, stored, text, timestamp, unsigned};
+use crate::{
+    Answer, AuditEntry, BeginSignIn, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PasswordHash, StoreError,
+    StoredUser, UserChange, UserPage, UserRemoval, Users,
+};
+
+const WHAT: &str = "user";
+
+const FIND: &str = "SELECT name, subject, password_hash, user_code_hash, claims, is_disabled, locked_until, version,
+                           created_at, updated_at FROM users WHERE name = ?1";
+const FIND_BY_SUBJECT: &str = "SELECT name, subject, password_hash, user_code_hash, claims, is_disabled, locked_until,
+                                      version, created_at, updated_at FROM users WHERE subject = ?1";
+
+impl Users for Database {
+    fn create_user(&self, user: NewUser, entry: AuditEntry) -> Answer<CreateUser> {
+        self.writer.submit(move |batch| create(batch, &user, &entry))
+    }
+
+    fn change_user(&self, change: UserChange, entry: AuditEntry) -> Answer<ChangeUser> {
+        self.writer.submit(move |batch| change_user(batch, &change, &entry))
+    }
+
+    fn delete_user(&self, removal: UserRemoval, entry: AuditEntry) -> Answer<DeleteUser> {
+        self.writer.submit(move |batch| delete(batch, &removal, &entry))
+    }
+
+    fn find_user(&self, name: &UserName) -> Result<Option<StoredUser>, StoreError> {
+        self.readers.read(|connection| find(connection, name))
+    }
+
+    fn find_user_by_subject(&self, subject: &UserSubject) -> Result<Option<StoredUser>, StoreError> {
+        self.readers
+            .read(|connection| one(connection, FIND_BY_SUBJECT, [subject.as_str()], stored_user))
+    }
+
+    fn list_users(&self, after: Option<UserName>, limit: u16) -> Answer<UserPage> {
+        self.scanner.submit(move |connection| {
+            let sql = "SELECT name, subject, password_hash, user_code_hash, claims, is_disabled, locked_until, version,
+                              created_at, updated_at FROM users WHERE name > ?1 ORDER BY name LIMIT ?2";
+            let after = after.as_ref().map_or("", UserName::as_str);
+            let rows = page(limit);
+            let mut users = all(connection, sql, (after, stored(rows as u64 + 1)), stored_user)?;
+            let more = users.len() > rows;
+            users.truncate(rows);
+            let next = users.last().filter(|_| more).map(|user| user.name.clone());
+            Ok(UserPage { users, next })
+        })
+    }
+
+    fn begin_sign_in(&self, name: UserName, lock_out: LockOut, entry: AuditEntry) -> Answer<BeginSignIn> {
+        self.writer
+            .submit(move |batch| begin_sign_in(batch, &name, lock_out, &entry))
+    }
+
+    fn complete_sign_in(
+        &self,
+        name: UserName,
+        version: u64,
+        rehashed: Option<PasswordHash>,
+        entry: AuditEntry,
+    ) -> Answer<bool> {
+        self.writer
+            .submit(move |batch| complete_sign_in(batch, &name, version, rehashed.as_ref(), &entry))
+    }
+}
+
+fn create(batch: &mut Batch<'_>, user: &NewUser, entry: &AuditEntry) -> Result<CreateUser, Fault> {
+    let exists = "SELECT 1 FROM users WHERE name = ?1 OR subject = ?2";
+    let params = (user.name.as_str(), user.subject.as_str());
+    if one(batch.connection, exists, params, |_| Ok(()))?.is_some() {
+        return Ok(CreateUser::AlreadyExists);
+    }
+    let version = next(batch.connection, "user_version")?;
+    let sql = "INSERT INTO users
+                   (name, subject, password_hash, user_code_hash, claims, is_disabled, version, created_at, updated_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)";
+    let params = (
+        user.name.as_str(),
+        user.subject.as_str(),
+        user.password_hash.as_phc(),
+        user.user_code_hash.as_ref().map(PasswordHash::as_phc),
+        &user.claims,
+        user.is_disabled,
+        stored(version),
+        entry.at.unix_secs(),
+    );
+    change(batch.connection, sql, params)?;
+    let details = json!({ "version": version, "sub": user.subject.as_str(), "disabled": user.is_disabled });
+    batch.record(entry, "user.created", user.name.as_str(), Some(details))?;
+    Ok(CreateUser::Created { version })
+}
+
+fn change_user(batch: &mut Batch<'_>, asked: &UserChange, entry: &AuditEntry) -> Result<ChangeUser, Fault> {
+    let Some(user) = find(batch.connection, &asked.name)? else {
+        return Ok(ChangeUser::Unknown);
+    };
+    if asked.if_version.is_some_and(|expected| expected != user.version) {
+        return Ok(ChangeUser::VersionConflict { current: user.version });
+    }
+    let version = next(batch.connection, "user_version")?;
+    let sql = "UPDATE users SET password_hash = ?2, user_code_hash = ?3, claims = ?4, is_disabled = ?5, version = ?6,
+                                updated_at = ?7 WHERE name = ?1";
+    let user_code_hash = asked.user_code_hash.as_ref().unwrap_or(&user.user_code_hash);
+    let params = (
+        asked.name.as_str(),
+        asked.password_hash.as_ref().unwrap_or(&user.password_hash).as_phc(),
+        user_code_hash.as_ref().map(PasswordHash::as_phc),
+        asked.claims.as_ref().unwrap_or(&user.claims),
+        asked.is_disabled.unwrap_or(user.is_disabled),
+        stored(version),
+        entry.at.unix_secs(),
+    );
+    change(batch.connection, sql, params)?;
+    if asked.password_hash.is_some() {
+        forget_failures(batch.connection, &asked.name)?;
+    }
+    let details = json!({
+        "version": version,
+        "replaced_version": user.version,
+        "password": asked.password_hash.is_some(),
+        "user_code": asked.user_code_hash.is_some(),
+        "claims": asked.claims.is_some(),
+        "disabled": asked.is_disabled,
+    });
+    batch.record(entry, "user.changed", asked.name.as_str(), Some(details))?;
+    Ok(ChangeUser::Changed { version })
+}
+
+fn delete(batch: &mut Batch<'_>, removal: &UserRemoval, entry: &AuditEntry) -> Result<DeleteUser, Fault> {
+    let Some(user) = find(batch.connection, &removal.name)? else {
+        return Ok(DeleteUser::Unknown);
+    };
+    if removal.if_version.is_some_and(|expected| expected != user.version) {
+        return Ok(DeleteUser::VersionConflict { current: user.version });
+    }
+    next(batch.connection, "user_version")?;
+    change(
+        batch.connection,
+        "DELETE FROM users WHERE name = ?1",
+        [removal.name.as_str()],
+    )?;
+    let details = json!({ "deleted_version": user.version, "sub": user.subject.as_str() });
+    batch.record(entry, "user.deleted", removal.name.as_str(), Some(details))?;
+    Ok(DeleteUser::Deleted)
+}
+
+fn begin_sign_in(
+    batch: &mut Batch<'_>,
+    name: &UserName,
+    lock_out: LockOut,
+    entry: &AuditEntry,
+) -> Result<BeginSignIn, Fault> {
+    let Some(mut user) = find(batch.connection, name)? else {
+        count_nobody(batch.connection, entry.at)?;
+        return Ok(BeginSignIn::Unknown);
+    };
+    if user.is_disabled || user.locked_until.is_some_and(|until| entry.at < until) {
+        count_nobody(batch.connection, entry.at)?;
+        return Ok(BeginSignIn::Barred(Box::new(user)));
+    }
+    let failures = count(batch.connection, name, lock_out, entry.at)?;
+    if failures >= u64::from(lock_out.failures_max) {
+        // This attempt is the last one: right, it unlocks; wrong, the next is refused.
+        let until = entry.at.plus(lock_out.locked_for);
+        let sql = "UPDATE users SET locked_until = ?2 WHERE name = ?1";
+        change(batch.connection, sql, (name.as_str(), until.unix_secs()))?;
+        let details = json!({ "failures": failures, "until": until });
+        batch.record(entry, "user.locked_out", name.as_str(), Some(details))?;
+        user.locked_until = Some(until);
+    }
+    Ok(BeginSignIn::Counted(Box::new(user)))
+}
+
+/// Counts this attempt; older ones only as long as they lie no further back than a lock-out lasts.
+fn count(connection: &Connection, name: &UserName, lock_out: LockOut, now: Timestamp) -> Result<u64, Fault> {
+    let sql =
+        "UPDATE users SET failures = CASE WHEN failed_at >= ?2 AND locked_until IS NULL THEN failures + 1 ELSE 1 END,
+                                failed_at = ?3, locked_until = NULL
+               WHERE name = ?1 RETURNING failures";
+    let forgotten_before = now.minus(lock_out.locked_for).unix_secs();
+    let params = (name.as_str(), forgotten_before, now.unix_secs());
+    let failures = one(connection, sql, params, |row| unsigned(row, 0, WHAT))?;
+    failures.ok_or_else(|| Fault::corrupt(WHAT, "it was not there when its failures were counted"))
+}
+
+/// The write of an attempt to sign in as nobody, so that it takes as long as any other.
+fn count_nobody(connection: &Connection, now: Timestamp) -> Result<(), Fault> {
+    let sql = "INSERT INTO meta (name, value) VALUES ('nobody_signed_in_at', ?1)
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    change(connection, sql, [now.unix_secs().to_be_bytes()])?;
+    Ok(())
+}
+
+fn complete_sign_in(
+    batch: &mut Batch<'_>,
+    name: &UserName,
+    version: u64,
+    rehashed: Option<&PasswordHash>,
+    entry: &AuditEntry,
+) -> Result<bool, Fault> {
+    let sql = "UPDATE users SET failures = 0, failed_at = NULL, locked_until = NULL,
+                                password_hash = coalesce(?3, password_hash)
+               WHERE name = ?1 AND version = ?2 AND is_disabled = 0";
+    let params = (name.as_str(), stored(version), rehashed.map(PasswordHash::as_phc));
+    if change(batch.connection, sql, params)? == 0 {
+        return Ok(false);
+    }
+    batch.record(entry, "user.signed_in", name.as_str(), None)?;
+    Ok(true)
+}
+
+fn forget_failures(connection: &Connection, name: &UserName) -> Result<(), Fault> {
+    let sql = "UPDATE users SET failures = 0, failed_at = NULL, locked_until = NULL WHERE name = ?1";
+    change(connection, sql, [name.as_str()])?;
+    Ok(())
+}
+
+fn find(connection: &Connection, name: &UserName) -> Result<Option<StoredUser>, Fault> {
+    one(connection, FIND, [name.as_str()], stored_user)
+}
+
+fn stored_user(row: &Row<'_>) -> Result<StoredUser, Fault> {
+    Ok(StoredUser {
+        name: text(row, 0, WHAT)?,
+        subject: text(row, 1, WHAT)?,
+        password_hash: PasswordHash::from_phc(row.get::<_, String>(2)?),
+        user_code_hash: row.get::<_, Option<String>>(3)?.map(PasswordHash::from_phc),
+        claims: row.get(4)?,
+        is_disabled: row.get(5)?,
+        locked_until: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_unix_secs),
+        version: unsigned(row, 7, WHAT)?,
+        created_at: timestamp(row, 8)?,
+        updated_at: timestamp(row, 9)?,
+    })
+}
