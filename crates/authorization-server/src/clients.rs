@@ -231,8 +231,8 @@ mod tests {
     use keybound_protocol::client::ClientOrigin;
     use keybound_protocol::time::Timestamp;
     use keybound_store::{
-        Answer, AuditEntry, ClientPage, ClientRemoval, ClientReplacement, CreateClient, DeleteClient, NewClient,
-        ReplaceClient,
+        Answer, AuditEntry, ClientPage, ClientRemoval, ClientReplacement, ClientSecretReplacement, CreateClient,
+        DeleteClient, NewClient, ReplaceClient,
     };
 
     use super::*;
@@ -251,6 +251,10 @@ mod tests {
         }
 
         fn replace_client(&self, _: ClientReplacement, _: AuditEntry) -> Answer<ReplaceClient> {
+            not_used()
+        }
+
+        fn replace_client_secret(&self, _: ClientSecretReplacement, _: AuditEntry) -> Answer<ReplaceClient> {
             not_used()
         }
 
@@ -283,6 +287,7 @@ mod tests {
                 .into(),
             origin: ClientOrigin::Administrator,
             version: 1,
+            secret: None,
             created_at: Timestamp::from_unix_secs(0),
             updated_at: Timestamp::from_unix_secs(0),
         };

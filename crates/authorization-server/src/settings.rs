@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keybound_protocol::access_token::AccessTokenFormat;
+use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::client::{Client, ClientOrigin};
-use keybound_protocol::client_metadata::RegistrationPolicy;
+use keybound_protocol::client_metadata::{PermittedAnchors, RegistrationPolicy};
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::profile::Profile;
@@ -105,7 +106,9 @@ impl Settings {
             profile: self.profile,
             profiles: PROFILES.into(),
             client_secrets_enabled: false,
+            methods: AuthenticationMethod::ALL.into(),
             grant_types: GRANT_TYPES.into(),
+            trust_anchors_if_omitted: PermittedAnchors::Every,
             trust_anchors: self.trust_anchors.iter().flat_map(trust_anchor_names).collect(),
             scopes: self.scope_words(),
             resources: resources.chain(self.tokens.default_resource.clone()).collect(),

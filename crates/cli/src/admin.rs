@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::client::{ClientId, ClientOrigin};
-use keybound_protocol::client_metadata::{ClientMetadata, RegistrationPolicy};
+use keybound_protocol::client_metadata::{ClientMetadata, PermittedAnchors, RegistrationPolicy};
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::jwk::Jwk;
 use keybound_protocol::profile::Profile;
 use keybound_protocol::time::Timestamp;
-use keybound_store::{Actor, AuditEntry, ClientReplacement, CreateClient, NewClient};
+use keybound_store::{Actor, AuditEntry, ClientReplacement, CreateClient, NewClient, SecretChange};
 
 use crate::admin_api::SCOPE;
 use crate::advice;
@@ -173,6 +174,8 @@ impl Administrator {
             profile: Profile::Default,
             profiles: BTreeSet::from([Profile::Default]),
             client_secrets_enabled: false,
+            methods: BTreeSet::from([AuthenticationMethod::SelfSignedTlsClientAuth]),
+            trust_anchors_if_omitted: PermittedAnchors::Every,
             grant_types: BTreeSet::from([GrantType::ClientCredentials]),
             trust_anchors: BTreeSet::new(),
             scopes: None,
@@ -189,12 +192,14 @@ impl Administrator {
             client_id,
             metadata: metadata.clone(),
             origin,
+            secret: None,
         };
         let created = block_on(store.clients.create_client(client, entry()))?.map_err(unavailable)?;
         if created == CreateClient::AlreadyExists && self.completes {
             let replacement = ClientReplacement {
                 client_id: taken,
                 metadata,
+                secret: SecretChange::Remove,
                 if_version: None,
             };
             block_on(store.clients.replace_client(replacement, entry()))?.map_err(unavailable)?;

@@ -47,6 +47,11 @@ impl AuthenticationMethod {
         Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
+    /// Whether the client has a secret that we made.
+    pub fn has_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+
     /// Whether the certificate on the connection authenticates the client.
     pub fn is_mutual_tls(self) -> bool {
         matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)

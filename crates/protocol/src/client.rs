@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::client_metadata::ClientMetadata;
+use crate::secret::SecretHash;
 
 /// The longest client identifier in octets.
 pub const CLIENT_ID_BYTES_MAX: usize = 256;
@@ -121,6 +122,7 @@ pub struct Client {
     metadata: ClientMetadata,
     origin: ClientOrigin,
     version: u64,
+    secret: Option<SecretHash>,
 }
 
 impl Client {
@@ -133,7 +135,20 @@ impl Client {
             metadata,
             origin,
             version,
+            secret: None,
         }
+    }
+
+    /// With what is kept of its secret. Without one no secret is ever right.
+    #[must_use]
+    pub fn with_secret(mut self, secret: Option<SecretHash>) -> Self {
+        self.secret = secret;
+        self
+    }
+
+    /// What is kept of its secret, if it has one.
+    pub fn secret(&self) -> Option<&SecretHash> {
+        self.secret.as_ref()
     }
 
     /// Its identifier.

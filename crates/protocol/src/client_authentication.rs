@@ -2,8 +2,8 @@
 //!
 //! The method comes from the registration, never from what was sent. Each method has its own module, which alone can make an
 //! [`AuthenticatedClient`]: [`tls_client_auth`](crate::tls_client_auth),
-//! [`self_signed_tls_client_auth`](crate::self_signed_tls_client_auth), [`client_assertion`](crate::client_assertion). A client of
-//! method `none` is a [`PublicClient`] and never an authenticated one. [`rules`] tells an operator afterwards how
+//! [`self_signed_tls_client_auth`](crate::self_signed_tls_client_auth), [`client_assertion`](crate::client_assertion),
+//! [`client_secret`](crate::client_secret). A client of method `none` is a [`PublicClient`] and never an authenticated one. [`rules`] tells an operator afterwards how
 //! far a refused request came.
 
 pub mod accepted_certificate;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::authentication_method::AuthenticationMethod;
 use crate::client::Client;
 use crate::client_assertion::{ClientAssertionError, VerifiedClientAssertion};
+use crate::client_secret::PresentedClientSecret;
 use crate::confirmation::CertificateThumbprint;
 
 pub use accepted_certificate::AcceptedCertificate;
@@ -61,6 +62,30 @@ impl AuthenticatedClient {
             client: Arc::clone(client),
             certificate: None,
         })
+    }
+
+    /// By its secret, sent where this client registered to send it (RFC 6749 §2.3.1).
+    ///
+    /// # Errors
+    /// [`MethodNotUsed`](ClientAuthenticationError::MethodNotUsed) for a client of another method, or a secret in another place;
+    /// [`SecretMissing`](ClientAuthenticationError::SecretMissing), [`SecretWrong`](ClientAuthenticationError::SecretWrong).
+    pub fn by_secret(
+        client: &Arc<Client>,
+        secret: &PresentedClientSecret,
+    ) -> Result<AuthenticatedClient, ClientAuthenticationError> {
+        let registered = client.metadata().authentication_method();
+        let presented = secret.transport().method();
+        if registered != presented {
+            return Err(ClientAuthenticationError::MethodNotUsed { registered, presented });
+        }
+        match client.secret() {
+            None => Err(ClientAuthenticationError::SecretMissing),
+            Some(hash) if !hash.matches(secret.as_str()) => Err(ClientAuthenticationError::SecretWrong),
+            Some(_) => Ok(AuthenticatedClient {
+                client: Arc::clone(client),
+                certificate: None,
+            }),
+        }
     }
 
     /// The client.

@@ -18,6 +18,7 @@ use url::Url;
 use crate::access_token::AccessTokenFormat;
 use crate::authentication_method::AuthenticationMethod;
 use crate::grant_type::GrantType;
+use crate::json::JsonObject;
 use crate::profile::Profile;
 use crate::resource::ResourceUri;
 use crate::scope::Scope;
@@ -69,6 +70,14 @@ impl ClientMetadata {
     /// See [`ClientMetadataError`]; [`ClientMetadataError::code`] is what a registering client is told.
     pub fn parse(json: &[u8], policy: &RegistrationPolicy) -> Result<Self, ClientMetadataError> {
         parse::parse(json, Some(policy))
+    }
+
+    /// Reads and judges client metadata whose JSON was read before, such as what a software statement was laid over.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn from_object(object: JsonObject, policy: &RegistrationPolicy) -> Result<Self, ClientMetadataError> {
+        parse::of_object(object, Some(policy))
     }
 
     /// Reads metadata that was judged when it was stored.

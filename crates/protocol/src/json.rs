@@ -205,6 +205,20 @@ impl JsonObject {
         }
     }
 
+    /// The same object without the members of these names.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> Self {
+        self.0.retain(|name, _| !names.contains(&name.as_str()));
+        self
+    }
+
+    /// The same object with the members of `other`, in place of its own of the same names.
+    #[must_use]
+    pub fn overlaid_with(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// The same object without its `null` members, which RFC 7592 §2.2 equates with absent ones.
     #[must_use]
     pub fn without_nulls(mut self) -> Self {

@@ -6,7 +6,7 @@
 //!
 //! In the order of a token request: [`peer_certificate`] (what was presented), [`client`] and [`client_metadata`] (what is
 //! registered), [`client_authentication`] with a module per method ([`tls_client_auth`], [`self_signed_tls_client_auth`],
-//! [`client_assertion`]), [`form`] and [`token_request`] (what is asked), [`confirmation`] (the binding), [`access_token`] and
+//! [`client_assertion`], [`client_secret`] with [`secret`]), [`form`] and [`token_request`] (what is asked), [`confirmation`] (the binding), [`access_token`] and
 //! [`introspection`], [`introspection_jwt`] (the answer). A protected resource reads [`bearer`], [`access_token`],
 //! [`confirmation`], [`challenge`], and says what it is in [`protected_resource_metadata`]. JOSE lies below in [`jws`],
 //! [`jwk_set`], [`signer`], [`json`]; names and paths in [`distinguished_name`], [`subject_alternative_name`],
@@ -26,6 +26,7 @@ pub mod client_assertion;
 pub mod client_authentication;
 pub mod client_cert_header;
 pub mod client_metadata;
+pub mod client_secret;
 pub mod confirmation;
 pub mod digest;
 pub mod distinguished_name;
@@ -48,10 +49,12 @@ pub mod refusal;
 pub mod resource;
 pub mod rule;
 pub mod scope;
+pub mod secret;
 pub mod self_signed_tls_client_auth;
 pub mod server_metadata;
 pub mod signature_algorithm;
 pub mod signer;
+pub mod software_statement;
 pub mod subject_alternative_name;
 pub mod subject_rule;
 pub mod thumbprint;

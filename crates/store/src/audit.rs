@@ -55,6 +55,8 @@ pub enum Actor {
     Client(ClientId),
     /// A client whose token has the scope `keybound:admin`.
     Administrator(ClientId),
+    /// Whoever holds the initial access token of this name, registering a client.
+    Registrant(String),
     /// Somebody with access to the files of this installation, on the command line.
     Operator,
     /// The server itself: first start, scheduled rotation.

@@ -1,6 +1,7 @@
 //! Clients made through the admin API or by registration. Those of configuration files are not stored.
 
 use keybound_protocol::client::{ClientId, ClientOrigin};
+use keybound_protocol::secret::SecretHash;
 use keybound_protocol::time::Timestamp;
 
 use crate::{Answer, AuditEntry, StoreError};
@@ -17,6 +18,8 @@ pub struct StoredClient {
     /// Counts the changes of all clients of this store, so a client deleted and made again never has an old version
     /// again. The entity tag of the admin API.
     pub version: u64,
+    /// What is kept of its secret, if it has one.
+    pub secret: Option<SecretHash>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -32,6 +35,19 @@ pub struct NewClient {
     pub metadata: String,
     /// Who makes it.
     pub origin: ClientOrigin,
+    /// What is kept of its secret, if it gets one.
+    pub secret: Option<SecretHash>,
+}
+
+/// What becomes of a client's secret when its metadata is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretChange {
+    /// It stays, or stays absent.
+    Keep,
+    /// From now on this one is right, and no other.
+    Set(SecretHash),
+    /// From now on none is.
+    Remove,
 }
 
 /// What [`Clients::replace_client`] stores.
@@ -41,6 +57,19 @@ pub struct ClientReplacement {
     pub client_id: ClientId,
     /// The whole new metadata, JSON text of one object.
     pub metadata: String,
+    /// What becomes of its secret.
+    pub secret: SecretChange,
+    /// The version the caller read (`If-Match`); `None` replaces whatever is there.
+    pub if_version: Option<u64>,
+}
+
+/// What [`Clients::replace_client_secret`] stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSecretReplacement {
+    /// The client.
+    pub client_id: ClientId,
+    /// What is kept of its new secret; the old one is wrong from now on.
+    pub secret: SecretHash,
     /// The version the caller read (`If-Match`); `None` replaces whatever is there.
     pub if_version: Option<u64>,
 }
@@ -116,7 +145,10 @@ pub trait Clients: Send + Sync {
     /// Replaces the metadata of a client if its version is still the expected one.
     fn replace_client(&self, replacement: ClientReplacement, entry: AuditEntry) -> Answer<ReplaceClient>;
 
-    /// Removes a client and denies every token issued to it so far, in one transaction.
+    /// Gives a client another secret.
+    fn replace_client_secret(&self, replacement: ClientSecretReplacement, entry: AuditEntry) -> Answer<ReplaceClient>;
+
+    /// Removes a client, its registration if it made one, and denies every token issued to it so far, in one transaction.
     fn delete_client(&self, removal: ClientRemoval, entry: AuditEntry) -> Answer<DeleteClient>;
 
     /// The client with this identifier. A point read.

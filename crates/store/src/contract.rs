@@ -12,6 +12,7 @@ pub mod clients;
 pub mod issued_tokens;
 pub mod recorders;
 pub mod refusals;
+pub mod registrations;
 pub mod revocations;
 pub mod signing_keys;
 pub mod trust_anchors;

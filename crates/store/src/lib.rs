@@ -15,8 +15,8 @@
 //! SQL is in `sqlite/` and nowhere else in the workspace. A second database implements the same traits and passes the
 //! same contract suite (`contract.rs`, feature `contract`).
 //!
-//! Reading order: [`audit`], [`clients`], [`access_tokens`], [`revocations`], [`client_assertions`], [`refusals`],
-//! [`issued_tokens`], [`trust_anchors`], [`signing_keys`], [`users`], [`upkeep`] (the nouns); [`RefusalRecorder`] and
+//! Reading order: [`audit`], [`clients`], [`registrations`], [`access_tokens`], [`revocations`], [`client_assertions`],
+//! [`refusals`], [`issued_tokens`], [`trust_anchors`], [`signing_keys`], [`users`], [`upkeep`] (the nouns); [`RefusalRecorder`] and
 //! [`IssuedTokenRecorder`] (what is written in batches); [`sqlite`].
 
 pub mod access_tokens;
@@ -32,6 +32,7 @@ mod key_file;
 mod recorder;
 mod refusal_recorder;
 pub mod refusals;
+pub mod registrations;
 pub mod revocations;
 pub mod signing_keys;
 pub mod sqlite;
@@ -50,8 +51,8 @@ pub use audit::{
 };
 pub use client_assertions::{ClientAssertions, ConsumeClientAssertion, OneTimeAssertion};
 pub use clients::{
-    ClientPage, ClientRemoval, ClientReplacement, Clients, CreateClient, DeleteClient, NewClient, ReplaceClient,
-    StoredClient,
+    ClientPage, ClientRemoval, ClientReplacement, ClientSecretReplacement, Clients, CreateClient, DeleteClient,
+    NewClient, ReplaceClient, SecretChange, StoredClient,
 };
 pub use error::{OpenError, StoreError};
 pub use issued_token_recorder::IssuedTokenRecorder;
@@ -60,6 +61,10 @@ pub use key_file::KeyFile;
 pub use recorder::RecorderLimits;
 pub use refusal_recorder::{REFUSALS_PER_SECOND_MAX, RefusalRecorder};
 pub use refusals::{RefusalCounts, RefusalPage, RefusalQuery, Refusals};
+pub use registrations::{
+    NewRegistration, RegisterClient, RegistrationQuota, RegistrationQuotas, RegistrationReplacement, Registrations,
+    StoredRegistration,
+};
 pub use revocations::{Revocation, RevocationCursor, RevocationPage, RevocationSubject, Revocations, TokenMarks};
 pub use signing_keys::{
     NewSigningKey, PrivateKeyDer, RevokeSigningKey, RotateSigningKey, SigningKeyState, SigningKeys, StoredSigningKey,

@@ -20,6 +20,7 @@ mod migrations;
 mod open;
 mod readers;
 mod refusals;
+mod registrations;
 mod revocations;
 mod rows;
 mod scanner;
@@ -83,6 +84,7 @@ impl SqliteStore {
         });
         Ok(Store {
             clients: database.clone(),
+            registrations: database.clone(),
             access_tokens: database.clone(),
             revocations: database.clone(),
             client_assertions: database.clone(),

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::{
-    AccessTokens, Audit, ClientAssertions, Clients, IssuedTokens, Refusals, Revocations, SigningKeys, StoreError,
-    TrustAnchors, Upkeep, Users,
+    AccessTokens, Audit, ClientAssertions, Clients, IssuedTokens, Refusals, Registrations, Revocations, SigningKeys,
+    StoreError, TrustAnchors, Upkeep, Users,
 };
 
 /// The answer to a verb that writes or scans: it comes after the commit is durable, or as a [`StoreError`] by the
@@ -25,6 +25,8 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send +
 pub struct Store {
     /// Clients made by an administrator or by registration.
     pub clients: Arc<dyn Clients>,
+    /// What is kept of those that registered themselves.
+    pub registrations: Arc<dyn Registrations>,
     /// Opaque access tokens, by hash, and the revocation of single tokens.
     pub access_tokens: Arc<dyn AccessTokens>,
     /// What is denied although its signature is good.

@@ -13,7 +13,7 @@ use keybound_protocol::client::{Client, ClientId, ClientOrigin};
 use keybound_protocol::client_metadata::{ClientMetadata, RegistrationPolicy};
 use keybound_protocol::json::JsonObject;
 use keybound_store::{
-    ClientRemoval, ClientReplacement, CreateClient, DeleteClient, NewClient, ReplaceClient, StoredClient,
+    ClientRemoval, ClientReplacement, CreateClient, DeleteClient, NewClient, ReplaceClient, SecretChange, StoredClient,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -112,6 +112,7 @@ pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers:
         client_id: client_id.clone(),
         metadata: metadata.to_json().to_string(),
         origin: ClientOrigin::Administrator,
+        secret: None,
     };
     let entry = request.administrator.audit_entry(request.now);
     match request.server.store.clients.create_client(new, entry).await? {
@@ -147,6 +148,7 @@ pub(super) async fn replace(
     let replacement = ClientReplacement {
         client_id: client_id.clone(),
         metadata: metadata.to_json().to_string(),
+        secret: SecretChange::Keep,
         if_version,
     };
     let entry = request.administrator.audit_entry(request.now);

@@ -200,6 +200,7 @@ async fn reserved_scope_is_for_clients_of_an_operator_and_for_the_admin_api_alon
         client_id: ClientId::parse("registered").unwrap(),
         metadata: administrator(&registered).to_string(),
         origin: ClientOrigin::Registration,
+        secret: None,
     };
     world
         .store

@@ -406,6 +406,7 @@ async fn what_another_process_changes_in_the_database_is_seen_within_two_seconds
         client_id: ClientId::parse("demo").unwrap(),
         metadata: tls_client("demo.example").to_string(),
         origin: ClientOrigin::Administrator,
+        secret: None,
     };
     other.clients.create_client(client, entry()).await.unwrap();
     let definition = json!({"name": "corp", "certificates": authority.pem()}).to_string();

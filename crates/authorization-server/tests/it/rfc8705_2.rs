@@ -362,6 +362,7 @@ async fn a_stored_client_and_one_from_a_file_with_the_same_metadata_behave_alike
         client_id: ClientId::parse("stored").unwrap(),
         metadata: metadata.to_string(),
         origin: keybound_protocol::client::ClientOrigin::Administrator,
+        secret: None,
     };
     let entry = keybound_store::AuditEntry::new(Timestamp::from_unix_secs(NOW), keybound_store::Actor::Operator);
     world.store.clients.create_client(new, entry).await.unwrap();

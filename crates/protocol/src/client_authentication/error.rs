@@ -6,6 +6,7 @@ use crate::authentication_method::AuthenticationMethod;
 use crate::certificate::CertificateError;
 use crate::certificate_chain::{ChainError, VerifiedChain};
 use crate::client_assertion::ClientAssertionError;
+use crate::client_secret::BasicCredentialsError;
 use crate::error_code::ErrorCode;
 use crate::peer_certificate::ForwardingError;
 use crate::self_signed_tls_client_auth::NotRegistered;
@@ -32,6 +33,26 @@ pub enum ClientAuthenticationError {
         /// Another.
         second: AuthenticationMethod,
     },
+    /// A secret or an assertion in the query: it lies in logs and histories by now (RFC 6749 §2.3.1).
+    #[error("the request has credentials in its URI")]
+    CredentialsInUri,
+    /// More than one `Authorization` header, so that two readers could see two clients.
+    #[error("the request has more than one Authorization header")]
+    AuthorizationRepeated,
+    /// `client_id` and the user of the `Basic` header are two.
+    #[error("client_id is {form:?}, and the user of the Basic header {basic:?}")]
+    SeveralClients {
+        /// As sent, shortened.
+        form: String,
+        /// As sent, shortened.
+        basic: String,
+    },
+    /// A `Basic` header without credentials in it.
+    #[error("the Basic header cannot be read")]
+    BasicMalformed(#[source] BasicCredentialsError),
+    /// A secret beside a certificate, and the secret did not authenticate anybody: two methods in one request, whoever is named.
+    #[error("the request has a secret beside a certificate, and the secret did not authenticate the client")]
+    SecretBesideCertificate(#[source] Box<ClientAuthenticationError>),
     /// Another method than the registered one. There is no falling back.
     #[error("the client is registered for {registered} and used {presented}")]
     MethodNotUsed {
@@ -100,13 +121,25 @@ pub enum ClientAuthenticationError {
     /// The client assertion was used before.
     #[error("the client assertion was used before")]
     AssertionReplayed,
+    /// There is no secret on file that could be right.
+    #[error("the client has no secret on file")]
+    SecretMissing,
+    /// The secret is not the client's.
+    #[error("the client secret is wrong")]
+    SecretWrong,
 }
 
 impl ClientAuthenticationError {
     /// What the caller is told: `invalid_client`, whatever failed, but for a request that contradicts itself.
     pub fn code(&self) -> ErrorCode {
         match self {
-            ClientAuthenticationError::SeveralMethods { .. } => ErrorCode::InvalidRequest,
+            // A right secret beside a certificate is one method: the certificate is what tokens are bound to. Anything else there is
+            // answered alike, for it must not show who is registered with a secret.
+            ClientAuthenticationError::SeveralMethods { .. }
+            | ClientAuthenticationError::CredentialsInUri
+            | ClientAuthenticationError::AuthorizationRepeated
+            | ClientAuthenticationError::SeveralClients { .. }
+            | ClientAuthenticationError::SecretBesideCertificate(_) => ErrorCode::InvalidRequest,
             ClientAuthenticationError::NoClientId
             | ClientAuthenticationError::UnknownClient { .. }
             | ClientAuthenticationError::MethodNotUsed { .. }
@@ -123,7 +156,10 @@ impl ClientAuthenticationError {
             | ClientAuthenticationError::RegisteredNotYetValid { .. }
             | ClientAuthenticationError::RegisteredUnreadable(_)
             | ClientAuthenticationError::Assertion(_)
-            | ClientAuthenticationError::AssertionReplayed => ErrorCode::InvalidClient,
+            | ClientAuthenticationError::AssertionReplayed
+            | ClientAuthenticationError::BasicMalformed(_)
+            | ClientAuthenticationError::SecretMissing
+            | ClientAuthenticationError::SecretWrong => ErrorCode::InvalidClient,
         }
     }
 
@@ -137,6 +173,25 @@ impl ClientAuthenticationError {
                 "correct the client_id, or register the client (keybound client create)"
             }
             ClientAuthenticationError::SeveralMethods { .. } => "use one authentication method in a request",
+            ClientAuthenticationError::CredentialsInUri => {
+                "send credentials in the Authorization header or the body, and change the secret that was in the URI"
+            }
+            ClientAuthenticationError::AuthorizationRepeated => "send one Authorization header",
+            ClientAuthenticationError::SeveralClients { .. } => {
+                "name one client, in the Authorization header or in client_id"
+            }
+            ClientAuthenticationError::BasicMalformed(_) => {
+                "form-encode client_id and secret, join them by a colon, and base64 the result (RFC 6749 section 2.3.1)"
+            }
+            ClientAuthenticationError::SecretBesideCertificate(error) => match &**error {
+                ClientAuthenticationError::SecretMissing | ClientAuthenticationError::SecretWrong => error.fix(),
+                _ => {
+                    "use one authentication method in a request: the certificate, or the secret of a client registered for one"
+                }
+            },
+            ClientAuthenticationError::SecretMissing | ClientAuthenticationError::SecretWrong => {
+                "configure the client's secret, or make a new one (keybound client update --rotate-secret)"
+            }
             ClientAuthenticationError::MethodNotUsed { .. } => {
                 "use the registered method, or register another token_endpoint_auth_method (keybound client update)"
             }

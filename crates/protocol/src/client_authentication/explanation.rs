@@ -48,6 +48,10 @@ const KEYS: &str = "registered keys available";
 const REGISTERED: &str = "one of the registered certificates, octet for octet";
 const ASSERTION: &str = "client assertion";
 const ASSERTION_NEW: &str = "client assertion used once";
+const NOT_IN_URI: &str = "no credentials in the URI";
+const ONE_CLIENT: &str = "one client named";
+const BASIC: &str = "Basic header readable";
+const SECRET: &str = "client secret";
 
 /// Before a client is known there is only this to check.
 const RULES_BEFORE_CLIENT: [&str; 3] = [CLIENT_ID, CLIENT, ONE_METHOD];
@@ -72,7 +76,8 @@ fn rules_of(client: &Client) -> Vec<&'static str> {
             rules.extend([PRESENTED, LENGTH, POSSESSION, KEYS, REGISTERED, READABLE, VALIDITY]);
         }
         ClientAuthentication::PrivateKeyJwt { .. } => rules.extend([KEYS, ASSERTION, ASSERTION_NEW]),
-        ClientAuthentication::ClientSecret { .. } | ClientAuthentication::None => {}
+        ClientAuthentication::ClientSecret { .. } => rules.push(SECRET),
+        ClientAuthentication::None => {}
     }
     rules
 }
@@ -83,6 +88,16 @@ fn failed_rule(error: &ClientAuthenticationError) -> &'static str {
         ClientAuthenticationError::NoClientId => CLIENT_ID,
         ClientAuthenticationError::UnknownClient { .. } => CLIENT,
         ClientAuthenticationError::SeveralMethods { .. } => ONE_METHOD,
+        ClientAuthenticationError::CredentialsInUri => NOT_IN_URI,
+        ClientAuthenticationError::AuthorizationRepeated | ClientAuthenticationError::SeveralClients { .. } => {
+            ONE_CLIENT
+        }
+        ClientAuthenticationError::BasicMalformed(_) => BASIC,
+        ClientAuthenticationError::SecretMissing | ClientAuthenticationError::SecretWrong => SECRET,
+        ClientAuthenticationError::SecretBesideCertificate(error) => match &**error {
+            ClientAuthenticationError::SecretMissing | ClientAuthenticationError::SecretWrong => SECRET,
+            _ => ONE_METHOD,
+        },
         ClientAuthenticationError::MethodNotUsed { .. } | ClientAuthenticationError::MethodNotEnabled { .. } => METHOD,
         ClientAuthenticationError::CertificateNotRequested
         | ClientAuthenticationError::NoCertificate
@@ -117,12 +132,17 @@ pub fn rules(error: &ClientAuthenticationError, context: &ExplanationContext<'_>
         Some(client) => rules_of(client),
         None => RULES_BEFORE_CLIENT.to_vec(),
     };
-    // No rule of the method: it is in the list only where it decided.
-    if matches!(error, ClientAuthenticationError::NotJudged) {
-        let position = rules.iter().position(|rule| *rule == READABLE);
-        rules.insert(position.unwrap_or(rules.len()), JUDGED);
+    // No rules of the method: they are in the list only where they decided.
+    let failed = failed_rule(error);
+    match failed {
+        JUDGED => {
+            let position = rules.iter().position(|rule| *rule == READABLE);
+            rules.insert(position.unwrap_or(rules.len()), JUDGED);
+        }
+        NOT_IN_URI | ONE_CLIENT | BASIC => rules.insert(0, failed),
+        _ => {}
     }
-    let mut outcomes = RuleOutcome::list(&rules, failed_rule(error));
+    let mut outcomes = RuleOutcome::list(&rules, failed);
     for outcome in &mut outcomes {
         if outcome.outcome != Outcome::NotReached {
             fill(outcome, error, context);

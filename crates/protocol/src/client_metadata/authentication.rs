@@ -89,12 +89,7 @@ impl ClientAuthentication {
             Self::TlsClientAuth { .. } => AuthenticationMethod::TlsClientAuth,
             Self::SelfSignedTlsClientAuth { .. } => AuthenticationMethod::SelfSignedTlsClientAuth,
             Self::PrivateKeyJwt { .. } => AuthenticationMethod::PrivateKeyJwt,
-            Self::ClientSecret {
-                transport: ClientSecretTransport::Basic,
-            } => AuthenticationMethod::ClientSecretBasic,
-            Self::ClientSecret {
-                transport: ClientSecretTransport::Post,
-            } => AuthenticationMethod::ClientSecretPost,
+            Self::ClientSecret { transport } => transport.method(),
             Self::None => AuthenticationMethod::None,
         }
     }
@@ -104,6 +99,16 @@ impl ClientAuthentication {
         match self {
             Self::SelfSignedTlsClientAuth { keys, .. } | Self::PrivateKeyJwt { keys, .. } => Some(keys),
             Self::TlsClientAuth { .. } | Self::ClientSecret { .. } | Self::None => None,
+        }
+    }
+}
+
+impl ClientSecretTransport {
+    /// The method's name.
+    pub fn method(self) -> AuthenticationMethod {
+        match self {
+            Self::Basic => AuthenticationMethod::ClientSecretBasic,
+            Self::Post => AuthenticationMethod::ClientSecretPost,
         }
     }
 }

@@ -69,8 +69,13 @@ impl ClientDescription {
     }
 }
 
+/// Control characters, which move a terminal's cursor, and those that turn the direction of what stands around them.
+fn misleads(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn displayable(member: &'static str, text: &str) -> Result<String, ClientMetadataError> {
-    if text.chars().count() > DESCRIPTION_CHARS_MAX || text.chars().any(char::is_control) {
+    if text.chars().count() > DESCRIPTION_CHARS_MAX || text.chars().any(misleads) {
         return Err(ClientMetadataError::Description { member });
     }
     Ok(text.to_owned())

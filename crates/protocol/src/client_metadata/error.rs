@@ -42,6 +42,12 @@ pub enum ClientMetadataError {
         /// The client's or the server's profile, whichever is stricter.
         profile: Profile,
     },
+    /// A method that whoever registers may not use.
+    #[error("`token_endpoint_auth_method` {0} is not permitted by the policy of this registration")]
+    MethodNotPermitted(AuthenticationMethod),
+    /// A member whose meaning is known and not offered.
+    #[error("`{0}` is not supported with this value")]
+    MemberNotSupported(&'static str),
     /// A member that belongs to another method: the set contradicts itself (RFC 7591 §2.1).
     #[error("`{member}` does not belong to a client with `token_endpoint_auth_method` {method}")]
     MemberOfOtherMethod {
@@ -182,6 +188,8 @@ impl ClientMetadataError {
             | Self::MethodUnknown(_)
             | Self::SecretsDisabled(_)
             | Self::MethodForbidden { .. }
+            | Self::MethodNotPermitted(_)
+            | Self::MemberNotSupported(_)
             | Self::MemberOfOtherMethod { .. }
             | Self::Subject(_)
             | Self::NoTrustAnchors

@@ -29,7 +29,12 @@ pub(super) fn parse(json: &[u8], policy: Option<&RegistrationPolicy>) -> Result<
     if json.len() > CLIENT_METADATA_BYTES_MAX {
         return Err(ClientMetadataError::TooLarge(json.len()));
     }
-    let object = JsonObject::parse(json)?.without_nulls();
+    of_object(JsonObject::parse(json)?, policy)
+}
+
+/// The same for metadata that is an object already.
+pub(super) fn of_object(object: JsonObject, policy: Option<&RegistrationPolicy>) -> Result<ClientMetadata> {
+    let object = object.without_nulls();
     let registration = Registration {
         object: &object,
         policy,
@@ -39,6 +44,7 @@ pub(super) fn parse(json: &[u8], policy: Option<&RegistrationPolicy>) -> Result<
     let effective_profile = policy
         .map_or(Profile::Default, |policy| policy.profile)
         .max(profile.unwrap_or_default());
+    registration.require_supported_members()?;
     let method = registration.method(effective_profile)?;
     let keys = registration.keys()?;
     let authentication = registration.authentication(method, keys.as_ref(), effective_profile)?;
@@ -87,6 +93,18 @@ impl<'a> Registration<'a> {
         }
     }
 
+    /// Refuses what would be a promise that nobody keeps: a client that registers one of these and is not refused believes in it.
+    fn require_supported_members(self) -> Result<()> {
+        // To be fetched and compared with redirect URIs, for pairwise subjects (OpenID Connect Registration §5). There are none here.
+        if self.object.contains("sector_identifier_uri") {
+            return Err(ClientMetadataError::MemberNotSupported("sector_identifier_uri"));
+        }
+        match self.object.string("subject_type")? {
+            None | Some("public") => Ok(()),
+            Some(_) => Err(ClientMetadataError::MemberNotSupported("subject_type")),
+        }
+    }
+
     fn method(self, profile: Profile) -> Result<AuthenticationMethod> {
         let secrets_enabled = self.policy.is_none_or(|policy| policy.client_secrets_enabled);
         let method = match self.object.string("token_endpoint_auth_method")? {
@@ -95,15 +113,14 @@ impl<'a> Registration<'a> {
             Some(name) => AuthenticationMethod::from_name(name)
                 .ok_or_else(|| ClientMetadataError::MethodUnknown(name.to_owned()))?,
         };
-        let is_secret = matches!(
-            method,
-            AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost
-        );
-        if is_secret && !secrets_enabled {
+        if method.has_secret() && !secrets_enabled {
             return Err(ClientMetadataError::SecretsDisabled(method));
         }
         if !profile.permits_method(method) {
             return Err(ClientMetadataError::MethodForbidden { method, profile });
+        }
+        if self.policy.is_some_and(|policy| !policy.methods.contains(&method)) {
+            return Err(ClientMetadataError::MethodNotPermitted(method));
         }
         Ok(method)
     }
@@ -190,7 +207,8 @@ impl<'a> Registration<'a> {
 
     fn anchors(self) -> Result<PermittedAnchors> {
         let Some(texts) = self.object.strings("keybound_trust_anchors")? else {
-            return Ok(PermittedAnchors::Every);
+            let omitted = self.policy.map(|policy| policy.trust_anchors_if_omitted.clone());
+            return Ok(omitted.unwrap_or(PermittedAnchors::Every));
         };
         if texts.is_empty() {
             return Err(ClientMetadataError::NoTrustAnchors);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::authentication_method::AuthenticationMethod;
 use crate::client::ClientOrigin;
+use crate::client_metadata::PermittedAnchors;
 use crate::grant_type::GrantType;
 use crate::profile::Profile;
 use crate::resource::ResourceUri;
@@ -20,10 +22,14 @@ pub struct RegistrationPolicy {
     /// Whether clients may authenticate with secrets. If not, an omitted method is refused: its default is
     /// `client_secret_basic` (RFC 7591 §2).
     pub client_secrets_enabled: bool,
+    /// The methods that such a client may register, as far as the profile permits them and secrets are enabled.
+    pub methods: BTreeSet<AuthenticationMethod>,
     /// The grant types that this server serves.
     pub grant_types: BTreeSet<GrantType>,
     /// The trust anchors that a client can be limited to: each under its name and under that of its key.
     pub trust_anchors: BTreeSet<TrustAnchorName>,
+    /// What a `tls_client_auth` client gets that does not register `keybound_trust_anchors`.
+    pub trust_anchors_if_omitted: PermittedAnchors,
     /// The scope words that exist; `None` where the configuration lists none, so that any word may be registered.
     pub scopes: Option<BTreeSet<String>>,
     /// The resources whose tokens a client can be allowed to introspect.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::client::{Client, ClientId, ClientOrigin};
 use keybound_protocol::client_assertion::{
     ASSERTION_LIFETIME_MAX, AssertionAudience, CLIENT_ASSERTION_TYPE, ClientAssertionError, UnverifiedClientAssertion,
     VerifiedClientAssertion, client_assertion,
 };
 use keybound_protocol::client_authentication::{ClientAuthenticationError, PublicClient};
-use keybound_protocol::client_metadata::{ClientKeys, ClientMetadata, RegistrationPolicy};
+use keybound_protocol::client_metadata::{ClientKeys, ClientMetadata, PermittedAnchors, RegistrationPolicy};
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::Form;
 use keybound_protocol::grant_type::GrantType;
@@ -41,8 +42,10 @@ fn client(metadata: &Value) -> Client {
         profile: Profile::Default,
         profiles: Profile::ALL.into(),
         client_secrets_enabled: false,
+        methods: AuthenticationMethod::ALL.into(),
         grant_types: BTreeSet::from([GrantType::ClientCredentials]),
         trust_anchors: BTreeSet::new(),
+        trust_anchors_if_omitted: PermittedAnchors::Every,
         scopes: None,
         resources: BTreeSet::new(),
     };

@@ -2,7 +2,9 @@
 
 use super::clients::create;
 use super::{Case, Open, cases, client, entry, t, thumbprint};
-use crate::{Actor, AuditEntry, AuditQuery, ClientReplacement, Lane, Revocation, RevocationSubject, Store};
+use crate::{
+    Actor, AuditEntry, AuditQuery, ClientReplacement, Lane, Revocation, RevocationSubject, SecretChange, Store,
+};
 
 /// All cases.
 pub const CASES: &[Case] = cases![
@@ -114,6 +116,7 @@ async fn listing_pages_from_the_newest_and_filters(open: &dyn Open) {
         let replacement = ClientReplacement {
             client_id: client(name),
             metadata: "{}".into(),
+            secret: SecretChange::Keep,
             if_version: None,
         };
         store.clients.replace_client(replacement, entry(1)).await.unwrap();

@@ -4,8 +4,8 @@ use keybound_protocol::client::ClientOrigin;
 
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
-    ClientRemoval, ClientReplacement, CreateClient, DeleteClient, NewClient, PAGE_MAX, ReplaceClient, Store,
-    StoredClient,
+    ClientRemoval, ClientReplacement, CreateClient, DeleteClient, NewClient, PAGE_MAX, ReplaceClient, SecretChange,
+    Store, StoredClient,
 };
 
 /// All cases.
@@ -38,6 +38,7 @@ fn new(name: &str, metadata: &str) -> NewClient {
         client_id: client(name),
         metadata: metadata.into(),
         origin: ClientOrigin::Administrator,
+        secret: None,
     }
 }
 
@@ -45,6 +46,7 @@ fn replacement(name: &str, metadata: &str, if_version: Option<u64>) -> ClientRep
     ClientReplacement {
         client_id: client(name),
         metadata: metadata.into(),
+        secret: SecretChange::Keep,
         if_version,
     }
 }
@@ -66,6 +68,7 @@ async fn a_created_client_is_found_also_after_a_restart(open: &dyn Open) {
         metadata: r#"{"scope":"read"}"#.into(),
         origin: ClientOrigin::Administrator,
         version,
+        secret: None,
         created_at: t(0),
         updated_at: t(0),
     };

@@ -1,20 +1,24 @@
 //! [`Clients`] on SQLite.
 
 use keybound_protocol::client::{ClientId, ClientOrigin};
+use keybound_protocol::secret::SecretHash;
 use rusqlite::{Connection, Row};
 use serde_json::json;
 
 use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
+use super::registrations;
 use super::revocations;
-use super::rows::{all, change, client_id, counter, next, one, page, stored, timestamp, unsigned};
+use super::rows::{all, change, client_id, counter, next, one, page, secret_hash, stored, timestamp, unsigned};
 use crate::{
-    Answer, AuditEntry, ClientPage, ClientRemoval, ClientReplacement, Clients, CreateClient, DeleteClient, NewClient,
-    ReplaceClient, Revocation, RevocationSubject, StoreError, StoredClient,
+    Answer, AuditEntry, ClientPage, ClientRemoval, ClientReplacement, ClientSecretReplacement, Clients, CreateClient,
+    DeleteClient, NewClient, ReplaceClient, Revocation, RevocationSubject, SecretChange, StoreError, StoredClient,
 };
 
 const WHAT: &str = "client";
+/// The columns that [`stored_client`] reads, in their order.
+pub(super) const COLUMNS: &str = "client_id, metadata, origin, version, created_at, updated_at, secret_hash";
 
 impl Clients for Database {
     fn create_client(&self, client: NewClient, entry: AuditEntry) -> Answer<CreateClient> {
@@ -25,24 +29,27 @@ impl Clients for Database {
         self.writer.submit(move |batch| replace(batch, &replacement, &entry))
     }
 
+    fn replace_client_secret(&self, replacement: ClientSecretReplacement, entry: AuditEntry) -> Answer<ReplaceClient> {
+        self.writer
+            .submit(move |batch| replace_secret(batch, &replacement, &entry))
+    }
+
     fn delete_client(&self, removal: ClientRemoval, entry: AuditEntry) -> Answer<DeleteClient> {
         self.writer.submit(move |batch| delete(batch, removal, &entry))
     }
 
     fn find_client(&self, client_id: &ClientId) -> Result<Option<StoredClient>, StoreError> {
-        let sql =
-            "SELECT client_id, metadata, origin, version, created_at, updated_at FROM clients WHERE client_id = ?1";
+        let sql = format!("SELECT {COLUMNS} FROM clients WHERE client_id = ?1");
         self.readers
-            .read(|connection| one(connection, sql, [client_id.as_str()], stored_client))
+            .read(|connection| one(connection, &sql, [client_id.as_str()], stored_client))
     }
 
     fn list_clients(&self, after: Option<ClientId>, limit: u16) -> Answer<ClientPage> {
         self.scanner.submit(move |connection| {
-            let sql = "SELECT client_id, metadata, origin, version, created_at, updated_at FROM clients
-                       WHERE client_id > ?1 ORDER BY client_id LIMIT ?2";
+            let sql = format!("SELECT {COLUMNS} FROM clients WHERE client_id > ?1 ORDER BY client_id LIMIT ?2");
             let after = after.as_ref().map_or("", ClientId::as_str);
             let rows = page(limit);
-            let mut clients = all(connection, sql, (after, stored(rows as u64 + 1)), stored_client)?;
+            let mut clients = all(connection, &sql, (after, stored(rows as u64 + 1)), stored_client)?;
             let more = clients.len() > rows;
             clients.truncate(rows);
             let next = clients.last().filter(|_| more).map(|client| client.client_id.clone());
@@ -55,19 +62,23 @@ impl Clients for Database {
     }
 }
 
-fn create(batch: &mut Batch<'_>, client: &NewClient, entry: &AuditEntry) -> Result<CreateClient, Fault> {
+pub(super) fn create(batch: &mut Batch<'_>, client: &NewClient, entry: &AuditEntry) -> Result<CreateClient, Fault> {
     if current_version(batch.connection, &client.client_id)?.is_some() {
         return Ok(CreateClient::AlreadyExists);
     }
     let version = next(batch.connection, "client_version")?;
-    let sql = "INSERT INTO clients (client_id, metadata, origin, version, created_at, updated_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
+    let sql = "INSERT INTO clients (client_id, metadata, origin, version, created_at, updated_at, secret_hash)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)";
     let (name, origin) = (client.client_id.as_str(), origin_text(client.origin));
-    change(
-        batch.connection,
-        sql,
-        (name, &client.metadata, origin, stored(version), entry.at.unix_secs()),
-    )?;
+    let params = (
+        name,
+        &client.metadata,
+        origin,
+        stored(version),
+        entry.at.unix_secs(),
+        client.secret.as_ref().map(SecretHash::as_bytes),
+    );
+    change(batch.connection, sql, params)?;
     batch.record(
         entry,
         "client.created",
@@ -77,7 +88,11 @@ fn create(batch: &mut Batch<'_>, client: &NewClient, entry: &AuditEntry) -> Resu
     Ok(CreateClient::Created { version })
 }
 
-fn replace(batch: &mut Batch<'_>, replacement: &ClientReplacement, entry: &AuditEntry) -> Result<ReplaceClient, Fault> {
+pub(super) fn replace(
+    batch: &mut Batch<'_>,
+    replacement: &ClientReplacement,
+    entry: &AuditEntry,
+) -> Result<ReplaceClient, Fault> {
     let Some(current) = current_version(batch.connection, &replacement.client_id)? else {
         return Ok(ReplaceClient::Unknown);
     };
@@ -92,6 +107,11 @@ fn replace(batch: &mut Batch<'_>, replacement: &ClientReplacement, entry: &Audit
         sql,
         (name, &replacement.metadata, stored(version), entry.at.unix_secs()),
     )?;
+    match &replacement.secret {
+        SecretChange::Keep => {}
+        SecretChange::Set(secret) => set_secret(batch.connection, name, Some(secret))?,
+        SecretChange::Remove => set_secret(batch.connection, name, None)?,
+    }
     batch.record(
         entry,
         "client.replaced",
@@ -99,6 +119,37 @@ fn replace(batch: &mut Batch<'_>, replacement: &ClientReplacement, entry: &Audit
         Some(json!({ "version": version, "replaced_version": current })),
     )?;
     Ok(ReplaceClient::Replaced { version })
+}
+
+fn replace_secret(
+    batch: &mut Batch<'_>,
+    replacement: &ClientSecretReplacement,
+    entry: &AuditEntry,
+) -> Result<ReplaceClient, Fault> {
+    let Some(current) = current_version(batch.connection, &replacement.client_id)? else {
+        return Ok(ReplaceClient::Unknown);
+    };
+    if replacement.if_version.is_some_and(|expected| expected != current) {
+        return Ok(ReplaceClient::VersionConflict { current });
+    }
+    let version = next(batch.connection, "client_version")?;
+    let name = replacement.client_id.as_str();
+    let sql = "UPDATE clients SET version = ?2, updated_at = ?3 WHERE client_id = ?1";
+    change(batch.connection, sql, (name, stored(version), entry.at.unix_secs()))?;
+    set_secret(batch.connection, name, Some(&replacement.secret))?;
+    batch.record(
+        entry,
+        "client.secret_replaced",
+        name,
+        Some(json!({ "version": version, "replaced_version": current })),
+    )?;
+    Ok(ReplaceClient::Replaced { version })
+}
+
+fn set_secret(connection: &Connection, name: &str, secret: Option<&SecretHash>) -> Result<(), Fault> {
+    let sql = "UPDATE clients SET secret_hash = ?2 WHERE client_id = ?1";
+    change(connection, sql, (name, secret.map(SecretHash::as_bytes)))?;
+    Ok(())
 }
 
 fn delete(batch: &mut Batch<'_>, removal: ClientRemoval, entry: &AuditEntry) -> Result<DeleteClient, Fault> {
@@ -115,6 +166,7 @@ fn delete(batch: &mut Batch<'_>, removal: ClientRemoval, entry: &AuditEntry) -> 
         "DELETE FROM clients WHERE client_id = ?1",
         [removal.client_id.as_str()],
     )?;
+    registrations::end(batch.connection, &removal.client_id)?;
     batch.record(
         entry,
         "client.deleted",
@@ -136,7 +188,8 @@ fn current_version(connection: &Connection, client_id: &ClientId) -> Result<Opti
     one(connection, sql, [client_id.as_str()], |row| unsigned(row, 0, WHAT))
 }
 
-fn stored_client(row: &Row<'_>) -> Result<StoredClient, Fault> {
+/// A row of [`COLUMNS`].
+pub(super) fn stored_client(row: &Row<'_>) -> Result<StoredClient, Fault> {
     Ok(StoredClient {
         client_id: client_id(row, 0, WHAT)?,
         metadata: row.get(1)?,
@@ -144,6 +197,7 @@ fn stored_client(row: &Row<'_>) -> Result<StoredClient, Fault> {
         version: unsigned(row, 3, WHAT)?,
         created_at: timestamp(row, 4)?,
         updated_at: timestamp(row, 5)?,
+        secret: secret_hash(row, 6, WHAT)?,
     })
 }
 

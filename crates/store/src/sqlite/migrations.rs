@@ -27,6 +27,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "users",
         sql: include_str!("migrations/0002_users.sql"),
     },
+    Migration {
+        name: "registration",
+        sql: include_str!("migrations/0003_registration.sql"),
+    },
 ];
 
 /// The newest schema version that this build knows.

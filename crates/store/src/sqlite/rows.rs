@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::CertificateThumbprint;
+use keybound_protocol::secret::SecretHash;
 use keybound_protocol::time::Timestamp;
 use rusqlite::{Connection, Params, Row};
 
@@ -112,6 +113,15 @@ pub(super) fn thumbprint(
     what: &'static str,
 ) -> Result<Option<CertificateThumbprint>, Fault> {
     optional_text(row, column, what)
+}
+
+/// A column with the hash of a secret, or NULL.
+pub(super) fn secret_hash(row: &Row<'_>, column: usize, what: &'static str) -> Result<Option<SecretHash>, Fault> {
+    let Some(bytes) = row.get::<_, Option<Vec<u8>>>(column)? else {
+        return Ok(None);
+    };
+    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| Fault::corrupt(what, "a hash of another length"))?;
+    Ok(Some(SecretHash::from_bytes(bytes)))
 }
 
 /// A `u64` as SQLite keeps it. Counters start at zero and grow by one; none reaches the end.

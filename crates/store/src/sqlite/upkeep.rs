@@ -81,6 +81,11 @@ fn remove_expired(batch: &mut Batch<'_>, now: Timestamp) -> Result<Removed, Faul
                  (SELECT hour FROM refusals_not_stored WHERE hour < ?1 / 3600 LIMIT ?2)",
             now.minus(REFUSALS_KEPT_FOR),
         ),
+        (
+            "DELETE FROM registration_hours WHERE (address, hour) IN
+                 (SELECT address, hour FROM registration_hours WHERE hour < ?1 / 3600 LIMIT ?2)",
+            now,
+        ),
     ];
     let mut removed = Removed::default();
     for (sql, before) in tables {

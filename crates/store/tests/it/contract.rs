@@ -50,6 +50,12 @@ fn refusals() {
     check(contract::refusals::CASES);
 }
 
+// covers T32, I4
+#[test]
+fn registrations() {
+    check(contract::registrations::CASES);
+}
+
 #[test]
 fn issued_tokens() {
     check(contract::issued_tokens::CASES);

@@ -78,6 +78,7 @@ fn new_client(name: &str) -> NewClient {
         client_id: client(name),
         metadata: "{}".into(),
         origin: ClientOrigin::Administrator,
+        secret: None,
     }
 }
 
