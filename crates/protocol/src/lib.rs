@@ -33,6 +33,7 @@ pub mod distinguished_name;
 pub mod endpoint;
 pub mod error_code;
 pub mod form;
+pub mod grant_id;
 pub mod grant_type;
 pub mod introspection;
 pub mod introspection_jwt;
