@@ -95,7 +95,8 @@ fn read(octets: &[u8]) -> Option<Vec<(String, String)>> {
         let (Some(name), Some(value)) = (name, value) else {
             return None;
         };
-        refused |= name != "resource" && parameters.iter().any(|(earlier, _)| *earlier == name);
+        refused |= !["resource", "audience"].contains(&name.as_str())
+            && parameters.iter().any(|(earlier, _)| *earlier == name);
         parameters.push((name, value));
     }
     (!refused && parameters.len() <= FORM_PARAMETERS_MAX).then_some(parameters)
