@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use keybound_client::{
     AuthorizationServer, Client, ClientAuthentication, ClientSettings, Discovery, GuardedFetch, GuardedFetchSettings,
@@ -9,19 +10,24 @@ use keybound_client::{
 };
 use keybound_gateway::settings::{Authorization, GatewaySettings, LongRunning, RouteSettings};
 use keybound_gateway::{Environment, Gateway};
+use keybound_protocol::endpoint::Endpoint;
+use keybound_protocol::issuer::Issuer;
 use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::server_metadata::ServerMetadata;
 use keybound_resource_server::{
-    Binding, IssuerSettings, KeySource, ResourceServer, RoutePolicy, Validation as TokenValidation,
+    Binding, IssuerSettings, KeySource, OnStale, REVOCATIONS_REQUEST_MAX, ResourceServer, RevocationSettings,
+    RoutePolicy, Validation as TokenValidation,
 };
 use keybound_tls::{
     ClientCertificatePolicy, Clock, HostPolicies, HostPolicy, Listener, ListenerSettings, PreparedReload, Roots,
     Runtimes, Transport,
 };
+use url::Url;
 
 use crate::arguments::ConfigFile;
 use crate::config_check::unreadable;
 use crate::configuration::diagnostic::Diagnostic;
-use crate::configuration::gateway::{self, GatewayFile, IssuerEntry, RouteEntry, Validation};
+use crate::configuration::gateway::{self, GatewayFile, IssuerEntry, OwnClient, RouteEntry, Validation};
 use crate::configuration::limits::GatewayLimits;
 use crate::configuration::{Reading, environment};
 use crate::daemon::{Running, bind_failed, log_reload, warn};
@@ -39,7 +45,7 @@ pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) ->
     let runtimes = Runtimes::start(0)?;
     let daemon = GatewayDaemon::open(path, clock, &runtimes)?;
     let signals = Signals::take(&runtimes)?;
-    daemon.start();
+    daemon.start(&runtimes);
     daemon.running.announce(terminal);
     let code = runtimes.block_on(signals.until_stop(|| daemon.files_changed(), async || daemon.reload()));
     daemon.stop(&runtimes);
@@ -108,8 +114,9 @@ impl GatewayDaemon {
         })
     }
 
-    /// Begins to answer.
-    pub(crate) fn start(&self) {
+    /// Begins to answer, and to follow what issuers revoke.
+    pub(crate) fn start(&self, runtimes: &Runtimes) {
+        runtimes.block_on(async { self.gateway.follow_revocations() });
         self.running.start();
     }
 
@@ -156,6 +163,7 @@ impl GatewayDaemon {
     pub(crate) fn stop(&self, runtimes: &Runtimes) {
         self.gateway.set_ready(false);
         runtimes.block_on(self.running.drain());
+        self.gateway.stop_following();
         self.gateway.flush_log();
     }
 }
@@ -227,36 +235,37 @@ fn issuer(entry: &IssuerEntry, roots: &Roots, limits: &GatewayLimits) -> anyhow:
         Validation::Local => TokenValidation::Local(match &entry.jwks_uri {
             Some(url) => KeySource::JwksUri {
                 url: url.clone(),
-                discovery,
+                discovery: discovery.clone(),
             },
-            None => KeySource::Discovered(discovery),
+            None => KeySource::Discovered(discovery.clone()),
         }),
-        Validation::Introspection {
-            endpoint,
-            client_id,
-            identity,
-        } => {
-            let server = match endpoint {
-                None => AuthorizationServer::discovered(issuer.clone(), discovery),
-                Some(endpoint) => AuthorizationServer::given(
-                    keybound_protocol::server_metadata::ServerMetadata::new(issuer.clone()).with_endpoint(
-                        keybound_protocol::endpoint::Endpoint::Introspection,
-                        endpoint.clone(),
-                        None,
-                    ),
-                ),
-            };
-            let mut http = HttpClientSettings::new(roots.clone());
-            http.identity = Some(identity.clone());
-            http.response_timeout = Some(limits.introspection_timeout);
-            TokenValidation::Introspection(Arc::new(Client::new(ClientSettings {
-                server,
-                client_id: client_id.clone(),
-                authentication: ClientAuthentication::Certificate,
-                identity: keybound_client::Identity::new(http),
-            })))
+        Validation::Introspection { endpoint, client } => {
+            let outgoing = (roots, limits.introspection_timeout);
+            TokenValidation::Introspection(introspecting(
+                &issuer,
+                endpoint.as_ref(),
+                client,
+                discovery.clone(),
+                outgoing,
+            ))
         }
     };
+    let revocations = entry.revocations.as_ref().map(|followed| {
+        let server = AuthorizationServer::discovered(issuer.clone(), discovery.clone());
+        RevocationSettings {
+            url: followed.url.clone(),
+            client: own_client(server, &followed.client, (roots, REVOCATIONS_REQUEST_MAX)),
+            on_stale: match followed.on_stale {
+                gateway::OnStale::Continue => OnStale::Continue,
+                gateway::OnStale::Refuse => OnStale::Refuse,
+                gateway::OnStale::Introspect => {
+                    let outgoing = (roots, limits.introspection_timeout);
+                    let (endpoint, client) = (followed.introspection_endpoint.as_ref(), &followed.client);
+                    OnStale::Introspect(introspecting(&issuer, endpoint, client, discovery.clone(), outgoing))
+                }
+            },
+        }
+    });
     let mut settings = IssuerSettings::new(issuer, validation);
     if !entry.algorithms.is_empty() {
         settings.algorithms.clone_from(&entry.algorithms);
@@ -265,7 +274,40 @@ fn issuer(entry: &IssuerEntry, roots: &Roots, limits: &GatewayLimits) -> anyhow:
         settings.token_types.clone_from(&entry.token_types);
     }
     settings.audiences.clone_from(&entry.audience);
+    settings.revocations = revocations;
     Ok(settings)
+}
+
+/// A client that introspects at `endpoint`, or where the issuer's metadata says.
+fn introspecting(
+    issuer: &Issuer,
+    endpoint: Option<&Url>,
+    client: &OwnClient,
+    discovery: Discovery,
+    outgoing: (&Roots, Duration),
+) -> Arc<Client> {
+    let server = match endpoint {
+        None => AuthorizationServer::discovered(issuer.clone(), discovery),
+        Some(url) => AuthorizationServer::given(ServerMetadata::new(issuer.clone()).with_endpoint(
+            Endpoint::Introspection,
+            url.clone(),
+            None,
+        )),
+    };
+    own_client(server, client, outgoing)
+}
+
+/// The gateway as a client of `server`, which trusts these roots and waits so long for an answer.
+fn own_client(server: AuthorizationServer, client: &OwnClient, (roots, timeout): (&Roots, Duration)) -> Arc<Client> {
+    let mut http = HttpClientSettings::new(roots.clone());
+    http.identity = Some(client.identity.clone());
+    http.response_timeout = Some(timeout);
+    Arc::new(Client::new(ClientSettings {
+        server,
+        client_id: client.client_id.clone(),
+        authentication: ClientAuthentication::Certificate,
+        identity: keybound_client::Identity::new(http),
+    }))
 }
 
 fn route(entry: &RouteEntry, audience: &ResourceUri) -> anyhow::Result<RouteSettings> {

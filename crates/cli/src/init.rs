@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &Init, terminal: &Terminal, now: Timestamp) -> Comm
         resource: addresses.resource.clone(),
         issuer: issuer.clone(),
         upstream: "http://127.0.0.1:8080".into(),
+        revocations: None,
     };
     write_new(&gateway, gateway_toml(&gateway_template).as_bytes(), 0o644)?;
     for (what, file) in [("configuration", &config), ("gateway", &gateway)] {

@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Quickstart, terminal: &Terminal, clock: &Clock) ->
     let server = ServerDaemon::open(&layout.keybound_toml(), clock, &runtimes)?;
     let gateway = GatewayDaemon::open(&layout.gateway_toml(), clock, &runtimes)?;
     server.start();
-    gateway.start();
+    gateway.start(&runtimes);
     step(
         terminal,
         "Authorization server",

@@ -63,10 +63,28 @@ pub(crate) struct GatewayTemplate {
     pub issuer: String,
     /// `upstream` of the one route.
     pub upstream: String,
+    /// `revocations` of the one issuer, if they are followed.
+    pub revocations: Option<String>,
 }
 
 /// A commented `gateway.toml` with one route, which shares the server's certificate.
 pub(crate) fn gateway_toml(template: &GatewayTemplate) -> String {
+    let (revocations, client) = match &template.revocations {
+        Some(url) => (
+            format!("revocations = \"{url}\"  # what it revokes reaches its tokens here at once"),
+            "client_id = \"gateway\"               # the gateway as a client of the issuer, to follow and to introspect,\n\
+             certificate = \"clients/gateway/cert.pem\"  # its certificate\n\
+             key = \"clients/gateway/key.pem\"   # and key"
+                .to_owned(),
+        ),
+        None => (
+            "# revocations = \"https://…/revocations\"  # a Keybound server: what it revokes reaches its tokens here at once".to_owned(),
+            "# client_id = \"gateway\"             # the gateway as a client of the issuer, to follow and to introspect,\n\
+             # certificate = \"pki/gateway.pem\"   # its certificate\n\
+             # key = \"pki/gateway.key\"           # and key"
+                .to_owned(),
+        ),
+    };
     filled(
         include_str!("templates/gateway.toml"),
         &[
@@ -78,6 +96,8 @@ pub(crate) fn gateway_toml(template: &GatewayTemplate) -> String {
             ("ca", "pki/ca.pem"),
             ("issuer", &template.issuer),
             ("upstream", &template.upstream),
+            ("revocations", &revocations),
+            ("client", &client),
         ],
     )
 }
@@ -99,6 +119,7 @@ mod tests {
             resource: "c".to_owned(),
             issuer: "d".to_owned(),
             upstream: "demo:".to_owned(),
+            revocations: None,
         }
     }
 

@@ -1,12 +1,13 @@
 //! The gateway: its state, how it starts and reloads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use keybound_resource_server::{ResourceServer, RoutePolicy};
+use keybound_resource_server::{ResourceServer, RevocationFollower, RoutePolicy};
 use keybound_tls::Clock;
+use tokio::runtime::Handle;
 
 use crate::metrics::Metrics;
 use crate::operations::OperationsService;
@@ -55,6 +56,14 @@ pub(crate) struct Shared {
     pub(crate) log: RequestLog,
     pub(crate) metrics: Metrics,
     is_ready: AtomicBool,
+    following: Mutex<Following>,
+}
+
+/// Who follows what issuers revoke, and on which runtime.
+#[derive(Default)]
+struct Following {
+    runtime: Option<Handle>,
+    follower: Option<RevocationFollower>,
 }
 
 /// What a reload replaces, as a whole.
@@ -85,6 +94,7 @@ impl Gateway {
             log: RequestLog::new(settings.limits.log_records_max),
             metrics: Metrics::new(),
             is_ready: AtomicBool::new(true),
+            following: Mutex::default(),
         });
         let weak = Arc::downgrade(&shared);
         let upkeep = std::thread::Builder::new()
@@ -103,8 +113,27 @@ impl Gateway {
     /// As [`new`](Self::new); the old state then goes on.
     pub fn reload(&self, settings: &GatewaySettings, resource_server: ResourceServer) -> Result<(), SettingsError> {
         let loaded = Loaded::new(settings, resource_server, &self.shared.loaded.load().routes)?;
+        let mut following = self.shared.following();
         self.shared.loaded.store(Arc::new(loaded));
+        // The new settings may follow others, or as another client.
+        self.shared.follow(&mut following);
         Ok(())
+    }
+
+    /// Begins to follow what issuers revoke, on the runtime that this is called in, and goes on with it through reloads. Until an
+    /// issuer was heard that is followed, [`is_ready`](Self::is_ready) says no, unless its tokens are introspected meanwhile.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn follow_revocations(&self) {
+        let mut following = self.shared.following();
+        following.runtime = Some(Handle::current());
+        self.shared.follow(&mut following);
+    }
+
+    /// Ends that: nothing more is asked.
+    pub fn stop_following(&self) {
+        *self.shared.following() = Following::default();
     }
 
     /// The resource server in use: the one to [reconfigure](ResourceServer::reconfigured) for a reload, so that known keys and
@@ -128,9 +157,12 @@ impl Gateway {
         &self.shared.refusals
     }
 
-    /// Whether `/health/ready` says so.
+    /// Whether `/health/ready` says so: [`set_ready`](Self::set_ready) has not said otherwise, and every issuer whose revocations
+    /// are followed was heard lately, or its tokens are introspected instead.
     pub fn is_ready(&self) -> bool {
-        self.shared.is_ready.load(Ordering::Acquire)
+        let (loaded, now) = (self.shared.loaded.load(), self.shared.environment.clock.now());
+        let mut followed = loaded.resource_server.revocations(now);
+        self.shared.is_ready.load(Ordering::Acquire) && followed.all(|it| !it.is_silent || !it.counts)
     }
 
     /// Decides what `/health/ready` says: not ready before a drain begins, so that no new callers are sent here.
@@ -173,6 +205,18 @@ impl Loaded {
 }
 
 impl Shared {
+    fn following(&self) -> MutexGuard<'_, Following> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows with the settings in force; whoever followed before stops.
+    fn follow(&self, following: &mut Following) {
+        let Some(runtime) = &following.runtime else { return };
+        let _entered = runtime.enter();
+        let resource_server = &self.loaded.load().resource_server;
+        following.follower = Some(resource_server.follow_revocations(&self.environment.clock));
+    }
+
     pub(crate) fn write_log(&self) {
         let dropped = self.log.drain(|record| {
             self.metrics.count(&record);
@@ -182,6 +226,11 @@ impl Shared {
             self.metrics.count_dropped_records(dropped);
             tracing::warn!(target: "keybound::request", dropped, "requests were answered but not logged");
         }
+    }
+
+    pub(crate) fn count_revocations(&self) {
+        let (loaded, now) = (self.loaded.load(), self.environment.clock.now());
+        self.metrics.set_revocations(loaded.resource_server.revocations(now));
     }
 
     pub(crate) fn count_connections(&self) {

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+use keybound_resource_server::RevocationStanding;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -38,6 +39,46 @@ pub(crate) struct Metrics {
     log_records_dropped: Counter,
     upstream_idle_connections: Gauge,
     pub(crate) tunnels: Gauge,
+    revocations: Revocations,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssuerLabels {
+    /// One that the settings name.
+    issuer: String,
+}
+
+/// How the following of revocations stands, as of the last look.
+#[derive(Default)]
+struct Revocations {
+    entries: Family<IssuerLabels, Gauge>,
+    silent_secs: Family<IssuerLabels, Gauge>,
+    answers: Family<IssuerLabels, Gauge>,
+    failures: Family<IssuerLabels, Gauge>,
+}
+
+impl Revocations {
+    fn register(&self, registry: &mut Registry) {
+        let mut register = |name: &str, help: &str, family: &Family<IssuerLabels, Gauge>| {
+            registry.register(name, help, family.clone());
+        };
+        register(
+            "revocations",
+            "What an issuer revoked and is still remembered",
+            &self.entries,
+        );
+        register(
+            "revocations_silent_seconds",
+            "Since when a followed issuer was not heard; -1 before the first full reading",
+            &self.silent_secs,
+        );
+        register("revocation_answers", "Answers of a followed issuer", &self.answers);
+        register(
+            "revocation_failures",
+            "Questions for revocations that brought nothing",
+            &self.failures,
+        );
+    }
 }
 
 impl Metrics {
@@ -73,6 +114,8 @@ impl Metrics {
         );
         let tunnels = Gauge::default();
         registry.register("tunnels", "Upgraded connections open", tunnels.clone());
+        let revocations = Revocations::default();
+        revocations.register(&mut registry);
         Self {
             registry: Mutex::new(registry),
             requests,
@@ -81,6 +124,28 @@ impl Metrics {
             log_records_dropped,
             upstream_idle_connections,
             tunnels,
+            revocations,
+        }
+    }
+
+    pub(crate) fn set_revocations<'a>(&self, standings: impl Iterator<Item = RevocationStanding<'a>>) {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for standing in standings {
+            let labels = IssuerLabels {
+                issuer: standing.issuer.to_string(),
+            };
+            let Revocations {
+                entries,
+                silent_secs,
+                answers,
+                failures,
+            } = &self.revocations;
+            entries.get_or_create(&labels).set(number(standing.entries as u64));
+            silent_secs
+                .get_or_create(&labels)
+                .set(standing.heard_ago.map_or(-1, |ago| number(ago.as_secs())));
+            answers.get_or_create(&labels).set(number(standing.answers));
+            failures.get_or_create(&labels).set(number(standing.failures));
         }
     }
 

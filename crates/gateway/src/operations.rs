@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use keybound_protocol::refusal::RefusalId;
+use keybound_protocol::refusal::{Refusal, RefusalId};
+use keybound_resource_server::RevocationStanding;
 use keybound_tls::{Connection, RequestBody, ResponseBody, Service, names_this_machine};
+use serde_json::Value;
 
 use crate::gateway::Gateway;
 
@@ -71,6 +73,7 @@ impl OperationsService {
                 // Requests are counted from the log, so what is waiting there belongs to the present.
                 shared.write_log();
                 shared.count_connections();
+                shared.count_revocations();
                 respond(
                     StatusCode::OK,
                     OPENMETRICS,
@@ -80,8 +83,8 @@ impl OperationsService {
         }
     }
 
-    /// Ready although an issuer does not answer: the others' tokens are good, and its own may be again any moment. Which
-    /// issuers' keys are missing is said all the same.
+    /// Ready although an issuer's keys are missing: the others' tokens are good, and its own may be again any moment. Which they are
+    /// is said all the same. Not ready while it is not known what a followed issuer revoked: then another gateway may know.
     fn readiness(&self) -> Response<ResponseBody> {
         let shared = self.gateway.shared();
         let (loaded, now) = (shared.loaded.load(), shared.environment.clock.now());
@@ -94,7 +97,11 @@ impl OperationsService {
             true => (StatusCode::OK, "ready"),
             false => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
         };
-        let body = serde_json::json!({ "status": status, "issuers_without_keys": without_keys });
+        let mut body = serde_json::json!({ "status": status, "issuers_without_keys": without_keys });
+        let followed: Vec<_> = loaded.resource_server.revocations(now).map(revocations).collect();
+        if !followed.is_empty() {
+            body["revocations"] = followed.into();
+        }
         respond(code, JSON, body.to_string().into())
     }
 
@@ -120,6 +127,22 @@ impl Service for OperationsService {
         }
         self.answer(request.method(), request.uri().path())
     }
+}
+
+/// How the following of one issuer's revocations stands.
+fn revocations(standing: RevocationStanding<'_>) -> Value {
+    let state = match (standing.is_silent, standing.heard_ago) {
+        (false, _) => "current",
+        (true, None) => "not read yet",
+        (true, Some(_)) => "silent",
+    };
+    serde_json::json!({
+        "issuer": standing.issuer.as_str(),
+        "state": state,
+        "heard_secs_ago": standing.heard_ago.map(|ago| ago.as_secs()),
+        "entries": standing.entries,
+        "error": standing.last_error.map(|error| Refusal::reason_of(&*error)),
+    })
 }
 
 fn with_methods(mut response: Response<ResponseBody>) -> Response<ResponseBody> {

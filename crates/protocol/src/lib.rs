@@ -8,15 +8,12 @@
 //! registered), [`client_authentication`] with a module per method ([`tls_client_auth`], [`self_signed_tls_client_auth`],
 //! [`client_assertion`], [`client_secret`] with [`secret`]), [`form`] and [`token_request`] (what is asked), [`confirmation`] (the binding), [`access_token`] and
 //! [`introspection`], [`introspection_jwt`] (the answer). A protected resource reads [`bearer`], [`access_token`],
-//! [`confirmation`], [`challenge`], and says what it is in [`protected_resource_metadata`]. JOSE lies below in [`jws`],
+//! [`confirmation`], [`challenge`], follows [`revocation_feed`], and says what it is in [`protected_resource_metadata`]. JOSE lies below in [`jws`],
 //! [`jwk_set`], [`signer`], [`json`]; names and paths in [`distinguished_name`], [`subject_alternative_name`],
 //! [`certificate_chain`]; who signs in in [`user`]. Whatever is refused ends as an [`error_code`] for the peer and a [`refusal`] for the operator.
 
 pub mod access_token;
 pub mod authentication_method;
-pub mod authorization_details;
-pub mod authorization_request;
-pub mod authorization_response;
 pub mod base64url;
 pub mod bearer;
 pub mod certificate;
@@ -24,7 +21,6 @@ pub mod certificate_chain;
 pub mod certificate_file;
 pub mod certificate_revocation_list;
 pub mod challenge;
-pub mod claims_request;
 pub mod client;
 pub mod client_assertion;
 pub mod client_authentication;
@@ -37,9 +33,7 @@ pub mod distinguished_name;
 pub mod endpoint;
 pub mod error_code;
 pub mod form;
-pub mod grant_id;
 pub mod grant_type;
-pub mod id_token;
 pub mod introspection;
 pub mod introspection_jwt;
 pub mod issuer;
@@ -48,14 +42,12 @@ pub mod jwk;
 pub mod jwk_set;
 pub mod jws;
 pub mod peer_certificate;
-pub mod pkce;
 pub mod profile;
 pub mod protected_resource_metadata;
 pub mod public_key;
-pub mod redirect_uri;
 pub mod refusal;
-pub mod request_object;
 pub mod resource;
+pub mod revocation_feed;
 pub mod rule;
 pub mod scope;
 pub mod secret;
@@ -72,5 +64,4 @@ pub mod tls_client_auth;
 pub mod token_request;
 pub mod token_revocation;
 pub mod trust_anchor;
-pub mod unsigned_jwt;
 pub mod user;

@@ -1,10 +1,10 @@
 //! What must no longer be accepted although its signature is good.
 //!
 //! A token that is checked locally lives until its `exp` whatever its issuer thinks of it meanwhile. The deny-list is how a
-//! revocation reaches it: revoked tokens (`jti`), clients, certificates (`x5t#S256`) and signing keys (`kid`), per issuer,
+//! revocation reaches it: revoked tokens (`jti`), grants, clients, certificates (`x5t#S256`) and signing keys (`kid`), per issuer,
 //! because a `jti` or a client id means nothing outside the issuer that gave it.
 //!
-//! Who learns of revocations (a follower of the issuer's revocation feed, an operator's file) is not decided here: it calls
+//! Who learns of revocations (`revocation_follower.rs`, which asks the issuer; an operator's file) is not decided here: it calls
 //! [`DenyList::apply`]. Nothing in it is ever a reason to *accept*.
 
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::CertificateThumbprint;
+use keybound_protocol::revocation_feed::{RevocationEntry, RevokedSubject, grant_of_token_id};
 use keybound_protocol::time::Timestamp;
 
 /// Entries one issuer's deny-list holds at most, after expired ones are dropped.
@@ -23,6 +24,8 @@ pub const DENIALS_MAX: usize = 250_000;
 pub enum DeniedSubject {
     /// One token, by its `jti`.
     Token(String),
+    /// Every token of one grant, by what stands before the first dot of their `jti`.
+    Grant(String),
     /// Every token of one client.
     Client(ClientId),
     /// Every token bound to one certificate.
@@ -76,6 +79,7 @@ pub struct DenyList {
 #[derive(Debug, Default)]
 struct Entries {
     tokens: HashMap<String, Window>,
+    grants: HashMap<String, Window>,
     clients: HashMap<String, Window>,
     certificates: HashMap<CertificateThumbprint, Window>,
     keys: HashMap<String, Window>,
@@ -120,6 +124,10 @@ impl DenyList {
         if let Some(token_id) = keys.token_id.filter(|id| denies(entries.tokens.get(*id))) {
             return Some(DeniedSubject::Token(token_id.to_owned()));
         }
+        let grant = keys.token_id.and_then(grant_of_token_id);
+        if let Some(grant) = grant.filter(|id| denies(entries.grants.get(*id))) {
+            return Some(DeniedSubject::Grant(grant.to_owned()));
+        }
         if let Some(certificate) = keys.certificate.filter(|it| denies(entries.certificates.get(*it))) {
             return Some(DeniedSubject::Certificate(*certificate));
         }
@@ -147,11 +155,12 @@ impl DenyList {
 
 impl Entries {
     fn len(&self) -> usize {
-        self.tokens.len() + self.clients.len() + self.certificates.len() + self.keys.len()
+        self.tokens.len() + self.grants.len() + self.clients.len() + self.certificates.len() + self.keys.len()
     }
 
     fn forget_expired(&mut self, now: Timestamp) {
         self.tokens.retain(|_, window| window.until > now);
+        self.grants.retain(|_, window| window.until > now);
         self.clients.retain(|_, window| window.until > now);
         self.certificates.retain(|_, window| window.until > now);
         self.keys.retain(|_, window| window.until > now);
@@ -164,11 +173,29 @@ impl Entries {
         };
         match denial.subject {
             DeniedSubject::Token(id) => Window::widen(self.tokens.entry(id).or_insert(window), window),
+            DeniedSubject::Grant(id) => Window::widen(self.grants.entry(id).or_insert(window), window),
             DeniedSubject::Client(id) => {
                 Window::widen(self.clients.entry(id.as_str().to_owned()).or_insert(window), window)
             }
             DeniedSubject::Certificate(it) => Window::widen(self.certificates.entry(it).or_insert(window), window),
             DeniedSubject::SigningKey(id) => Window::widen(self.keys.entry(id).or_insert(window), window),
+        }
+    }
+}
+
+impl From<RevocationEntry> for Denial {
+    fn from(entry: RevocationEntry) -> Denial {
+        let subject = match entry.subject {
+            RevokedSubject::Token(id) => DeniedSubject::Token(id),
+            RevokedSubject::Grant(id) => DeniedSubject::Grant(id),
+            RevokedSubject::Client(id) => DeniedSubject::Client(id),
+            RevokedSubject::Certificate(thumbprint) => DeniedSubject::Certificate(thumbprint),
+            RevokedSubject::SigningKey(id) => DeniedSubject::SigningKey(id),
+        };
+        Denial {
+            subject,
+            issued_before: entry.issued_before,
+            until: entry.until,
         }
     }
 }

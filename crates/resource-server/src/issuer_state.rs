@@ -13,9 +13,10 @@ use crate::cached_token::{CachedToken, Vouched};
 use crate::deny_list::{DenialKeys, DeniedSubject, DenyList};
 use crate::introspector::Introspector;
 use crate::issuer_keys::{Fetch, IssuerKeys, KeySet};
-use crate::limits::Limits;
+use crate::limits::{Limits, REVOCATIONS_PAUSE_MAX};
 use crate::refusal::AccessTokenRefusal;
-use crate::settings::{IssuerSettings, Validation};
+use crate::revocation_follower::{FollowedRevocations, RevocationStanding};
+use crate::settings::{IssuerSettings, OnStale, Validation};
 
 /// An issuer and everything that changes about it.
 #[derive(Debug)]
@@ -23,6 +24,9 @@ pub(crate) struct IssuerState {
     pub(crate) settings: IssuerSettings,
     pub(crate) authority: Authority,
     pub(crate) deny_list: Arc<DenyList>,
+    pub(crate) revocations: Option<Arc<FollowedRevocations>>,
+    /// Who is asked about the issuer's tokens while its revocations are not known.
+    fallback: Option<Arc<Introspector>>,
 }
 
 /// Who vouches for the issuer's tokens.
@@ -47,6 +51,10 @@ impl IssuerState {
         limits: Limits,
         before: Option<&IssuerState>,
     ) -> IssuerState {
+        let introspector = |client: &Arc<keybound_client::Client>| {
+            let issuer = settings.issuer.clone();
+            Arc::new(Introspector::new(position, issuer, Arc::clone(client), limits))
+        };
         let authority = match &settings.validation {
             Validation::Local(source) => {
                 let keys = IssuerKeys::new(settings.issuer.clone(), source.clone(), limits);
@@ -55,18 +63,25 @@ impl IssuerState {
                 }
                 Authority::Keys(Arc::new(keys))
             }
-            Validation::Introspection(client) => Authority::Introspector(Arc::new(Introspector::new(
-                position,
-                settings.issuer.clone(),
-                Arc::clone(client),
-                limits,
-            ))),
+            Validation::Introspection(client) => Authority::Introspector(introspector(client)),
         };
         let deny_list = before.map(|before| Arc::clone(&before.deny_list)).unwrap_or_default();
+        let fallback = match settings.revocations.as_ref().map(|revocations| &revocations.on_stale) {
+            Some(OnStale::Introspect(client)) => Some(introspector(client)),
+            Some(OnStale::Continue | OnStale::Refuse) | None => None,
+        };
+        let followed_before = before.and_then(|before| before.revocations.as_deref());
+        let revocations = settings.revocations.clone().map(|revocations| {
+            let (issuer, deny_list) = (settings.issuer.clone(), Arc::clone(&deny_list));
+            let followed = FollowedRevocations::new(issuer, revocations, deny_list, &limits, followed_before);
+            Arc::new(followed)
+        });
         IssuerState {
             settings,
             authority,
             deny_list,
+            revocations,
+            fallback,
         }
     }
 
@@ -74,13 +89,58 @@ impl IssuerState {
     pub(crate) fn still_vouches_for(&self, token: &CachedToken, now: Timestamp) -> bool {
         match (token.vouched, &self.authority) {
             (Vouched::BySignature { key_set_version }, Authority::Keys(keys)) => {
-                keys.version(now) == Some(key_set_version)
+                keys.version(now) == Some(key_set_version) && self.fallback(now).is_none()
+            }
+            // Asked about while revocations were not known; once they are, its signature counts again.
+            (Vouched::ByIntrospection { asked }, Authority::Keys(_)) => {
+                let fallback = self.fallback(now);
+                now < token.claims.expires_at && fallback.is_some_and(|fallback| fallback.still_believes(asked, now))
             }
             (Vouched::ByIntrospection { asked }, Authority::Introspector(introspector)) => {
                 now < token.claims.expires_at && introspector.still_believes(asked, now)
             }
-            _ => false,
+            (Vouched::BySignature { .. }, Authority::Introspector(_)) => false,
         }
+    }
+
+    /// Whether the issuer has not said for too long what it revoked.
+    pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
+        self.revocations
+            .as_ref()
+            .is_some_and(|followed| followed.is_silent(now))
+    }
+
+    /// Who is to be asked about the issuer's tokens now, although they could be judged by its keys.
+    pub(crate) fn fallback(&self, now: Timestamp) -> Option<&Arc<Introspector>> {
+        self.fallback.as_ref().filter(|_| self.is_silent(now))
+    }
+
+    /// The same, whether or not it is to be asked now.
+    pub(crate) fn introspector(&self) -> Option<&Arc<Introspector>> {
+        match &self.authority {
+            Authority::Introspector(introspector) => Some(introspector),
+            Authority::Keys(_) => self.fallback.as_ref(),
+        }
+    }
+
+    /// Whether what was revoked has to be known and is not.
+    pub(crate) fn require_heard(&self, now: Timestamp) -> Result<(), AccessTokenRefusal> {
+        match &self.revocations {
+            Some(followed) if matches!(followed.settings.on_stale, OnStale::Refuse) && followed.is_silent(now) => {
+                Err(AccessTokenRefusal::RevocationsUnknown {
+                    issuer: self.settings.issuer.to_string(),
+                    retry_after: REVOCATIONS_PAUSE_MAX,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn standing(&self, now: Timestamp) -> Option<RevocationStanding<'_>> {
+        let falls_back = self.introspector().is_some();
+        self.revocations
+            .as_ref()
+            .map(|followed| followed.standing(now, falls_back))
     }
 
     /// Judges a JWT with this issuer's keys, for a route of `audience`.

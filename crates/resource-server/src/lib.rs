@@ -10,7 +10,8 @@
 //! was fine".
 //!
 //! Read in this order: [`route_policy`], [`caller`], [`settings`], [`limits`], `resource_server.rs` (the check) with what lies below it,
-//! `issuer_state.rs`, `issuer_keys.rs` with `fetch_schedule.rs`, `introspector.rs`, `cached_token.rs`, [`deny_list`], [`refusal`],
+//! `issuer_state.rs`, `issuer_keys.rs` with `fetch_schedule.rs`, `introspector.rs`, `cached_token.rs`, [`deny_list`] with
+//! [`revocation_follower`], [`refusal`],
 //! [`metadata_document`], [`layer`]. `examples/axum.rs` is a whole protected resource.
 
 pub mod accepted_token;
@@ -27,6 +28,7 @@ pub mod metadata_document;
 mod moment;
 pub mod refusal;
 mod resource_server;
+pub mod revocation_follower;
 pub mod route_policy;
 pub mod settings;
 
@@ -38,9 +40,10 @@ pub use cached_token::LastToken;
 pub use caller::Caller;
 pub use deny_list::{DENIALS_MAX, Denial, DenialKeys, DeniedSubject, DenyList, DenyListFull};
 pub use layer::{AccessTokenLayer, AccessTokenService, response_to};
-pub use limits::Limits;
+pub use limits::{Limits, REVOCATIONS_PAUSE_MAX, REVOCATIONS_REQUEST_MAX};
 pub use metadata_document::{MetadataDocument, NoMetadataUrl};
 pub use refusal::{AccessTokenRefusal, Refused};
 pub use resource_server::{Check, PendingCheck, ResourceServer, RunningToken, Verdict};
+pub use revocation_follower::{RevocationFollower, RevocationReadError, RevocationStanding};
 pub use route_policy::{Binding, RoutePolicy};
-pub use settings::{IssuerSettings, KeySource, SettingsError, Validation};
+pub use settings::{IssuerSettings, KeySource, OnStale, RevocationSettings, SettingsError, Validation};

@@ -33,7 +33,15 @@ pub struct Limits {
     pub introspections_max: usize,
     /// Inactive tokens that are remembered, per issuer. Anybody can make them up, so they have a cache of their own.
     pub inactive_tokens_max: usize,
+    /// An issuer whose revocations are followed and that has not answered for this long counts as silent.
+    pub revocations_silence_max: Duration,
 }
+
+/// How long one question for revocations may take in all. An issuer holds it for up to 25 s.
+pub const REVOCATIONS_REQUEST_MAX: Duration = Duration::from_secs(40);
+
+/// The longest time between a question for revocations that failed and the next one.
+pub const REVOCATIONS_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// One address prefix (an IPv4 address, or an IPv6 /64) gets at most this part of the questions that one issuer is asked at once
 /// ([`Limits::introspections_max`]), and as many again may wait.
@@ -57,6 +65,7 @@ impl Limits {
         introspection_pause: Duration::from_secs(1),
         introspections_max: 256,
         inactive_tokens_max: 10_000,
+        revocations_silence_max: Duration::from_secs(60),
     };
 }
 

@@ -73,6 +73,14 @@ pub enum AccessTokenRefusal {
         /// The entry.
         subject: DeniedSubject,
     },
+    /// Its issuer has not said for too long what it revoked, and the settings want no tokens then.
+    #[error("{issuer} has not said for too long what it revoked")]
+    RevocationsUnknown {
+        /// The issuer.
+        issuer: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// It was accepted, and expired before what it was accepted for was over.
     #[error("the token expired while its request was running")]
     ExpiredWhileRunning {
@@ -140,9 +148,9 @@ impl AccessTokenRefusal {
             | AccessTokenRefusal::CertificateRequired(_)
             | AccessTokenRefusal::Binding(_) => Some(ErrorCode::InvalidToken),
             AccessTokenRefusal::InsufficientScope { .. } => Some(ErrorCode::InsufficientScope),
-            AccessTokenRefusal::KeysUnavailable { .. } | AccessTokenRefusal::IssuerUnavailable { .. } => {
-                Some(ErrorCode::TemporarilyUnavailable)
-            }
+            AccessTokenRefusal::KeysUnavailable { .. }
+            | AccessTokenRefusal::IssuerUnavailable { .. }
+            | AccessTokenRefusal::RevocationsUnknown { .. } => Some(ErrorCode::TemporarilyUnavailable),
         }
     }
 
@@ -256,7 +264,8 @@ impl Refused {
     pub fn retry_after(&self) -> Option<HeaderValue> {
         match &self.reason {
             AccessTokenRefusal::KeysUnavailable { retry_after, .. }
-            | AccessTokenRefusal::IssuerUnavailable { retry_after, .. } => {
+            | AccessTokenRefusal::IssuerUnavailable { retry_after, .. }
+            | AccessTokenRefusal::RevocationsUnknown { retry_after, .. } => {
                 Some(HeaderValue::from(retry_after.as_secs().max(1)))
             }
             _ => None,
@@ -285,6 +294,7 @@ fn absence_text(error: &BindingError) -> String {
 fn denied_text(subject: &DeniedSubject) -> String {
     match subject {
         DeniedSubject::Token(id) => format!("the token {id} was revoked"),
+        DeniedSubject::Grant(id) => format!("the tokens of grant {id} were revoked"),
         DeniedSubject::Client(client_id) => format!("the tokens of client {} were revoked", client_id.as_str()),
         DeniedSubject::Certificate(thumbprint) => format!("certificate {thumbprint} was revoked"),
         DeniedSubject::SigningKey(key_id) => format!("the signing key {key_id} was revoked"),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use keybound_client::Clock;
 use keybound_protocol::access_token::{AccessTokenError, UnverifiedAccessToken};
 use keybound_protocol::bearer::BearerToken;
 use keybound_protocol::issuer::Issuer;
@@ -26,6 +27,7 @@ use crate::issuer_keys::Fetch;
 use crate::issuer_state::{Authority, IssuerState, LocalVerdict};
 use crate::limits::Limits;
 use crate::refusal::{AccessTokenRefusal, Refused};
+use crate::revocation_follower::{RevocationFollower, RevocationStanding};
 use crate::route_policy::RoutePolicy;
 use crate::settings::{IssuerSettings, SettingsError, require_consistent};
 
@@ -186,6 +188,24 @@ impl ResourceServer {
         self.state.issuer(issuer).map(|issuer| &issuer.deny_list)
     }
 
+    /// Begins to follow the revocations of every issuer that is [configured](IssuerSettings::revocations) so, until what is returned
+    /// is dropped. One that is [reconfigured](Self::reconfigured) is followed anew, from where this one has come.
+    ///
+    /// To be called within a tokio runtime, which the questions are then asked on.
+    pub fn follow_revocations(&self, clock: &Clock) -> RevocationFollower {
+        let followed = self
+            .state
+            .issuers
+            .iter()
+            .filter_map(|issuer| issuer.revocations.clone());
+        RevocationFollower::start(followed, clock)
+    }
+
+    /// How the following of revocations stands, of each issuer that is followed.
+    pub fn revocations(&self, now: Timestamp) -> impl Iterator<Item = RevocationStanding<'_>> {
+        self.state.issuers.iter().filter_map(move |issuer| issuer.standing(now))
+    }
+
     /// Puts other keys in place for an issuer whose keys are [given](crate::KeySource::Static). Tokens signed with a key that is
     /// gone are refused from the next request on. `false` if there is no such issuer.
     pub fn replace_keys(&self, issuer: &Issuer, keys: JwkSet) -> bool {
@@ -231,7 +251,7 @@ impl ResourceServer {
         self.state.tokens.clear();
         self.state.followed.forget();
         for issuer in &self.state.issuers {
-            if let Authority::Introspector(introspector) = &issuer.authority {
+            if let Some(introspector) = issuer.introspector() {
                 introspector.forget();
             }
         }
@@ -310,6 +330,9 @@ impl State {
             return Vouching::Done(Err(AccessTokenRefusal::IssuerNotAdmitted {
                 issuer: presented.to_owned(),
             }));
+        }
+        if let Some(fallback) = issuer.fallback(now) {
+            return Vouching::Introspect(vec![Arc::clone(fallback)]);
         }
         match &issuer.authority {
             Authority::Introspector(introspector) => Vouching::Introspect(vec![Arc::clone(introspector)]),

@@ -6,6 +6,7 @@ use keybound_client::Client;
 use keybound_protocol::access_token::verification::DEFAULT_TOKEN_TYPES;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use url::Url;
 
 pub use crate::issuer_keys::KeySource;
 
@@ -17,6 +18,29 @@ pub enum Validation {
     /// The issuer is asked (RFC 7662), by a client of our own: its certificate authenticates *us* there and is never compared with
     /// any token (RFC 8705 §3.2 binds tokens to the certificate of *our* caller).
     Introspection(Arc<Client>),
+}
+
+/// How a resource server learns what an issuer revoked before its time.
+#[derive(Clone, Debug)]
+pub struct RevocationSettings {
+    /// Where the issuer says it: `GET /revocations` of a Keybound server, on its mutual-TLS side.
+    pub url: Url,
+    /// Who asks: a client with a certificate and scope `keybound:revocations`.
+    pub client: Arc<Client>,
+    /// What becomes of tokens while the issuer does not say it.
+    pub on_stale: OnStale,
+}
+
+/// What becomes of an issuer's tokens when it has not said for a while what it revoked
+/// ([`revocations_silence_max`](crate::Limits::revocations_silence_max)).
+#[derive(Clone, Debug)]
+pub enum OnStale {
+    /// They are judged by what is known. [`ResourceServer::revocations`](crate::ResourceServer::revocations) says that it is old.
+    Continue,
+    /// None is accepted (503), and what runs with one is ended.
+    Refuse,
+    /// The issuer is asked about each (RFC 7662), as if it were configured for that.
+    Introspect(Arc<Client>),
 }
 
 /// An issuer whose tokens are taken.
@@ -33,10 +57,13 @@ pub struct IssuerSettings {
     /// What else than the route's own audience its tokens may name in `aud`: what an issuer that knows no resource indicators
     /// calls us. Never a client identifier.
     pub audiences: Vec<String>,
+    /// How its revocations are followed, by [`ResourceServer::follow_revocations`](crate::ResourceServer::follow_revocations).
+    pub revocations: Option<RevocationSettings>,
 }
 
 impl IssuerSettings {
-    /// The settings for an issuer about which nothing else was said: every algorithm of ours, RFC 9068 types, no other audience.
+    /// The settings for an issuer about which nothing else was said: every algorithm of ours, RFC 9068 types, no other audience,
+    /// revocations not followed.
     pub fn new(issuer: Issuer, validation: Validation) -> IssuerSettings {
         IssuerSettings {
             issuer,
@@ -44,6 +71,7 @@ impl IssuerSettings {
             algorithms: SignatureAlgorithm::ALL.to_vec(),
             token_types: DEFAULT_TOKEN_TYPES.map(str::to_owned).to_vec(),
             audiences: Vec::new(),
+            revocations: None,
         }
     }
 }

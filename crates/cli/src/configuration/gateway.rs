@@ -58,6 +58,41 @@ pub(crate) struct IssuerEntry {
     pub token_types: Vec<String>,
     /// Further accepted `aud` values.
     pub audience: Vec<String>,
+    /// How its revocations are followed; `None` if they are not.
+    pub revocations: Option<Revocations>,
+}
+
+/// `revocations` and `on_stale`.
+#[derive(Debug, Clone)]
+pub(crate) struct Revocations {
+    /// `{mutual_tls_origin}/revocations` of a Keybound server.
+    pub url: Url,
+    /// What its silence means.
+    pub on_stale: OnStale,
+    /// Where it is asked about tokens then; discovered from its metadata if absent.
+    pub introspection_endpoint: Option<Url>,
+    /// Who asks.
+    pub client: OwnClient,
+}
+
+/// The rule about an issuer that has not said for a while what it revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnStale {
+    /// Tokens pass by what is known.
+    Continue,
+    /// No token passes.
+    Refuse,
+    /// The issuer is asked about each token.
+    Introspect,
+}
+
+/// The gateway as a client of the issuer.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnClient {
+    /// Its identifier there.
+    pub client_id: ClientId,
+    /// Its certificate.
+    pub identity: Identity,
 }
 
 /// How an issuer's tokens are checked.
@@ -69,10 +104,8 @@ pub(crate) enum Validation {
     Introspection {
         /// Discovered from the metadata if absent.
         endpoint: Option<Url>,
-        /// The gateway as a client of the issuer.
-        client_id: ClientId,
-        /// That client's certificate.
-        identity: Identity,
+        /// Who asks.
+        client: OwnClient,
     },
 }
 
@@ -188,37 +221,63 @@ fn issuer(section: Section<'_>, base: &Base) -> Option<IssuerEntry> {
         .into_iter()
         .map(|located| located.value)
         .collect();
-    if let Some(revocations) = section.string("revocations") {
-        let message = "following revocations is not available in this version";
-        section.report(Diagnostic::error("C011", &revocations.location, message));
-    }
-    let validation = if introspects {
+    let feed = section.parsed("revocations", https_url);
+    let falls_back = endpoint.is_some() && !introspects;
+    let on_stale = on_stale(&section, falls_back, feed.is_some());
+    let client = if introspects || feed.is_some() {
         let client_id = section.required_parsed("client_id", ClientId::parse);
         let identity = identity(&section, base);
         section.finish();
-        Validation::Introspection {
-            endpoint,
+        Some(OwnClient {
             client_id: client_id?.value,
             identity: identity?,
-        }
+        })
     } else {
         for key in ["client_id", "certificate", "key"] {
             if let Some(unused) = section.string(key) {
-                let message = format!("`{key}` is used only with validation = \"introspection\"");
+                let message = format!("`{key}` is used only with validation = \"introspection\" or `revocations`");
                 section.report(Diagnostic::warning("C015", &unused.location, message));
             }
         }
         section.finish();
-        Validation::Local
+        None
     };
+    let revocations = feed.zip(client.clone()).map(|(feed, client)| Revocations {
+        url: feed.value,
+        on_stale,
+        introspection_endpoint: endpoint.clone(),
+        client,
+    });
     Some(IssuerEntry {
         issuer: issuer?,
-        validation,
+        validation: match client.filter(|_| introspects) {
+            Some(client) => Validation::Introspection { endpoint, client },
+            None => Validation::Local,
+        },
         jwks_uri,
         algorithms,
         token_types,
         audience,
+        revocations,
     })
+}
+
+fn on_stale(section: &Section<'_>, falls_back: bool, is_followed: bool) -> OnStale {
+    const WORDS: &[(&str, OnStale)] = &[
+        ("continue", OnStale::Continue),
+        ("refuse", OnStale::Refuse),
+        ("introspect", OnStale::Introspect),
+    ];
+    let written = section.parsed("on_stale", word(WORDS));
+    if let Some(unused) = written.as_ref().filter(|_| !is_followed) {
+        let message = "`on_stale` is used only with `revocations`";
+        section.report(Diagnostic::warning("C015", &unused.location, message));
+    }
+    match written {
+        Some(written) => written.value,
+        None if falls_back => OnStale::Introspect,
+        None => OnStale::Continue,
+    }
 }
 
 fn route(section: Section<'_>) -> Option<RouteEntry> {

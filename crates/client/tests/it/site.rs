@@ -20,6 +20,7 @@ use crate::pki;
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) path: String,
+    pub(crate) query: HashMap<String, String>,
     pub(crate) headers: HeaderMap,
     pub(crate) form: HashMap<String, String>,
     pub(crate) presented: PresentedCertificate,
@@ -100,6 +101,9 @@ impl Service for Answering {
         let body = body.collect().await.unwrap_or_default();
         let seen = Seen {
             path: parts.uri.path().to_owned(),
+            query: url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect(),
             headers: parts.headers,
             form: url::form_urlencoded::parse(&body).into_owned().collect(),
             presented,

@@ -55,7 +55,7 @@ impl AccessTokenRefusal {
             },
             AccessTokenRefusal::Token(AccessTokenError::Issuer { .. }) => ISSUER,
             AccessTokenRefusal::Token(error) | AccessTokenRefusal::Opaque(error) => error.rule(),
-            AccessTokenRefusal::Denied { .. } => NOT_DENIED,
+            AccessTokenRefusal::Denied { .. } | AccessTokenRefusal::RevocationsUnknown { .. } => NOT_DENIED,
             AccessTokenRefusal::ExpiredWhileRunning { .. } => VALIDITY,
             AccessTokenRefusal::Unbound => BOUND,
             AccessTokenRefusal::CertificateRequired(_) | AccessTokenRefusal::Binding(_) => BINDING,
@@ -182,6 +182,10 @@ impl Refused {
                 .as_ref()
                 .and_then(|error| error.fix())
                 .unwrap_or_else(|| format!("check that {issuer} runs and can be reached from here")),
+            AccessTokenRefusal::RevocationsUnknown { issuer, .. } => format!(
+                "check that {issuer} runs and that this gateway's client may follow its revocations (scope keybound:revocations); \
+                 on_stale = \"continue\" accepts tokens meanwhile"
+            ),
             AccessTokenRefusal::IssuerUnavailable { issuer, source, .. } => source
                 .as_ref()
                 .and_then(|error| error.fix())

@@ -73,8 +73,10 @@ impl Pending {
         match self.state.vouch(&self.token, &self.policy, self.now, false) {
             Vouching::Done(Ok(vouched)) => self.decide(self.state.keep(self.hash, vouched)),
             Vouching::Done(Err(reason)) => self.refuse(reason),
-            // A token does not change its form, and waiting was not permitted.
-            Vouching::AwaitKeys(_) | Vouching::Introspect(_) => self.refuse(AccessTokenRefusal::Inactive),
+            // Its issuer fell silent meanwhile.
+            Vouching::Introspect(introspectors) => self.by_introspection(introspectors).await,
+            // Waiting was not permitted.
+            Vouching::AwaitKeys(_) => self.refuse(AccessTokenRefusal::Inactive),
         }
     }
 

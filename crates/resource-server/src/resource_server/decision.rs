@@ -109,7 +109,7 @@ impl State {
         }
         match issuer.denied(token) {
             Some(subject) => Err(AccessTokenRefusal::Denied { subject }),
-            None => Ok(()),
+            None => issuer.require_heard(now),
         }
     }
 }

@@ -64,10 +64,11 @@ impl FollowedTokens {
         })
     }
 
-    /// The entry of a token; `make` says what a new one begins with.
+    /// The entry of a token, asked about on `runtime`; `make` says what a new one begins with.
     pub(super) fn join(
         self: &Arc<Self>,
         hash: TokenHash,
+        runtime: Option<Handle>,
         make: impl FnOnce() -> (Arc<Introspector>, Box<str>, Arc<CachedToken>),
     ) -> Arc<FollowedToken> {
         let mut by_hash = self.lock();
@@ -79,7 +80,7 @@ impl FollowedTokens {
             hash,
             text,
             introspector,
-            runtime: Handle::try_current().ok(),
+            runtime,
             standing: Mutex::new(Standing {
                 token,
                 forgotten: false,

@@ -3,7 +3,7 @@
 //! A request is decided about when it arrives, and what it starts may take longer: an answer that streams, a connection that was
 //! upgraded, a wait for an upstream. Whoever runs such a thing keeps one of these and asks it now and then.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -11,12 +11,13 @@ use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::bearer::BearerToken;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
+use tokio::runtime::Handle;
 
 use super::followed_token::FollowedToken;
 use super::{ResourceServer, State};
 use crate::accepted_token::AcceptedAccessToken;
 use crate::cached_token::{Vouched, hash_of};
-use crate::issuer_state::Authority;
+use crate::introspector::Introspector;
 use crate::refusal::{AccessTokenRefusal, Refused};
 use crate::route_policy::RoutePolicy;
 
@@ -28,13 +29,31 @@ pub struct RunningToken {
     /// The position of its issuer.
     issuer: Option<usize>,
     ends_at: Timestamp,
-    /// For a token that its issuer was asked about.
-    introspected: Option<Introspected>,
+    questions: Questions,
+}
+
+/// Whether the issuer is asked about the token while it runs.
+enum Questions {
+    /// It is not.
+    None,
+    /// It vouched for the token by saying so, and is asked to say so again.
+    Due(Introspected),
+    /// It is, while it does not say what it revoked.
+    WhenSilent(WhenSilent),
 }
 
 struct Introspected {
     token: Arc<FollowedToken>,
     presented: PresentedCertificate,
+}
+
+/// What is needed to ask later.
+struct WhenSilent {
+    introspector: Arc<Introspector>,
+    text: Box<str>,
+    presented: PresentedCertificate,
+    runtime: Option<Handle>,
+    begun: OnceLock<Introspected>,
 }
 
 impl ResourceServer {
@@ -68,33 +87,51 @@ impl ResourceServer {
             policy: policy.clone(),
             issuer,
             ends_at,
-            introspected: state.follow_introspected(accepted, headers, presented, issuer),
+            questions: state.questions(accepted, headers, presented, issuer),
         }
     }
 }
 
 impl State {
-    fn follow_introspected(
-        &self,
+    fn questions(
+        self: &Arc<Self>,
         accepted: &AcceptedAccessToken,
         headers: &HeaderMap,
         presented: &PresentedCertificate,
         issuer: Option<usize>,
-    ) -> Option<Introspected> {
-        let token = accepted.token();
-        let (Vouched::ByIntrospection { .. }, Authority::Introspector(introspector)) =
-            (token.vouched, &self.issuers.get(issuer?)?.authority)
-        else {
-            return None;
-        };
+    ) -> Questions {
+        let introspector = issuer.and_then(|issuer| self.issuers.get(issuer)?.introspector());
         let values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-        let text = BearerToken::from_authorization(values).ok()?.as_str();
-        Some(Introspected {
-            token: self.followed.join(hash_of(text), || {
-                (Arc::clone(introspector), text.into(), Arc::clone(token))
-            }),
+        let (Some(introspector), Ok(text)) = (introspector, BearerToken::from_authorization(values)) else {
+            return Questions::None;
+        };
+        let later = WhenSilent {
+            introspector: Arc::clone(introspector),
+            text: text.as_str().into(),
             presented: presented.clone(),
-        })
+            runtime: Handle::try_current().ok(),
+            begun: OnceLock::new(),
+        };
+        match accepted.token().vouched {
+            Vouched::ByIntrospection { .. } => Questions::Due(later.begin(self, accepted)),
+            Vouched::BySignature { .. } => Questions::WhenSilent(later),
+        }
+    }
+}
+
+impl WhenSilent {
+    fn begin(&self, state: &State, accepted: &AcceptedAccessToken) -> Introspected {
+        let join = || {
+            (
+                Arc::clone(&self.introspector),
+                self.text.clone(),
+                Arc::clone(accepted.token()),
+            )
+        };
+        Introspected {
+            token: state.followed.join(hash_of(&self.text), self.runtime.clone(), join),
+            presented: self.presented.clone(),
+        }
     }
 }
 
@@ -125,13 +162,21 @@ impl RunningToken {
         if let Some(subject) = issuer.and_then(|issuer| issuer.find_denial(token)) {
             return Err(refused(AccessTokenRefusal::Denied { subject }));
         }
-        let Some(Introspected {
+        issuer
+            .map_or(Ok(()), |issuer| issuer.require_heard(now))
+            .map_err(refused)?;
+        let introspected = match &self.questions {
+            Questions::None => return Ok(()),
+            Questions::Due(introspected) => introspected,
+            Questions::WhenSilent(later) => match issuer.filter(|issuer| issuer.is_silent(now)) {
+                Some(_) => later.begun.get_or_init(|| later.begin(&self.state, &self.accepted)),
+                None => return Ok(()),
+            },
+        };
+        let Introspected {
             token: followed,
             presented,
-        }) = &self.introspected
-        else {
-            return Ok(());
-        };
+        } = introspected;
         let current = followed.current(&self.state, now).map_err(refused)?;
         if Arc::ptr_eq(&current, token) {
             return Ok(());

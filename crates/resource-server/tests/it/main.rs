@@ -16,6 +16,7 @@ mod metadata;
 mod party;
 #[path = "../../../client/tests/it/pki.rs"]
 mod pki;
+mod revocations;
 mod running_token;
 #[path = "../../../client/tests/it/site.rs"]
 mod site;
