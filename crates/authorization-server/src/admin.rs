@@ -25,19 +25,18 @@ use axum::body::Body;
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::peer_certificate::PresentedCertificate;
-use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::time::Timestamp;
-use keybound_resource_server::{IssuerSettings, KeySource, ResourceServer, RoutePolicy, SettingsError, Validation};
+use keybound_resource_server::SettingsError;
 use keybound_tls::{BodyError, Connection, LayerRefusal, RequestBody, ResponseBody};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::configuration::Configuration;
+use crate::protected_resource::{Caller, TokenCheck};
 use crate::response::Response;
-use crate::router::ADMIN_PREFIX;
+use crate::router::{ADMIN_PREFIX, Route};
 use crate::server::Server;
 use authorization::Administrator;
 use problem::Problem;
@@ -47,14 +46,6 @@ pub(crate) struct AdminApi {
     router: Router,
     check: ArcSwap<TokenCheck>,
     working: Semaphore,
-}
-
-/// What a caller's token has to be.
-pub(crate) struct TokenCheck {
-    issuer: Issuer,
-    resource_server: ResourceServer,
-    policy: RoutePolicy,
-    admin: ResourceUri,
 }
 
 /// One request of an administrator. Handlers find it in the request's extensions.
@@ -71,12 +62,16 @@ impl AdminApi {
         keys: JwkSet,
         working_max: usize,
     ) -> Result<AdminApi, SettingsError> {
-        let check = TokenCheck::new(configuration, keys)?;
         Ok(AdminApi {
             router: routes::router(),
-            check: ArcSwap::from_pointee(check),
+            check: ArcSwap::from_pointee(AdminApi::check(configuration, keys)?),
             working: Semaphore::new(working_max.clamp(1, Semaphore::MAX_PERMITS)),
         })
+    }
+
+    /// What tokens have to be under this configuration.
+    pub(crate) fn check(configuration: &Configuration, keys: JwkSet) -> Result<TokenCheck, SettingsError> {
+        TokenCheck::new(configuration, keys, configuration.resources.admin(), Route::Admin)
     }
 
     /// From now on takes the tokens that this check accepts.
@@ -86,8 +81,7 @@ impl AdminApi {
 
     /// From now on takes tokens that these keys signed.
     pub(crate) fn replace_keys(&self, keys: JwkSet) {
-        let check = self.check.load();
-        check.resource_server.replace_keys(&check.issuer, keys);
+        self.check.load().replace_keys(keys);
     }
 
     /// Answers a request below `/admin/v1`.
@@ -110,14 +104,14 @@ impl AdminApi {
         };
         // The caller is judged when the request is complete: who sends the body late would else act on a right that is long gone.
         let now = server.clock.now();
-        let caller = authorization::Caller {
+        let caller = Caller {
             server,
             connection,
             presented,
             parts,
             now,
         };
-        let administrator = match caller.authorize(&self.check.load_full()).await {
+        let administrator = match authorization::authorize(&caller, &self.check.load_full()).await {
             Ok(administrator) => administrator,
             Err(response) => return *response,
         };
@@ -140,21 +134,6 @@ impl AdminApi {
         // The router's error type has no values.
         let Ok(response) = answered;
         convert(response).await
-    }
-}
-
-impl TokenCheck {
-    pub(crate) fn new(configuration: &Configuration, keys: JwkSet) -> Result<TokenCheck, SettingsError> {
-        let issuer = configuration.issuer.clone();
-        let admin = configuration.resources.admin().clone();
-        let settings = IssuerSettings::new(issuer.clone(), Validation::Local(KeySource::Static(keys)));
-        let policy = RoutePolicy::new(admin.clone()).with_scopes(configuration.resources.admin_scope().clone());
-        Ok(TokenCheck {
-            issuer,
-            resource_server: ResourceServer::new(vec![settings])?,
-            policy,
-            admin,
-        })
     }
 }
 

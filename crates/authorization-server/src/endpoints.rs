@@ -3,6 +3,7 @@
 pub(crate) mod introspection;
 pub(crate) mod metadata;
 pub(crate) mod revocation;
+pub(crate) mod revocations;
 pub(crate) mod token;
 
 use std::sync::Arc;

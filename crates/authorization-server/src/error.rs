@@ -19,7 +19,7 @@ use keybound_protocol::refusal::{Refusal, RefusalId};
 use keybound_protocol::signer::SigningError;
 use keybound_protocol::token_request::TokenRequestError;
 use keybound_protocol::token_revocation::RevocationRequestError;
-use keybound_store::StoreError;
+use keybound_store::{InvalidRevocationCursor, StoreError};
 use keybound_tls::LayerRefusal;
 
 use crate::access_tokens::IssueError;
@@ -72,6 +72,10 @@ pub(crate) enum Reason {
     PublicCaller,
     #[error("the token was issued to another client")]
     ForeignToken,
+    #[error(transparent)]
+    RevocationCursor(#[from] InvalidRevocationCursor),
+    #[error("as many followers of revocations are being held as the limits permit")]
+    TooManyFollowers,
     #[error("the store did not answer")]
     Store(#[from] StoreError),
     #[error("the access token could not be made")]
@@ -141,6 +145,8 @@ impl Reason {
             Reason::PublicCaller => ErrorCode::InvalidClient,
             // RFC 7009 §2.1 wants the request refused; of RFC 6749's codes this is the one that says "issued to another client".
             Reason::ForeignToken => ErrorCode::InvalidGrant,
+            Reason::RevocationCursor(_) => ErrorCode::InvalidRequest,
+            Reason::TooManyFollowers => ErrorCode::TemporarilyUnavailable,
             Reason::Store(_) => ErrorCode::TemporarilyUnavailable,
             Reason::Issue(IssueError::Store(_)) => ErrorCode::TemporarilyUnavailable,
             Reason::Issue(_) | Reason::ResponseSigning(_) => ErrorCode::ServerError,
@@ -189,7 +195,9 @@ impl Reason {
             | Reason::IntrospectionRequest(_)
             | Reason::RevocationRequest(_)
             | Reason::PublicCaller
-            | Reason::ForeignToken => false,
+            | Reason::ForeignToken
+            | Reason::RevocationCursor(_)
+            | Reason::TooManyFollowers => false,
         }
     }
 
@@ -254,7 +262,9 @@ impl Reason {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Reason::TooManyFailures { retry_after, .. } => Some(*retry_after),
-            Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => Some(RETRY_AFTER_STORE),
+            Reason::Store(_) | Reason::Issue(IssueError::Store(_)) | Reason::TooManyFollowers => {
+                Some(RETRY_AFTER_STORE)
+            }
             Reason::Transport(LayerRefusal::TooManyConnections) => Some(RETRY_AFTER_STORE),
             _ => None,
         }

@@ -16,6 +16,8 @@ use crate::grants::client_credentials::GrantRefusal;
 use crate::refusals::Circumstances;
 use crate::router::Route;
 
+const CURSOR: &str = "a cursor of this server";
+const HELD: &str = "room for one more follower";
 const PATH: &str = "path of an endpoint";
 const METHOD: &str = "HTTP method of the endpoint";
 const MEDIA_TYPE: &str = "media type application/x-www-form-urlencoded";
@@ -25,7 +27,6 @@ const RATE: &str = "failed authentications within their limit";
 const GRANT_KNOWN: &str = "grant type supported";
 const GRANT_REGISTERED: &str = "grant type registered";
 const BINDING: &str = "certificate presented to bind the access token to";
-const GRANT_PARAMETERS: &str = "every parameter of the grant sent, and well-formed";
 const SCOPE: &str = "scope registered";
 const RESOURCE: &str = "one configured resource asked for";
 const TOGETHER: &str = "scope and resource belong together";
@@ -35,7 +36,7 @@ const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
 
-const AT_TOKEN: [&str; 13] = [
+const AT_TOKEN: [&str; 12] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -43,7 +44,6 @@ const AT_TOKEN: [&str; 13] = [
     GRANT_KNOWN,
     GRANT_REGISTERED,
     BINDING,
-    GRANT_PARAMETERS,
     SCOPE,
     RESOURCE,
     TOGETHER,
@@ -52,6 +52,8 @@ const AT_TOKEN: [&str; 13] = [
 ];
 const AT_INTROSPECTION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, STORE, RESPONSE_SIGNED];
 const AT_REVOCATION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, OWN_TOKEN, STORE];
+/// After those of the protected resource, which have records of their own.
+const AT_REVOCATIONS: [&str; 5] = [METHOD, FORM, CURSOR, HELD, STORE];
 const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
 
 /// The rules of the decision that ended with `reason`.
@@ -61,6 +63,7 @@ pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<R
         Some(Route::Token) => &AT_TOKEN,
         Some(Route::Introspection) => &AT_INTROSPECTION,
         Some(Route::Revocation) => &AT_REVOCATION,
+        Some(Route::Revocations) => &AT_REVOCATIONS,
         Some(Route::Jwks | Route::Metadata | Route::Admin) | None => &ELSEWHERE,
     };
     let mut outcomes = Vec::with_capacity(names.len() + 12);
@@ -89,12 +92,6 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::TokenRequest(TokenRequestError::GrantTypeMissing) => "send grant_type",
         Reason::TokenRequest(TokenRequestError::GrantTypeUnsupported(_)) => "use grant_type=client_credentials",
         Reason::TokenRequest(TokenRequestError::Scope(_)) => "send scope as words with single spaces between them",
-        Reason::TokenRequest(TokenRequestError::ParameterMissing(_) | TokenRequestError::ActorIncomplete) => {
-            "send the parameters that the grant type needs"
-        }
-        Reason::TokenRequest(TokenRequestError::AuthorizationDetails(_)) => {
-            "send authorization_details as a JSON array of objects of a configured type"
-        }
         Reason::TokenRequest(_) => "send resource as an absolute URI without fragment",
         Reason::GrantNotRegistered { .. } => {
             "register the grant type (keybound client update), or use a registered one"
@@ -109,9 +106,11 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
                 "let an administrator make a client for administration (keybound admin create)"
             }
             GrantRefusal::ScopeOfAnotherResource { .. } => {
-                "ask for keybound:admin alone, with resource {issuer}/admin or none"
+                "ask for keybound:admin alone, with resource {issuer}/admin or none; keybound:revocations likewise"
             }
-            GrantRefusal::NothingAtAdminApi { .. } => "register scope keybound:admin for the client",
+            GrantRefusal::NothingInside { .. } => {
+                "register scope keybound:admin (for {issuer}/admin) or keybound:revocations (for {issuer}/revocations) for the client"
+            }
             GrantRefusal::ResourceUnknown { .. } => {
                 "configure the resource ([[resources]]), or ask for a configured one"
             }
@@ -120,6 +119,10 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         },
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => "send token",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
+        Reason::RevocationCursor(_) => "ask without `after` for everything, then with the cursor of the last answer",
+        Reason::TooManyFollowers => {
+            "raise limits.revocation_followers_max, or find out who asks more than once at a time"
+        }
         Reason::Store(_) | Reason::Issue(_) => {
             "see the server's log, and whether the database's disk is full or another process holds it"
         }
@@ -141,11 +144,6 @@ fn failed_rule(reason: &Reason) -> &'static str {
         }
         Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => GRANT_REGISTERED,
         Reason::NothingToBindTo(_) => BINDING,
-        Reason::TokenRequest(
-            TokenRequestError::ParameterMissing(_)
-            | TokenRequestError::ActorIncomplete
-            | TokenRequestError::AuthorizationDetails(_),
-        ) => GRANT_PARAMETERS,
         Reason::TokenRequest(TokenRequestError::Scope(_))
         | Reason::Grant(GrantRefusal::ScopeNotRegistered { .. } | GrantRefusal::ScopeReserved { .. }) => SCOPE,
         Reason::TokenRequest(TokenRequestError::Resource { .. } | TokenRequestError::TooManyResources)
@@ -154,9 +152,11 @@ fn failed_rule(reason: &Reason) -> &'static str {
             | GrantRefusal::SeveralResources { .. }
             | GrantRefusal::NoDefaultResource,
         ) => RESOURCE,
-        Reason::Grant(GrantRefusal::ScopeOfAnotherResource { .. } | GrantRefusal::NothingAtAdminApi { .. }) => TOGETHER,
+        Reason::Grant(GrantRefusal::ScopeOfAnotherResource { .. } | GrantRefusal::NothingInside { .. }) => TOGETHER,
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => TOKEN,
         Reason::ForeignToken => OWN_TOKEN,
+        Reason::RevocationCursor(_) => CURSOR,
+        Reason::TooManyFollowers => HELD,
         Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => STORE,
         Reason::Issue(_) => ISSUED,
         Reason::ResponseSigning(_) => RESPONSE_SIGNED,

@@ -27,6 +27,7 @@ mod key_sets;
 pub mod limits;
 mod metrics;
 pub mod operations;
+mod protected_resource;
 mod rate_limit;
 mod refusals;
 mod request_log;

@@ -29,6 +29,8 @@ pub struct Limits {
     pub key_set_stale_max: Duration,
     /// Admin requests at work at once; further ones get 503.
     pub admin_requests_max: usize,
+    /// Questions for revocations that are held at once, one for each who follows; further ones get 503.
+    pub revocation_followers_max: usize,
 }
 
 impl Default for Limits {
@@ -45,6 +47,7 @@ impl Default for Limits {
             key_set_fetches_per_second: 10,
             key_set_stale_max: Duration::from_secs(24 * 60 * 60),
             admin_requests_max: 32,
+            revocation_followers_max: 1_000,
         }
     }
 }

@@ -5,17 +5,27 @@ use std::collections::HashMap;
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::resource::{ResourceUri, ResourceUriError};
-use keybound_protocol::scope::{ADMIN_SCOPE, Scope};
+use keybound_protocol::scope::{ADMIN_SCOPE, REVOCATIONS_SCOPE, Scope};
 
 use crate::settings::Settings;
 
-/// The known resources: the configured ones, the default one, and the admin API.
+/// The known resources: the configured ones, the default one, and those of this server itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Resources {
     formats: HashMap<ResourceUri, Option<AccessTokenFormat>>,
     default: Option<ResourceUri>,
-    admin: ResourceUri,
-    admin_scope: Scope,
+    inside: [InsideResource; 2],
+}
+
+/// A protected resource of this server itself. It takes tokens with one scope word of ours, and that word is for it alone.
+#[derive(Clone, Debug)]
+pub(crate) struct InsideResource {
+    /// What its tokens have as `aud`.
+    pub(crate) uri: ResourceUri,
+    /// The one scope that its tokens have.
+    pub(crate) scope: Scope,
+    /// The same, as a word.
+    pub(crate) word: &'static str,
 }
 
 impl Resources {
@@ -29,13 +39,19 @@ impl Resources {
         if let Some(default) = &default {
             formats.entry(default.clone()).or_default();
         }
-        let admin = admin_resource(&settings.issuer)?;
-        formats.insert(admin.clone(), Some(AccessTokenFormat::Jwt));
+        let inside = [
+            InsideResource::new(admin_resource(&settings.issuer)?, ADMIN_SCOPE),
+            InsideResource::new(revocations_resource(&settings.issuer)?, REVOCATIONS_SCOPE),
+        ];
+        formats.extend(
+            inside
+                .iter()
+                .map(|resource| (resource.uri.clone(), Some(AccessTokenFormat::Jwt))),
+        );
         Ok(Resources {
             formats,
             default,
-            admin,
-            admin_scope: admin_scope(),
+            inside,
         })
     }
 
@@ -52,14 +68,36 @@ impl Resources {
         self.default.as_ref()
     }
 
-    /// `{issuer}/admin`
-    pub(crate) fn admin(&self) -> &ResourceUri {
-        &self.admin
+    /// The admin API, `{issuer}/admin`.
+    pub(crate) fn admin(&self) -> &InsideResource {
+        let [admin, _] = &self.inside;
+        admin
     }
 
-    /// `keybound:admin`
-    pub(crate) fn admin_scope(&self) -> &Scope {
-        &self.admin_scope
+    /// The feed of revocations, `{issuer}/revocations`.
+    pub(crate) fn revocations(&self) -> &InsideResource {
+        let [_, revocations] = &self.inside;
+        revocations
+    }
+
+    /// The protected resource of this server itself that `uri` names, if it does.
+    pub(crate) fn inside(&self, uri: &ResourceUri) -> Option<&InsideResource> {
+        self.inside.iter().find(|resource| resource.uri == *uri)
+    }
+
+    /// The first protected resource of this server itself that a word of `scope` is for.
+    pub(crate) fn inside_of_scope(&self, scope: &Scope) -> Option<&InsideResource> {
+        self.inside.iter().find(|resource| scope.contains(resource.word))
+    }
+}
+
+impl InsideResource {
+    fn new(uri: ResourceUri, word: &'static str) -> InsideResource {
+        InsideResource {
+            uri,
+            scope: Scope::parse(word).expect("both words are one scope word each"),
+            word,
+        }
     }
 }
 
@@ -68,9 +106,17 @@ impl Resources {
 /// # Errors
 /// If the issuer is so long that this is no resource indicator any more.
 pub fn admin_resource(issuer: &Issuer) -> Result<ResourceUri, ResourceUriError> {
-    ResourceUri::parse(&format!("{}/admin", issuer.as_str().trim_end_matches('/')))
+    below(issuer, "admin")
 }
 
-fn admin_scope() -> Scope {
-    Scope::parse(ADMIN_SCOPE).expect("ADMIN_SCOPE is one scope word")
+/// `{issuer}/revocations`: the audience of tokens for the feed of revocations, which lies on the mutual-TLS side under that path.
+///
+/// # Errors
+/// As [`admin_resource`].
+pub fn revocations_resource(issuer: &Issuer) -> Result<ResourceUri, ResourceUriError> {
+    below(issuer, "revocations")
+}
+
+fn below(issuer: &Issuer, name: &str) -> Result<ResourceUri, ResourceUriError> {
+    ResourceUri::parse(&format!("{}/{name}", issuer.as_str().trim_end_matches('/')))
 }

@@ -22,6 +22,8 @@ pub(crate) enum Route {
     Jwks,
     /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3)
     Metadata,
+    /// `GET /revocations`, for whoever came over mutual TLS
+    Revocations,
     /// `/admin/v1/…`, for whoever came over mutual TLS
     Admin,
 }
@@ -49,7 +51,7 @@ pub(crate) enum Routed {
 }
 
 impl Route {
-    pub(crate) const COUNT: usize = 6;
+    pub(crate) const COUNT: usize = 7;
     /// In the order of their discriminants.
     pub(crate) const ALL: [Route; Route::COUNT] = [
         Route::Token,
@@ -57,6 +59,7 @@ impl Route {
         Route::Revocation,
         Route::Jwks,
         Route::Metadata,
+        Route::Revocations,
         Route::Admin,
     ];
 
@@ -68,6 +71,7 @@ impl Route {
             Route::Revocation => "revocation",
             Route::Jwks => "jwks",
             Route::Metadata => "metadata",
+            Route::Revocations => "revocations",
             Route::Admin => "admin",
         }
     }
@@ -78,7 +82,7 @@ impl Route {
             Route::Token => Some(Endpoint::Token),
             Route::Introspection => Some(Endpoint::Introspection),
             Route::Revocation => Some(Endpoint::Revocation),
-            Route::Jwks | Route::Metadata | Route::Admin => None,
+            Route::Jwks | Route::Metadata | Route::Revocations | Route::Admin => None,
         }
     }
 
@@ -86,6 +90,7 @@ impl Route {
         match self {
             Route::Token | Route::Introspection | Route::Revocation => Some("POST, OPTIONS"),
             Route::Jwks | Route::Metadata => Some("GET, HEAD, OPTIONS"),
+            Route::Revocations => Some("GET, OPTIONS"),
             // Its own router knows the methods of each of its paths.
             Route::Admin => None,
         }
@@ -117,6 +122,7 @@ pub(crate) fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
             "/introspect" => return Some(Route::Introspection),
             "/revoke" => return Some(Route::Revocation),
             "/jwks" => return Some(Route::Jwks),
+            "/revocations" if side == Side::MutualTls => return Some(Route::Revocations),
             _ => {}
         }
     }
@@ -217,6 +223,13 @@ mod tests {
             check("", Method::GET, path, Routed::To(Route::Admin));
             assert_eq!(route(Side::Public, "", &Method::GET, path), Routed::NotFound);
         }
+    }
+
+    #[test]
+    fn revocations_are_below_the_issuer_and_not_on_the_public_side() {
+        check("/a", Method::GET, "/a/revocations", Routed::To(Route::Revocations));
+        check("/a", Method::GET, "/revocations", Routed::NotFound);
+        assert_eq!(route(Side::Public, "", &Method::GET, "/revocations"), Routed::NotFound);
     }
 
     #[test]

@@ -17,11 +17,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::access_tokens::{AccessTokens, TokenIds};
-use crate::admin::{AdminApi, TokenCheck};
+use crate::admin::AdminApi;
 use crate::answer_time::AnswerTimer;
 use crate::client_authentication::{ClientAuthentication, OnFile};
 use crate::clients::Clients;
 use crate::configuration::Configuration;
+use crate::endpoints::revocations::RevocationFeed;
 use crate::health::Health;
 use crate::key_sets::KeySets;
 use crate::metrics::Metrics;
@@ -86,6 +87,7 @@ pub(crate) struct Server {
     pub(crate) failures: FailedAuthentications,
     pub(crate) answer_timer: AnswerTimer,
     pub(crate) admin: AdminApi,
+    pub(crate) revocations: RevocationFeed,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: RequestLog,
@@ -138,6 +140,7 @@ impl AuthorizationServer {
     /// beside the store.
     pub fn set_ready(&self, ready: bool) {
         self.server.health.set_serving(ready);
+        self.server.revocations.set_stopping(!ready);
     }
 
     /// The record of a refusal, also of one that was answered a moment ago.
@@ -186,6 +189,8 @@ impl Server {
         let keys = Arc::new(SigningKeys::open(Arc::clone(&store.signing_keys), algorithm, now).await?);
         let key_sets = Arc::new(KeySets::new(settings.fetch, &limits, Arc::clone(&metrics)));
         let admin = AdminApi::new(&configuration, keys.ring().published.clone(), limits.admin_requests_max)?;
+        let published = keys.ring().published.clone();
+        let revocations = RevocationFeed::new(&configuration, published, limits.revocation_followers_max)?;
         let on_file = OnFile {
             clients: Arc::clone(&clients),
             trust: Arc::clone(&trust),
@@ -222,6 +227,7 @@ impl Server {
             failures: FailedAuthentications::new(limits.failed_authentications_per_second),
             answer_timer: AnswerTimer::start()?,
             admin,
+            revocations,
             health: Arc::default(),
             metrics,
             log: RequestLog::start()?,
@@ -237,12 +243,14 @@ impl Server {
             Some(ring) => ring.published.clone(),
             None => self.keys.ring().published.clone(),
         };
-        let check = TokenCheck::new(&configuration, published)?;
+        let admin = AdminApi::check(&configuration, published.clone())?;
+        let revocations = RevocationFeed::check(&configuration, published)?;
         // Nothing fails from here on.
         if let Some(ring) = ring {
             self.keys.replace(ring);
         }
-        self.admin.configure(check);
+        self.admin.configure(admin);
+        self.revocations.configure(revocations);
         self.failures
             .configure(settings.limits.failed_authentications_per_second);
         self.key_sets.reload(settings.fetch, &settings.limits);
@@ -266,7 +274,8 @@ impl Server {
         if let Some(ring) = self.keys.read(algorithm, self.clock.now()).await? {
             let published = ring.published.clone();
             self.keys.replace(ring);
-            self.admin.replace_keys(published);
+            self.admin.replace_keys(published.clone());
+            self.revocations.replace_keys(published);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
 use crate::endpoints::{Answer, ClientRequest, Refused, introspection, revocation, token};
 use crate::error::Reason;
+use crate::protected_resource::Caller;
 use crate::refusals::Circumstances;
 use crate::request_log::RequestRecord;
 use crate::response::{self, Response};
@@ -190,6 +191,19 @@ impl Request<'_> {
                 .metadata
                 .while_signing_by(self.server.keys.ring().signer.signer().algorithm())
                 .response(self.parts.headers.get(IF_NONE_MATCH)),
+            Route::Revocations => {
+                let caller = Caller {
+                    server: self.server,
+                    connection: self.connection,
+                    presented: self.presented,
+                    parts: self.parts,
+                    now: self.server.clock.now(),
+                };
+                match self.server.revocations.answer(caller).await {
+                    Ok(response) => response,
+                    Err(reason) => self.refuse(Some(route), &reason, None, noted),
+                }
+            }
             Route::Admin => {
                 let admin = &self.server.admin;
                 admin

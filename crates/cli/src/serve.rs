@@ -152,7 +152,7 @@ impl ServerDaemon {
         prepared.into_iter().for_each(PreparedReload::take_effect);
         if fixed(&file) != self.fixed {
             let keys = "listen, store, the listeners' limits, prepared_clients_max, accepted_certificates_max, \
-                        admin_requests_max, refresh_interval";
+                        admin_requests_max, revocation_followers_max, refresh_interval";
             tracing::warn!(keys, "a change of these takes effect at the next start");
         }
         Ok(())
@@ -203,6 +203,7 @@ fn fixed(file: &ServerFile) -> String {
         limits.prepared_clients_max,
         limits.accepted_certificates_max,
         limits.admin_requests_max,
+        limits.revocation_followers_max,
         limits.refresh_interval,
     );
     format!("{:?}", (&file.listen, &file.store, &file.policy.limits.listener, sizes))

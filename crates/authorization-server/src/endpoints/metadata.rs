@@ -101,7 +101,7 @@ impl EndpointUrls {
             Route::Token => &self.token,
             Route::Introspection => &self.introspection,
             Route::Revocation => &self.revocation,
-            Route::Jwks | Route::Metadata | Route::Admin => &[],
+            Route::Jwks | Route::Metadata | Route::Revocations | Route::Admin => &[],
         }
     }
 }

@@ -1,15 +1,16 @@
 //! `grant_type=client_credentials` (RFC 6749 §4.4): scope and audience of a token that a client asks for itself.
 //!
 //! Scope and audience are decided together, for one token must never be read as "these words at any of those resources"
-//! (RFC 9068 §3). So a token is for exactly one resource, and the words of the admin API are for the admin API alone.
+//! (RFC 9068 §3). So a token is for exactly one resource, and the words of this server's own resources (the admin API, the feed of
+//! revocations) are for these alone, one for each.
 
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::client::Client;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::resource::ResourceUri;
-use keybound_protocol::scope::{ADMIN_SCOPE, Scope};
+use keybound_protocol::scope::Scope;
 
-use crate::resources::Resources;
+use crate::resources::{InsideResource, Resources};
 
 /// What the client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +32,12 @@ pub(crate) enum GrantRefusal {
     /// `keybound:…` for a client that no operator vouches for.
     #[error("scope `{presented}` is reserved for clients that an operator made")]
     ScopeReserved { presented: Scope },
-    /// `keybound:admin` together with other words, or at another resource; or other words at the admin API.
+    /// A word of one of our own resources together with other words, or at another resource; or other words there.
     #[error("scope `{presented}` and resource {resource} do not go together")]
     ScopeOfAnotherResource { presented: Scope, resource: ResourceUri },
-    /// Nothing that was asked for can be had at the admin API.
-    #[error("the client has not registered scope `{ADMIN_SCOPE}`, without which {resource} has nothing for it")]
-    NothingAtAdminApi { resource: ResourceUri },
+    /// Nothing that was asked for can be had at one of our own resources.
+    #[error("the client has not registered scope `{word}`, without which {resource} has nothing for it")]
+    NothingInside { resource: ResourceUri, word: &'static str },
     /// A resource that this server does not know.
     #[error("resource {presented} is not configured")]
     ResourceUnknown { presented: ResourceUri },
@@ -55,7 +56,7 @@ impl GrantRefusal {
             GrantRefusal::ScopeNotRegistered { .. }
             | GrantRefusal::ScopeReserved { .. }
             | GrantRefusal::ScopeOfAnotherResource { .. } => ErrorCode::InvalidScope,
-            GrantRefusal::NothingAtAdminApi { .. }
+            GrantRefusal::NothingInside { .. }
             | GrantRefusal::ResourceUnknown { .. }
             | GrantRefusal::SeveralResources { .. }
             | GrantRefusal::NoDefaultResource => ErrorCode::InvalidTarget,
@@ -77,43 +78,48 @@ pub(crate) fn decide(
     if let Some(presented) = scope {
         require_registered(client, presented)?;
     }
-    let asks_admin = scope.is_some_and(|scope| scope.contains(ADMIN_SCOPE));
-    let audience = audience(resources, requested, asks_admin)?;
-    if audience != resources.admin() {
-        let scope = scope.cloned().unwrap_or_else(|| registered.without_reserved());
-        if scope.contains(ADMIN_SCOPE) {
-            return Err(GrantRefusal::ScopeOfAnotherResource {
-                presented: scope,
-                resource: audience.clone(),
-            });
-        }
-        let format = client
-            .metadata()
-            .access_token_format()
-            .or(resources.format(audience))
-            .unwrap_or(AccessTokenFormat::Jwt);
-        return Ok(Decision {
-            scope,
-            audience: audience.clone(),
-            format,
-        });
+    let asked = scope.and_then(|scope| resources.inside_of_scope(scope));
+    let audience = audience(resources, requested, asked)?;
+    if let Some(inside) = resources.inside(audience) {
+        return decide_inside(client, inside, scope);
     }
-    if !registered.contains(ADMIN_SCOPE) || !client.origin().is_operator() {
-        return Err(GrantRefusal::NothingAtAdminApi {
+    let scope = scope.cloned().unwrap_or_else(|| registered.without_reserved());
+    if asked.is_some() {
+        return Err(GrantRefusal::ScopeOfAnotherResource {
+            presented: scope,
             resource: audience.clone(),
         });
     }
+    let format = client
+        .metadata()
+        .access_token_format()
+        .or(resources.format(audience))
+        .unwrap_or(AccessTokenFormat::Jwt);
+    Ok(Decision {
+        scope,
+        audience: audience.clone(),
+        format,
+    })
+}
+
+fn decide_inside(client: &Client, inside: &InsideResource, scope: Option<&Scope>) -> Result<Decision, GrantRefusal> {
+    if !client.metadata().scope().contains(inside.word) || !client.origin().is_operator() {
+        return Err(GrantRefusal::NothingInside {
+            resource: inside.uri.clone(),
+            word: inside.word,
+        });
+    }
     match scope {
-        Some(presented) if presented.words().any(|word| word != ADMIN_SCOPE) => {
+        Some(presented) if presented.words().any(|word| word != inside.word) => {
             Err(GrantRefusal::ScopeOfAnotherResource {
                 presented: presented.clone(),
-                resource: audience.clone(),
+                resource: inside.uri.clone(),
             })
         }
-        // The admin API reads JWTs alone: it is ours, and answers while the store is busy.
+        // They read JWTs alone: these are ours, and are read while the store is busy.
         _ => Ok(Decision {
-            scope: resources.admin_scope().clone(),
-            audience: audience.clone(),
+            scope: inside.scope.clone(),
+            audience: inside.uri.clone(),
             format: AccessTokenFormat::Jwt,
         }),
     }
@@ -139,18 +145,18 @@ fn require_registered(client: &Client, presented: &Scope) -> Result<(), GrantRef
 fn audience<'a>(
     resources: &'a Resources,
     requested: &'a [ResourceUri],
-    asks_admin: bool,
+    asked: Option<&'a InsideResource>,
 ) -> Result<&'a ResourceUri, GrantRefusal> {
-    match requested {
-        [] if asks_admin => Ok(resources.admin()),
-        [] => resources.default_resource().ok_or(GrantRefusal::NoDefaultResource),
-        [one, rest @ ..] if rest.iter().all(|other| other == one) => {
+    match (requested, asked) {
+        ([], Some(inside)) => Ok(&inside.uri),
+        ([], None) => resources.default_resource().ok_or(GrantRefusal::NoDefaultResource),
+        ([one, rest @ ..], _) if rest.iter().all(|other| other == one) => {
             if resources.contains(one) {
                 Ok(one)
             } else {
                 Err(GrantRefusal::ResourceUnknown { presented: one.clone() })
             }
         }
-        several => Err(GrantRefusal::SeveralResources { count: several.len() }),
+        (several, _) => Err(GrantRefusal::SeveralResources { count: several.len() }),
     }
 }

@@ -14,6 +14,7 @@ mod operations_paths;
 mod path_work;
 mod pki;
 mod refusal_records;
+mod revocations;
 mod rfc6749;
 mod rfc7523;
 mod rfc7662;

@@ -122,6 +122,11 @@ pub(crate) fn server(section: Section<'_>) -> ServerLimits {
             ),
             key_set_stale_max: read.duration("key_set_stale_max", defaults.key_set_stale_max, MINUTE..=30 * DAY),
             admin_requests_max: read.number("admin_requests_max", defaults.admin_requests_max, 1..=10_000),
+            revocation_followers_max: read.number(
+                "revocation_followers_max",
+                defaults.revocation_followers_max,
+                1..=100_000,
+            ),
         },
         fetch: read.fetch(),
     };

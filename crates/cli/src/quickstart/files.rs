@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use keybound_protocol::jwk::Jwk;
+use keybound_protocol::scope::REVOCATIONS_SCOPE;
 use keybound_protocol::time::Timestamp;
 use url::Url;
 
@@ -42,6 +43,8 @@ const GATEWAY_OPERATIONS: u16 = 9445;
 const DEMO: &str = "demo";
 const SELF_SIGNED: &str = "demo-self-signed";
 const STRANGER: &str = "stranger";
+/// The gateway as a client: it follows what the server revokes.
+const GATEWAY_CLIENT: &str = "gateway";
 
 impl Layout {
     /// The layout below `directory`.
@@ -234,6 +237,7 @@ fn write_configuration(layout: &Layout, addresses: &Addresses, issuer: &str) -> 
         resource,
         issuer: issuer.to_owned(),
         upstream: "demo:".into(),
+        revocations: Some(format!("{}/revocations", addresses.url(addresses.mutual_tls))),
     });
     write_if_missing(&layout.gateway_toml(), &gateway)
 }
@@ -273,6 +277,19 @@ fn make_clients(
             "Client \"demo-self-signed\"",
             "self_signed_tls_client_auth, by its certificate".to_owned(),
         );
+    }
+    let gateway_name = "gateway.client.test";
+    if make_client(layout, &issuer, GATEWAY_CLIENT, || {
+        certified(GATEWAY_CLIENT, gateway_name)
+    })?
+    .is_some()
+    {
+        let metadata = serde_json::json!({
+            "client_id": GATEWAY_CLIENT, "token_endpoint_auth_method": "tls_client_auth",
+            "tls_client_auth_san_dns": gateway_name, "scope": REVOCATIONS_SCOPE,
+        });
+        register(layout, GATEWAY_CLIENT, metadata)?;
+        note("Client \"gateway\"", "follows revocations for the gateway".to_owned());
     }
     if make_client(layout, &issuer, STRANGER, || certified(STRANGER, "stranger.test"))?.is_some() {
         note(
