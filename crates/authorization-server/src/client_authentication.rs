@@ -7,14 +7,13 @@
 //! work, a path to build first of all, does not show either: the answer is sent at [one time](crate::answer_time).
 
 mod decoy;
+mod presented;
 mod verdicts;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::HeaderMap;
 use keybound_protocol::authentication_method::AuthenticationMethod;
-use keybound_protocol::base64url;
 use keybound_protocol::client::{Client, ClientId};
 use keybound_protocol::client_assertion::{
     AssertionAudience, ClientAssertionError, UnverifiedClientAssertion, VerifiedClientAssertion,
@@ -23,6 +22,7 @@ use keybound_protocol::client_authentication::{
     AuthenticatedClient, ClientAuthenticationError, IdentifiedClient, PublicClient,
 };
 use keybound_protocol::client_metadata::{ClientAuthentication as Registered, ClientKeys};
+use keybound_protocol::client_secret::PresentedClientSecret;
 use keybound_protocol::form::Form;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jwk_set::JwkSet;
@@ -41,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::rate_limit::{FailedAuthentications, TooMany};
 use crate::trust::Trust;
 use decoy::Decoys;
+use presented::{Explicit, Presented, Unreadable};
 use verdicts::{PathFailure, Verdicts};
 
 /// Authenticates clients.
@@ -64,8 +65,9 @@ pub(crate) struct OnFile {
 #[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {
     pub(crate) form: &'a Form<'a>,
-    /// The `Authorization` header.
-    pub(crate) authorization: Option<&'a HeaderValue>,
+    pub(crate) headers: &'a HeaderMap,
+    /// The query of the request's URI, where no credentials may be.
+    pub(crate) query: Option<&'a str>,
     /// The certificate of this request.
     pub(crate) presented: &'a PresentedCertificate,
     pub(crate) connection: &'a Connection,
@@ -74,6 +76,8 @@ pub(crate) struct Attempt<'a> {
     /// What `aud` of an assertion may be beside the issuer, at this endpoint.
     pub(crate) endpoint_urls: &'a [Url],
     pub(crate) profile: Profile,
+    /// Whether clients may authenticate by secrets.
+    pub(crate) client_secrets_enabled: bool,
     pub(crate) now: Timestamp,
 }
 
@@ -119,13 +123,6 @@ impl From<StoreError> for Unauthenticated {
     }
 }
 
-/// Everything but the certificate by which a request can try to authenticate.
-enum Explicit<'a> {
-    Nothing,
-    Secret(AuthenticationMethod),
-    Assertion(Result<UnverifiedClientAssertion<'a>, ClientAssertionError>),
-}
-
 impl ClientAuthentication {
     /// Remembers so many accepted certificates.
     pub(crate) fn new(on_file: OnFile, accepted_max: usize, metrics: Arc<Metrics>) -> ClientAuthentication {
@@ -143,29 +140,31 @@ impl ClientAuthentication {
     /// # Errors
     /// [`Unauthenticated`]. Nothing is spent, whatever the outcome.
     pub(crate) async fn authenticate(&self, attempt: Attempt<'_>) -> Result<Identified, Unauthenticated> {
-        let explicit = match explicit(&attempt) {
-            Ok(explicit) => explicit,
-            Err(error) => {
-                let claimed = attempt.form.get("client_id").map(str::to_owned);
-                let claimed = claimed.or_else(|| attempt.authorization.and_then(basic_credentials));
-                return Err(self.failed(error, None, claimed));
-            }
-        };
-        let claimed = match claimed_client_id(&attempt, &explicit) {
-            Ok(claimed) => claimed,
-            Err(error) => return Err(self.failed(error, None, None)),
-        };
+        let Presented {
+            client_id: claimed,
+            explicit,
+        } = Presented::read(&attempt).map_err(|unreadable| {
+            let Unreadable {
+                error,
+                claimed_client_id,
+            } = unreadable;
+            self.failed(error, None, claimed_client_id)
+        })?;
         let found = match ClientId::parse(&claimed) {
             Ok(client_id) => self.on_file.clients.find(&client_id)?,
             Err(_) => None,
         };
         let Some(client) = found else {
-            let decoy = self.decoys.like(matches!(explicit, Explicit::Assertion(_)));
-            // The verdict is not used: it is reached so that it takes its time.
-            drop(self.judge(&attempt, decoy, explicit).await);
+            let decoy = self.decoys.like(&explicit);
             let error = ClientAuthenticationError::UnknownClient {
                 client_id: Refusal::presented_text(&claimed),
             };
+            let error = match explicit {
+                Explicit::Secret(_) => beside_certificate(&attempt, error),
+                Explicit::Assertion(_) | Explicit::Nothing => error,
+            };
+            // The verdict is not used: it is reached so that it takes its time.
+            drop(self.judge(&attempt, decoy, explicit).await);
             return Err(self.failed(error, None, Some(claimed.into_owned())));
         };
         let identified = self.judge(&attempt, &client, explicit).await;
@@ -229,11 +228,10 @@ impl ClientAuthentication {
         let method = client.metadata().authentication_method();
         let failed = |error| AuthenticationFailure::new(error, Some(client), None);
         let assertion = match explicit {
-            Explicit::Secret(presented) => {
-                return Err(failed(ClientAuthenticationError::MethodNotUsed {
-                    registered: method,
-                    presented,
-                }));
+            Explicit::Secret(secret) => {
+                return by_secret(attempt, client, &secret)
+                    .map(Credential::Authenticated)
+                    .map_err(|error| failed(beside_certificate(attempt, error)));
             }
             Explicit::Assertion(_) if method != AuthenticationMethod::PrivateKeyJwt => {
                 let presented = AuthenticationMethod::PrivateKeyJwt;
@@ -365,79 +363,30 @@ impl AuthenticationFailure {
     }
 }
 
-/// What the request itself offers beside the certificate of its connection.
+/// Judged also where secrets are off, so that it takes the same time.
+fn by_secret(
+    attempt: &Attempt<'_>,
+    client: &Arc<Client>,
+    secret: &PresentedClientSecret,
+) -> Result<AuthenticatedClient, ClientAuthenticationError> {
+    let authenticated = AuthenticatedClient::by_secret(client, secret)?;
+    if attempt.client_secrets_enabled {
+        return Ok(authenticated);
+    }
+    Err(ClientAuthenticationError::MethodNotEnabled {
+        registered: authenticated.method(),
+    })
+}
+
+/// What a secret that authenticates nobody comes to: beside a certificate it is a second method (RFC 6749 §2.3).
 ///
-/// A secret beside a certificate is two methods whoever the client is: no method here uses both, so this is refused before any
-/// client is looked up and tells nothing about one.
-fn explicit<'a>(attempt: &Attempt<'a>) -> Result<Explicit<'a>, ClientAuthenticationError> {
-    let basic = attempt
-        .authorization
-        .is_some_and(|value| basic_credentials(value).is_some());
-    let post = attempt.form.get("client_secret").is_some();
-    let assertion =
-        attempt.form.get("client_assertion").is_some() || attempt.form.get("client_assertion_type").is_some();
-    let offered: Vec<AuthenticationMethod> = [
-        (basic, AuthenticationMethod::ClientSecretBasic),
-        (post, AuthenticationMethod::ClientSecretPost),
-        (assertion, AuthenticationMethod::PrivateKeyJwt),
-    ]
-    .into_iter()
-    .filter_map(|(offered, method)| offered.then_some(method))
-    .collect();
-    match offered.as_slice() {
-        [] => Ok(Explicit::Nothing),
-        [AuthenticationMethod::PrivateKeyJwt] => Ok(Explicit::Assertion(
-            UnverifiedClientAssertion::from_form(attempt.form)
-                .and_then(|assertion| assertion.ok_or(ClientAssertionError::Incomplete)),
-        )),
-        [secret] if attempt.presented.end_entity().is_some() => Err(ClientAuthenticationError::SeveralMethods {
-            first: AuthenticationMethod::TlsClientAuth,
-            second: *secret,
-        }),
-        [secret] => Ok(Explicit::Secret(*secret)),
-        [first, second, ..] => Err(ClientAuthenticationError::SeveralMethods {
-            first: *first,
-            second: *second,
-        }),
+/// Only beside a *right* secret is a certificate no method but what tokens are bound to. Whoever is named, and known or not, the
+/// answer is the same, so that it does not tell who is registered with a secret.
+fn beside_certificate(attempt: &Attempt<'_>, error: ClientAuthenticationError) -> ClientAuthenticationError {
+    match attempt.presented.end_entity() {
+        Some(_) => ClientAuthenticationError::SecretBesideCertificate(Box::new(error)),
+        None => error,
     }
-}
-
-/// The client that the request names: by `client_id`, or, where a method carries it elsewhere, there. Never by a certificate.
-fn claimed_client_id<'a>(
-    attempt: &Attempt<'a>,
-    explicit: &Explicit<'_>,
-) -> Result<Cow<'a, str>, ClientAuthenticationError> {
-    if let Some(client_id) = attempt.form.get("client_id") {
-        return Ok(Cow::Borrowed(client_id));
-    }
-    match explicit {
-        Explicit::Secret(AuthenticationMethod::ClientSecretBasic) => {
-            attempt.authorization.and_then(basic_credentials).map(Cow::Owned)
-        }
-        Explicit::Assertion(Ok(assertion)) => assertion
-            .unverified_client_id()
-            .map(|client_id| Cow::Owned(client_id.as_str().to_owned())),
-        _ => None,
-    }
-    .ok_or(ClientAuthenticationError::NoClientId)
-}
-
-/// The user of a `Basic` header (RFC 7617); `None` for other schemes. The password is not looked at.
-fn basic_credentials(authorization: &HeaderValue) -> Option<String> {
-    let (scheme, credentials) = authorization.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("Basic") {
-        return None;
-    }
-    let decoded = base64url::decode_standard(credentials.trim()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&decoded).into_owned();
-    // RFC 6749 §2.3.1: user and password are form-encoded before they are put together.
-    let user = text.split(':').next().unwrap_or_default();
-    Some(
-        url::form_urlencoded::parse(user.as_bytes())
-            .next()
-            .map(|(user, _)| user.into_owned())
-            .unwrap_or_default(),
-    )
 }
 
 /// What a request without any explicit credential uses, for the operator.

@@ -195,8 +195,9 @@ impl Configured {
 /// A client of a file has no counter. Its version is a hash of what it says, so that a verdict about it outlives a reload
 /// exactly if nothing about it changed. The top bit keeps these versions apart from the counted ones of the store.
 fn versioned_by_content(client: Client) -> Client {
-    let content = client.metadata().to_json().to_string();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
+    let mut content = client.metadata().to_json().to_string().into_bytes();
+    content.extend(client.secret().map_or(&[][..], |secret| secret.as_bytes()));
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content);
     let version = digest
         .as_ref()
         .iter()
@@ -208,17 +209,16 @@ fn versioned_by_content(client: Client) -> Client {
         client.origin(),
         version | 1 << 63,
     )
+    .with_secret(client.secret().copied())
 }
 
 /// The client of a stored row. One that cannot be read any more does not exist for anybody, and the log says why.
 pub(crate) fn parse_stored(stored: &StoredClient) -> Option<Client> {
     match ClientMetadata::parse_stored(stored.metadata.as_bytes()) {
-        Ok(metadata) => Some(Client::new(
-            stored.client_id.clone(),
-            metadata,
-            stored.origin,
-            stored.version,
-        )),
+        Ok(metadata) => {
+            let client = Client::new(stored.client_id.clone(), metadata, stored.origin, stored.version);
+            Some(client.with_secret(stored.secret))
+        }
         Err(error) => {
             tracing::error!(client_id = %stored.client_id, %error, "a stored client cannot be read");
             None

@@ -1,5 +1,6 @@
 //! What clients call: one file per endpoint, each a list of checks in a deliberate order.
 
+mod answer;
 pub(crate) mod introspection;
 pub(crate) mod metadata;
 pub(crate) mod revocation;
@@ -17,7 +18,8 @@ use crate::client_authentication::{Attempt, Unauthenticated};
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
 use crate::error::Reason;
-use crate::response::Response;
+
+pub(crate) use answer::Answer;
 
 /// A request whose form was read; everything else is still to be asked.
 #[derive(Clone, Copy)]
@@ -25,14 +27,6 @@ pub(crate) struct ClientRequest<'a> {
     pub(crate) attempt: Attempt<'a>,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) configuration: &'a Configuration,
-}
-
-/// An answer, with the client that got it.
-pub(crate) struct Answer {
-    pub(crate) response: Response,
-    pub(crate) client: Arc<PreparedClient>,
-    /// Whether it must look like answers that were found in another way, and so be [sent at like times](crate::answer_time).
-    pub(crate) is_alike: bool,
 }
 
 /// A refusal, with the client if it was authenticated.

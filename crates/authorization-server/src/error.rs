@@ -172,8 +172,10 @@ impl Reason {
 
     /// Whether the answer must look like those to others who are not told whether there is such a client.
     pub(crate) fn is_alike(&self) -> bool {
-        // One failure too many is answered otherwise, but is no better a way to find out who exists.
-        matches!(self, Reason::TooManyFailures { .. }) || self.code() == ErrorCode::InvalidClient
+        // One failure too many is answered otherwise, and so is a secret beside a certificate, but neither is a better way to find
+        // out who exists.
+        matches!(self, Reason::TooManyFailures { .. } | Reason::Unauthenticated(_))
+            || self.code() == ErrorCode::InvalidClient
     }
 
     /// Whether it is our fault.

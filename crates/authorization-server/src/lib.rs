@@ -43,6 +43,7 @@ mod trust;
 pub use limits::Limits;
 pub use operations::OperationsService;
 pub use resources::admin_resource;
+pub use router::client_endpoints;
 pub use server::{AuthorizationServer, StartError};
 pub use service::{AuthorizationService, MUTUAL_TLS, PUBLIC};
 pub use settings::{

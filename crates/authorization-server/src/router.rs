@@ -97,6 +97,11 @@ impl Route {
     }
 }
 
+/// The endpoints at which clients authenticate: every one of them, for whoever has to look at all.
+pub fn client_endpoints() -> impl Iterator<Item = Endpoint> {
+    Route::ALL.into_iter().filter_map(Route::form_endpoint)
+}
+
 /// Finds what answers. `issuer_path` is the issuer's path without a trailing slash, mostly empty.
 pub(crate) fn route(side: Side, issuer_path: &str, method: &Method, path: &str) -> Routed {
     let Some(route) = find(side, issuer_path, path) else {

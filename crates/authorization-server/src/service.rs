@@ -15,7 +15,7 @@ use crate::admin;
 use crate::client_authentication::Attempt;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
-use crate::endpoints::{Answer, ClientRequest, Refused, introspection, revocation, token};
+use crate::endpoints::{ClientRequest, Refused, introspection, revocation, token};
 use crate::error::Reason;
 use crate::protected_resource::Caller;
 use crate::refusals::Circumstances;
@@ -229,13 +229,15 @@ impl Request<'_> {
         let request = ClientRequest {
             attempt: Attempt {
                 form: &form,
-                authorization: self.parts.headers.get(AUTHORIZATION),
+                headers: &self.parts.headers,
+                query: self.parts.uri.query(),
                 presented: self.presented,
                 connection: self.connection,
                 failures: &self.server.failures,
                 issuer: &self.configuration.issuer,
                 endpoint_urls: self.configuration.endpoint_urls.accepted_at(route),
                 profile: self.configuration.profile,
+                client_secrets_enabled: self.configuration.registration_policy.client_secrets_enabled,
                 now,
             },
             headers: &self.parts.headers,
@@ -247,11 +249,8 @@ impl Request<'_> {
             _ => token::post(self.server, &request).await,
         };
         Ok(match answer {
-            Ok(Answer {
-                response,
-                client,
-                is_alike,
-            }) => {
+            Ok(answer) => {
+                let (response, client, is_alike) = answer.into_parts();
                 noted.client = Some(client);
                 noted.alike_since = is_alike.then_some(complete_at);
                 response

@@ -37,6 +37,8 @@ pub struct Settings {
     pub trust_anchors: Vec<TrustAnchor>,
     /// The clients of configuration files. They shadow stored clients of the same id and are read-only to the admin API.
     pub clients: Vec<Client>,
+    /// Whether clients may authenticate by secrets (`client_secret_basic`, `client_secret_post`), as far as their profile permits it.
+    pub client_secrets_enabled: bool,
     /// The scopes that metadata advertises.
     pub scopes: Vec<ScopeSettings>,
     /// The resources that tokens can be asked for, beside the default one and the admin API.
@@ -105,7 +107,7 @@ impl Settings {
             origin,
             profile: self.profile,
             profiles: PROFILES.into(),
-            client_secrets_enabled: false,
+            client_secrets_enabled: self.client_secrets_enabled,
             methods: AuthenticationMethod::ALL.into(),
             grant_types: GRANT_TYPES.into(),
             trust_anchors_if_omitted: PermittedAnchors::Every,

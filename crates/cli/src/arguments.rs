@@ -375,6 +375,9 @@ pub(crate) struct ClientUpdate {
     /// One member to remove; repeatable.
     #[arg(long, value_name = "NAME")]
     pub unset: Vec<String>,
+    /// Make a new secret and print it, once; the one before is wrong from now on.
+    #[arg(long, conflicts_with_all = ["file", "set", "unset"])]
+    pub rotate_secret: bool,
     /// As which administrator to act.
     #[command(flatten)]
     pub admin: ActingAdmin,

@@ -102,6 +102,12 @@ async fn show(arguments: &ClientShow, terminal: &Terminal) -> CommandResult {
 async fn update(arguments: &ClientUpdate, terminal: &Terminal) -> CommandResult {
     let api = AdminApi::connect(&arguments.admin).await?;
     let path = path(&arguments.client_id);
+    if arguments.rotate_secret {
+        let answer = api.send(Method::POST, &format!("{path}/secret"), None, None).await?;
+        terminal.remark(format!("{} a new secret, shown this once", styled(GOOD, "✔")));
+        print(&answer, terminal);
+        return Ok(ExitCode::Ok);
+    }
     // Read, change, write back only if nobody else did meanwhile: PUT replaces the whole set (RFC 7592 §2.2).
     let current = api.send(Method::GET, &path, None, None).await?;
     let metadata = match &arguments.file {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::client::{Client, ClientId, ClientOrigin};
 use keybound_protocol::client_metadata::{ClientMetadata, RegistrationPolicy};
+use keybound_protocol::secret::SecretHash;
 use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX};
 use serde_json::Value;
 
@@ -92,10 +94,54 @@ fn read(path: &Path, policy: &RegistrationPolicy, named_at: &Location) -> Result
             .split('`')
             .nth(1)
             .and_then(|name| member(&source, name))
-            .unwrap_or(start);
+            .unwrap_or_else(|| start.clone());
         Box::new(Diagnostic::error("C045", &place, sentence))
     })?;
-    Ok(Client::new(client_id, metadata, ClientOrigin::ConfigurationFile, 0))
+    let secret = secret(&source, &object, metadata.authentication_method(), &start)?;
+    Ok(Client::new(client_id, metadata, ClientOrigin::ConfigurationFile, 0).with_secret(secret))
+}
+
+/// Where a file has the SHA-256 of its client's secret: files are shown around, so none has the secret itself.
+const SECRET_SHA256: &str = "keybound_client_secret_sha256";
+
+fn secret(
+    source: &Arc<SourceText>,
+    object: &Value,
+    method: AuthenticationMethod,
+    start: &Location,
+) -> Result<Option<SecretHash>, Box<Diagnostic>> {
+    let wrong = |name: &str, message: String| {
+        let place = member(source, name).unwrap_or_else(|| start.clone());
+        Box::new(
+            Diagnostic::error("C046", &place, message)
+                .with_help("`printf %s \"$SECRET\" | sha256sum` prints it, of a secret with at least 128 random bits"),
+        )
+    };
+    if object.get("client_secret").is_some() {
+        let message = format!("`client_secret` does not belong in a file: register `{SECRET_SHA256}`");
+        return Err(wrong("client_secret", message));
+    }
+    match (method.has_secret(), object.get(SECRET_SHA256)) {
+        (false, None) => Ok(None),
+        (true, None) => Err(wrong(
+            "token_endpoint_auth_method",
+            format!("a client with `token_endpoint_auth_method` {method} needs `{SECRET_SHA256}`"),
+        )),
+        (false, Some(_)) => Err(wrong(
+            SECRET_SHA256,
+            format!("`{SECRET_SHA256}` does not belong to a client with `token_endpoint_auth_method` {method}"),
+        )),
+        (true, Some(value)) => {
+            let hash = value.as_str().map(SecretHash::from_hex);
+            match hash {
+                Some(Ok(hash)) => Ok(Some(hash)),
+                Some(Err(_)) | None => Err(wrong(
+                    SECRET_SHA256,
+                    format!("`{SECRET_SHA256}` is not 64 hexadecimal digits"),
+                )),
+            }
+        }
+    }
 }
 
 /// The place of a member's name at the outermost level, or at least of its first mention.

@@ -11,9 +11,12 @@ use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::base64url;
 use keybound_protocol::client::{Client, ClientId, ClientOrigin};
 use keybound_protocol::client_metadata::{ClientMetadata, RegistrationPolicy};
+use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::json::JsonObject;
+use keybound_protocol::secret::{GeneratedSecret, SECRET_RANDOM_BYTES};
 use keybound_store::{
-    ClientRemoval, ClientReplacement, CreateClient, DeleteClient, NewClient, ReplaceClient, SecretChange, StoredClient,
+    ClientRemoval, ClientReplacement, ClientSecretReplacement, CreateClient, DeleteClient, NewClient, ReplaceClient,
+    SecretChange, StoredClient,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -108,11 +111,15 @@ pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers:
         return Err(in_a_file(&client_id));
     }
     let metadata = metadata(&request, &body)?;
+    let secret = match metadata.authentication_method().has_secret() {
+        true => Some(new_secret(&request)?),
+        false => None,
+    };
     let new = NewClient {
         client_id: client_id.clone(),
         metadata: metadata.to_json().to_string(),
         origin: ClientOrigin::Administrator,
-        secret: None,
+        secret: secret.as_ref().map(GeneratedSecret::hash),
     };
     let entry = request.administrator.audit_entry(request.now);
     match request.server.store.clients.create_client(new, entry).await? {
@@ -121,9 +128,11 @@ pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers:
             request.server.clients.forget();
             let client = Client::new(client_id, metadata, ClientOrigin::Administrator, version);
             let location = location(client.client_id());
-            Ok(Answer::new(StatusCode::CREATED, &shown(&client))
-                .version(version)
-                .location(location))
+            Ok(
+                Answer::new(StatusCode::CREATED, &shown_once(shown(&client), secret.as_ref()))
+                    .version(version)
+                    .location(location),
+            )
         }
     }
 }
@@ -145,10 +154,19 @@ pub(super) async fn replace(
     let if_version = if_match(&headers)?;
     let stored = find_stored(&request, &client_id)?;
     let metadata = metadata(&request, &body)?;
+    // A client that keeps its secret keeps the one it knows; one that changes to another method has none left that could be found.
+    let (change, secret) = match (metadata.authentication_method().has_secret(), stored.secret) {
+        (true, Some(_)) => (SecretChange::Keep, None),
+        (true, None) => {
+            let secret = new_secret(&request)?;
+            (SecretChange::Set(secret.hash()), Some(secret))
+        }
+        (false, _) => (SecretChange::Remove, None),
+    };
     let replacement = ClientReplacement {
         client_id: client_id.clone(),
         metadata: metadata.to_json().to_string(),
-        secret: SecretChange::Keep,
+        secret: change,
         if_version,
     };
     let entry = request.administrator.audit_entry(request.now);
@@ -158,7 +176,46 @@ pub(super) async fn replace(
         ReplaceClient::Replaced { version } => {
             request.server.clients.forget();
             let client = Client::new(client_id, metadata, stored.origin, version);
-            Ok(Answer::ok(&shown(&client)).version(version))
+            Ok(Answer::ok(&shown_once(shown(&client), secret.as_ref())).version(version))
+        }
+    }
+}
+
+/// Gives a client another secret; the one before is wrong from now on.
+pub(super) async fn replace_secret(
+    Extension(request): Extension<AdminRequest>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Handled {
+    let client_id = changeable_id(&request, &id)?;
+    let if_version = if_match(&headers)?;
+    let client = parse_stored(&find_stored(&request, &client_id)?).ok_or_else(|| unknown(&client_id))?;
+    if !client.metadata().authentication_method().has_secret() {
+        let method = client.metadata().authentication_method();
+        return Err(Problem::conflict(format!(
+            "client {client_id} authenticates by {method}: it has no secret"
+        )));
+    }
+    let secret = new_secret(&request)?;
+    let replacement = ClientSecretReplacement {
+        client_id: client_id.clone(),
+        secret: secret.hash(),
+        if_version,
+    };
+    let entry = request.administrator.audit_entry(request.now);
+    match request
+        .server
+        .store
+        .clients
+        .replace_client_secret(replacement, entry)
+        .await?
+    {
+        ReplaceClient::Unknown => Err(unknown(&client_id)),
+        ReplaceClient::VersionConflict { .. } => Err(Problem::precondition_failed()),
+        ReplaceClient::Replaced { version } => {
+            request.server.clients.forget();
+            let shown = json!({"client_id": client_id});
+            Ok(Answer::ok(&shown_once(shown, Some(&secret))).version(version))
         }
     }
 }
@@ -204,9 +261,41 @@ fn shown(client: &Client) -> Value {
     shown
 }
 
+/// The same with a secret that was made just now. It is shown in this answer and never again (RFC 7591 §3.2.1).
+fn shown_once(mut shown: Value, secret: Option<&GeneratedSecret>) -> Value {
+    if let Some(secret) = secret {
+        shown["client_secret"] = json!(secret.as_str());
+        shown["client_secret_expires_at"] = json!(0);
+    }
+    shown
+}
+
+fn new_secret(request: &AdminRequest) -> Result<GeneratedSecret, Problem> {
+    let mut random = [0; SECRET_RANDOM_BYTES];
+    let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR);
+    request.server.tokens.random.fill(&mut random).map_err(failed)?;
+    Ok(GeneratedSecret::from_random(random))
+}
+
 fn metadata(request: &AdminRequest, body: &[u8]) -> Result<ClientMetadata, Problem> {
+    require_no_secret(body)?;
     let policy = registration_policy(request);
     ClientMetadata::parse(body, &policy).map_err(|error| Problem::bad_request(error.to_string()).error(error.code()))
+}
+
+/// Secrets are made here, where they have 256 random bits. One that is sent would be ignored, and whoever sent it would not know.
+fn require_no_secret(body: &[u8]) -> Result<(), Problem> {
+    let object = JsonObject::parse(body).map_err(|error| Problem::bad_request(error.to_string()))?;
+    match ["client_secret", "keybound_client_secret_sha256"]
+        .into_iter()
+        .find(|member| object.contains(member))
+    {
+        Some(member) => Err(
+            Problem::bad_request(format!("`{member}` cannot be chosen: the server makes secrets"))
+                .error(ErrorCode::InvalidClientMetadata),
+        ),
+        None => Ok(()),
+    }
 }
 
 /// What the configuration knows, and the trust anchors that administrators added.

@@ -20,6 +20,7 @@ pub(super) fn router() -> Router {
             "/clients/{client_id}",
             get(clients::show).put(clients::replace).delete(clients::delete),
         )
+        .route("/clients/{client_id}/secret", post(clients::replace_secret))
         .route("/certificates/match", post(certificates::matching))
         .route("/anchors", get(anchors::list).post(anchors::create))
         .route(

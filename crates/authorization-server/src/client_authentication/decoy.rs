@@ -5,7 +5,9 @@ use std::sync::Arc;
 use keybound_protocol::client::{Client, ClientId, ClientOrigin};
 use keybound_protocol::client_metadata::ClientMetadata;
 use keybound_protocol::issuer::Issuer;
+use keybound_protocol::secret::SecretHash;
 
+use super::presented::Explicit;
 use crate::clients::PreparedClient;
 
 /// The certificate and key of RFC 8705 Appendix A. Whoever had its private key would still be an unknown client.
@@ -15,10 +17,14 @@ const SELF_SIGNED: &str = r#"{"token_endpoint_auth_method":"self_signed_tls_clie
 const PRIVATE_KEY_JWT: &str = r#"{"token_endpoint_auth_method":"private_key_jwt","grant_types":["client_credentials"],
 "jwks":{"keys":[{"kty":"EC","crv":"P-256","x":"1yfLHCpXqFjxCeHHHMVDTcLscpb07KUxudBmOMn8C7Q","y":"8_coZwxS7LfA4vOLS9WuneIXhbGGWvsDSb0tH6IxLm8"}]}}"#;
 
-/// One decoy for certificates, one for assertions.
+const CLIENT_SECRET: &str =
+    r#"{"token_endpoint_auth_method":"client_secret_basic","grant_types":["client_credentials"]}"#;
+
+/// One decoy for certificates, one for assertions, one for secrets.
 pub(super) struct Decoys {
     self_signed: Arc<PreparedClient>,
     private_key_jwt: Arc<PreparedClient>,
+    client_secret: Arc<PreparedClient>,
 }
 
 impl Decoys {
@@ -26,15 +32,16 @@ impl Decoys {
         Decoys {
             self_signed: decoy(SELF_SIGNED),
             private_key_jwt: decoy(PRIVATE_KEY_JWT),
+            client_secret: decoy(CLIENT_SECRET),
         }
     }
 
     /// The decoy that costs what a client would that could have made this request.
-    pub(super) fn like(&self, has_assertion: bool) -> &Arc<PreparedClient> {
-        if has_assertion {
-            &self.private_key_jwt
-        } else {
-            &self.self_signed
+    pub(super) fn like(&self, explicit: &Explicit<'_>) -> &Arc<PreparedClient> {
+        match explicit {
+            Explicit::Assertion(_) => &self.private_key_jwt,
+            Explicit::Secret(_) => &self.client_secret,
+            Explicit::Nothing => &self.self_signed,
         }
     }
 }
@@ -44,7 +51,9 @@ fn decoy(metadata: &str) -> Arc<PreparedClient> {
         ClientMetadata::parse_stored(metadata.as_bytes()).expect("the metadata above is valid, which a test shows");
     let client_id = ClientId::parse("decoy").expect("five letters are a client identifier");
     let issuer = Issuer::parse("https://decoy.invalid").expect("this is an https URL");
-    let client = Client::new(client_id, metadata, ClientOrigin::Registration, 0);
+    // The hash of nothing that anybody knows.
+    let secret = SecretHash::from_bytes([0; 32]);
+    let client = Client::new(client_id, metadata, ClientOrigin::Registration, 0).with_secret(Some(secret));
     Arc::new(PreparedClient::new(Arc::new(client), &issuer))
 }
 
@@ -52,12 +61,25 @@ fn decoy(metadata: &str) -> Arc<PreparedClient> {
 mod tests {
     use super::*;
     use keybound_protocol::authentication_method::AuthenticationMethod;
+    use keybound_protocol::client_assertion::ClientAssertionError;
+    use keybound_protocol::client_secret::PresentedClientSecret;
 
     #[test]
     fn the_decoys_are_what_they_pretend() {
         let decoys = Decoys::new();
-        let method = |has_assertion| decoys.like(has_assertion).client.metadata().authentication_method();
-        assert_eq!(method(false), AuthenticationMethod::SelfSignedTlsClientAuth);
-        assert_eq!(method(true), AuthenticationMethod::PrivateKeyJwt);
+        for (explicit, method) in [
+            (Explicit::Nothing, AuthenticationMethod::SelfSignedTlsClientAuth),
+            (
+                Explicit::Assertion(Err(ClientAssertionError::Incomplete)),
+                AuthenticationMethod::PrivateKeyJwt,
+            ),
+            (
+                Explicit::Secret(PresentedClientSecret::of_form("x")),
+                AuthenticationMethod::ClientSecretBasic,
+            ),
+        ] {
+            let decoy = decoys.like(&explicit);
+            assert_eq!(decoy.client.metadata().authentication_method(), method);
+        }
     }
 }

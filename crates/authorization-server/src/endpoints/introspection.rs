@@ -79,11 +79,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         }
     };
     response.headers_mut().insert(VARY, HeaderValue::from_name(ACCEPT));
-    Ok(Answer {
-        response,
-        client,
-        is_alike,
-    })
+    Ok(Answer::to(&identified, Arc::clone(&client), response).alike(is_alike))
 }
 
 /// Signs by the key of our access tokens, whoever asks: the metadata names no other algorithm (RFC 9701 §7).

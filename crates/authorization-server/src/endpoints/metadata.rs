@@ -13,12 +13,16 @@ use crate::response::PublicDocument;
 use crate::router::Route;
 use crate::settings::{GRANT_TYPES, Settings};
 
-/// The methods by which clients can authenticate here.
-pub(crate) const METHODS: [AuthenticationMethod; 3] = [
-    AuthenticationMethod::TlsClientAuth,
-    AuthenticationMethod::SelfSignedTlsClientAuth,
-    AuthenticationMethod::PrivateKeyJwt,
-];
+/// The methods by which clients can authenticate at a server with these settings.
+fn methods(settings: &Settings) -> Vec<AuthenticationMethod> {
+    let is_offered = |method: &AuthenticationMethod| {
+        settings.profile.permits_method(*method)
+            && (settings.client_secrets_enabled || !method.has_secret())
+            // A public client cannot use any grant that there is.
+            && *method != AuthenticationMethod::None
+    };
+    AuthenticationMethod::ALL.into_iter().filter(is_offered).collect()
+}
 
 /// The endpoints that are served, with their paths below the issuer's.
 const ENDPOINTS: [(Endpoint, &str); 3] = [TOKEN, INTROSPECTION, REVOCATION];
@@ -72,7 +76,7 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
         .with_response_types(&[])
         .with_grant_types(&GRANT_TYPES)
         .with_scopes(scopes.filter(|scope| !scope.starts_with(keybound_protocol::scope::RESERVED_SCOPE_PREFIX)))
-        .with_authentication_methods(&METHODS, &SignatureAlgorithm::ALL)
+        .with_authentication_methods(&methods(settings), &SignatureAlgorithm::ALL)
         .with_introspection_signing_algorithms(signing);
     PublicDocument::new(metadata.to_json().to_string(), FRESH)
 }

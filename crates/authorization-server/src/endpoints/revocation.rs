@@ -1,5 +1,7 @@
 //! `POST /revoke`: a client gives a token up (RFC 7009).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use keybound_protocol::token_revocation::RevocationRequest;
@@ -16,7 +18,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     let Identified { client, credential } = server.authentication.authenticate(request.attempt).await?;
     let asked = RevocationRequest::parse(request.form()).map_err(|error| Refused::of(&client, error))?;
     let client_id = client.client.client_id();
-    server
+    let identified = server
         .authentication
         .spend(&client, credential, || request.audit_entry(client_id))
         .await?;
@@ -32,12 +34,11 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         None => Revoked::Done,
     };
     match revoked {
-        Revoked::Done => Ok(Answer {
-            response: response::json(StatusCode::OK, Bytes::from_static(b"{}")),
-            client,
-            // Whoever revokes learns what became of it from a write that is durable, or from the code of the refusal.
-            is_alike: false,
-        }),
+        // Whoever revokes learns what became of it from a write that is durable, or from the code of the refusal.
+        Revoked::Done => {
+            let response = response::json(StatusCode::OK, Bytes::from_static(b"{}"));
+            Ok(Answer::to(&identified, Arc::clone(&client), response))
+        }
         Revoked::IssuedToAnother => Err(Refused::of(&client, Reason::ForeignToken)),
     }
 }

@@ -1,5 +1,7 @@
 //! `POST /token`: exchanges a grant for an access token (RFC 6749 §3.2).
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::confirmation::Confirmation;
@@ -49,11 +51,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         request.configuration.access_token_lifetime.as_secs(),
         &decision.scope,
     );
-    Ok(Answer {
-        response,
-        client,
-        is_alike: false,
-    })
+    Ok(Answer::to(&identified, Arc::clone(&client), response))
 }
 
 fn require_grant_type(client: &PreparedClient, credential: &Credential, presented: GrantType) -> Result<(), Reason> {

@@ -1,9 +1,8 @@
 //! RFC 8705 §2: which client a request is from, whatever the method.
 
-use base64::Engine as _;
 use http::StatusCode;
 use keybound_protocol::client::ClientId;
-use keybound_protocol::client_assertion::{CLIENT_ASSERTION_TYPE, client_assertion};
+use keybound_protocol::client_assertion::client_assertion;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::signer::LocalSigner;
@@ -11,7 +10,7 @@ use keybound_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::pki::{Authority, Leaf, dns, self_signed};
-use crate::world::{ISSUER, NOW, Plan, Side, World, credentials, self_signed_client, tls_client, with};
+use crate::world::{ISSUER, NOW, Plan, Side, credentials, self_signed_client, tls_client, with};
 
 /// `private_key_jwt` with the key of this certificate.
 pub(crate) fn private_key_jwt_client(leaf: &Leaf) -> Value {
@@ -173,178 +172,6 @@ async fn without_or_with_an_unknown_client_id_the_answer_is_that_of_a_mismatch()
     for (name, reply, rule) in &cases {
         assert_eq!(comparable(reply), comparable(&mismatch), "{name}");
         world.assert_refused(reply, 400, "invalid_client", rule).await;
-    }
-}
-
-/// What a request can present, in all combinations that matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presented {
-    Nothing,
-    PkiCertificate,
-    RegisteredSelfSigned,
-    OtherSelfSigned,
-    Assertion,
-    Basic,
-    Post,
-    PkiAndAssertion,
-    PkiAndBasic,
-    SelfSignedAndPost,
-    AssertionAndPost,
-    BasicAndPost,
-}
-
-const PRESENTED: [Presented; 12] = [
-    Presented::Nothing,
-    Presented::PkiCertificate,
-    Presented::RegisteredSelfSigned,
-    Presented::OtherSelfSigned,
-    Presented::Assertion,
-    Presented::Basic,
-    Presented::Post,
-    Presented::PkiAndAssertion,
-    Presented::PkiAndBasic,
-    Presented::SelfSignedAndPost,
-    Presented::AssertionAndPost,
-    Presented::BasicAndPost,
-];
-
-/// What has to come out, by registered method.
-fn expected(registered: &str, presented: Presented) -> (u16, &'static str) {
-    use Presented::*;
-    match (registered, presented) {
-        ("tls", PkiCertificate) | ("self", RegisteredSelfSigned) | ("jwt", Assertion | PkiAndAssertion) => (200, ""),
-        (_, PkiAndBasic | SelfSignedAndPost | AssertionAndPost | BasicAndPost) => (400, "invalid_request"),
-        // A client that tried the Authorization header is answered with its challenge (RFC 6749 §5.2).
-        (_, Basic) => (401, "invalid_client"),
-        // Nothing is what such a client has to show; what it lacks is a grant it could use (RFC 6749 §4.4).
-        ("none", Nothing | PkiCertificate | RegisteredSelfSigned | OtherSelfSigned) => (400, "unauthorized_client"),
-        _ => (400, "invalid_client"),
-    }
-}
-
-struct Matrix {
-    world: World,
-    pki: Leaf,
-    registered: Leaf,
-    other: Leaf,
-    key: Leaf,
-}
-
-impl Matrix {
-    async fn new() -> Matrix {
-        let authority = Authority::root("corp");
-        let (registered, other, key) = (self_signed(dns("x")), self_signed(dns("x")), self_signed(dns("key")));
-        let world = Plan::new()
-            .trusts("corp", &authority)
-            .client("tls", tls_client("demo.example"))
-            .client("self", self_signed_client(&[&registered]))
-            .client("jwt", private_key_jwt_client(&key))
-            .client("none", json!({"token_endpoint_auth_method": "none"}))
-            .start()
-            .await;
-        Matrix {
-            world,
-            pki: authority.issue(dns("demo.example")),
-            registered,
-            other,
-            key,
-        }
-    }
-
-    async fn ask(
-        &self,
-        path: &str,
-        more: &[(&str, &str)],
-        registered: &str,
-        presented: Presented,
-        round: usize,
-    ) -> crate::world::Reply {
-        use Presented::*;
-        let leaf = match presented {
-            PkiCertificate | PkiAndAssertion | PkiAndBasic => Some(&self.pki),
-            RegisteredSelfSigned | SelfSignedAndPost => Some(&self.registered),
-            OtherSelfSigned => Some(&self.other),
-            _ => None,
-        };
-        let assertion = assertion(
-            &self.key,
-            registered,
-            &format!("{path}-{registered}-{presented:?}-{round}"),
-            NOW,
-        );
-        let mut form = [&credentials(registered)[..], more].concat();
-        if matches!(presented, Assertion | PkiAndAssertion | AssertionAndPost) {
-            form.extend([
-                ("client_assertion_type", CLIENT_ASSERTION_TYPE),
-                ("client_assertion", &assertion),
-            ]);
-        }
-        if matches!(presented, Post | SelfSignedAndPost | AssertionAndPost | BasicAndPost) {
-            form.push(("client_secret", "secret"));
-        }
-        let credentials = base64::engine::general_purpose::STANDARD.encode(format!("{registered}:secret"));
-        let basic = format!("Basic {credentials}");
-        let headers = match presented {
-            Basic | PkiAndBasic | BasicAndPost => vec![("authorization", basic.as_str())],
-            _ => Vec::new(),
-        };
-        self.world
-            .peer(Side::MutualTls, leaf)
-            .post_with(path, &form, &headers)
-            .await
-    }
-}
-
-// covers T3, MTLS-2-1, R6749-1, R6749-2, R6749-9, TRAP-8, TRAP-19, TRAP-22, MTLS-2.1.1-1, MTLS-2.2.1-1
-#[tokio::test]
-async fn only_the_registered_method_ever_authenticates() {
-    let matrix = Matrix::new().await;
-    for round in 0..3 {
-        for registered in ["tls", "self", "jwt", "none", "nobody"] {
-            for presented in PRESENTED {
-                let reply = matrix.ask("/token", &[], registered, presented, round).await;
-                let (status, error) = expected(registered, presented);
-                assert_eq!(reply.status.as_u16(), status, "{registered} {presented:?} {reply:?}");
-                match status {
-                    200 => assert!(reply.json()["access_token"].is_string()),
-                    401 => assert_eq!(
-                        reply.header("www-authenticate"),
-                        Some("Basic realm=\"https://as.example\"")
-                    ),
-                    _ => assert_eq!(reply.header("www-authenticate"), None),
-                }
-                if status != 200 {
-                    assert_eq!(reply.json()["error"], error, "{registered} {presented:?}");
-                }
-            }
-        }
-    }
-}
-
-// covers MTLS-1-1, TRAP-49, TLS-8
-#[tokio::test]
-async fn every_endpoint_that_authenticates_clients_takes_the_registered_method_and_no_other() {
-    let matrix = Matrix::new().await;
-    for path in ["/introspect", "/revoke"] {
-        for registered in ["tls", "self", "jwt", "nobody"] {
-            for presented in PRESENTED {
-                let reply = matrix.ask(path, &[("token", "x")], registered, presented, 0).await;
-                let (mut status, error) = expected(registered, presented);
-                // RFC 7662 §2.3.
-                if path == "/introspect" && error == "invalid_client" {
-                    status = 401;
-                }
-                assert_eq!(
-                    reply.status.as_u16(),
-                    status,
-                    "{path} {registered} {presented:?} {reply:?}"
-                );
-                assert_eq!(reply.header("www-authenticate").is_some(), status == 401);
-                if status != 200 {
-                    assert_eq!(reply.json()["error"], error, "{path} {registered} {presented:?}");
-                }
-            }
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use keybound_protocol::issuer::Issuer;
 use keybound_protocol::profile::Profile;
 use keybound_protocol::refusal::{Refusal, RefusalId};
 use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::secret::SecretHash;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::trust_anchor::{CrlMissing, TrustAnchor, TrustAnchorSettings};
@@ -130,6 +131,7 @@ impl Plan {
             },
             trust_anchors: Vec::new(),
             clients: Vec::new(),
+            client_secrets_enabled: false,
             scopes: Vec::new(),
             resources: vec![
                 resource(OTHER_API, None),
@@ -164,13 +166,19 @@ impl Plan {
     }
 
     /// With a client from a configuration file.
-    pub(crate) fn client(mut self, client_id: &str, metadata: Value) -> Plan {
+    pub(crate) fn client(self, client_id: &str, metadata: Value) -> Plan {
+        self.client_with_secret(client_id, metadata, None)
+    }
+
+    /// With a client from a configuration file that has a secret, whatever its method.
+    pub(crate) fn client_with_secret(mut self, client_id: &str, metadata: Value, secret: Option<&str>) -> Plan {
         let policy = self.settings.registration_policy(ClientOrigin::ConfigurationFile);
         let parsed = ClientMetadata::parse(metadata.to_string().as_bytes(), &policy).unwrap();
         let client_id = ClientId::parse(client_id).unwrap();
+        let client = Client::new(client_id, parsed, ClientOrigin::ConfigurationFile, 1);
         self.settings
             .clients
-            .push(Client::new(client_id, parsed, ClientOrigin::ConfigurationFile, 1));
+            .push(client.with_secret(secret.map(SecretHash::of)));
         self
     }
 
@@ -229,6 +237,23 @@ pub(crate) fn self_signed_client(leaves: &[&Leaf]) -> Value {
         "scope": "read write",
         "tls_client_certificate_bound_access_tokens": true,
     })
+}
+
+/// `client_secret_basic` or `client_secret_post`.
+pub(crate) fn secret_client(method: &str) -> Value {
+    json!({
+        "token_endpoint_auth_method": method,
+        "grant_types": ["client_credentials"],
+        "scope": "read write",
+        "tls_client_certificate_bound_access_tokens": false,
+    })
+}
+
+/// The value of a `Basic` header, its halves form-encoded (RFC 6749 §2.3.1).
+pub(crate) fn basic(client_id: &str, secret: &str) -> String {
+    let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let credentials = format!("{}:{}", encoded(client_id), encoded(secret));
+    format!("Basic {}", base64url::encode_standard(credentials.as_bytes()))
 }
 
 /// The same object with other members.

@@ -59,6 +59,8 @@ pub(crate) struct PolicyEntries {
     pub outgoing_allow_addresses: Vec<IpNet>,
     /// `[[trust_anchors]]`.
     pub trust_anchors: TrustAnchorEntries,
+    /// `client_secrets.enabled`.
+    pub client_secrets_enabled: bool,
     /// `[[scopes]]`.
     pub scopes: Vec<ScopeEntry>,
     /// `[[resources]]`.
@@ -179,7 +181,9 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         "dynamic client registration",
         &["initial_access_token_file"],
     );
-    unavailable(root.section("client_secrets"), "client secrets", &[]);
+    let client_secrets = root.section("client_secrets");
+    let client_secrets_enabled = client_secrets.boolean("enabled", false).value;
+    client_secrets.finish();
     let outgoing = root.section("outgoing");
     let outgoing_roots = roots(&outgoing, base, "ca");
     let outgoing_allow_addresses = outgoing
@@ -204,6 +208,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         outgoing_roots,
         outgoing_allow_addresses,
         trust_anchors,
+        client_secrets_enabled,
         scopes,
         resources,
         limits,

@@ -68,6 +68,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
         },
         trust_anchors,
         clients: Vec::new(),
+        client_secrets_enabled: policy.client_secrets_enabled,
         scopes: policy.scopes.iter().map(scope).collect(),
         resources: policy.resources.iter().map(resource).collect(),
         fetch: GuardedFetch::new(fetch),
