@@ -27,6 +27,7 @@ const RATE: &str = "failed authentications within their limit";
 const GRANT_KNOWN: &str = "grant type supported";
 const GRANT_REGISTERED: &str = "grant type registered";
 const BINDING: &str = "certificate presented to bind the access token to";
+const GRANT_PARAMETERS: &str = "every parameter of the grant sent, and well-formed";
 const SCOPE: &str = "scope registered";
 const RESOURCE: &str = "one configured resource asked for";
 const TOGETHER: &str = "scope and resource belong together";
@@ -36,7 +37,7 @@ const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
 
-const AT_TOKEN: [&str; 12] = [
+const AT_TOKEN: [&str; 13] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -44,6 +45,7 @@ const AT_TOKEN: [&str; 12] = [
     GRANT_KNOWN,
     GRANT_REGISTERED,
     BINDING,
+    GRANT_PARAMETERS,
     SCOPE,
     RESOURCE,
     TOGETHER,
@@ -92,6 +94,12 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::TokenRequest(TokenRequestError::GrantTypeMissing) => "send grant_type",
         Reason::TokenRequest(TokenRequestError::GrantTypeUnsupported(_)) => "use grant_type=client_credentials",
         Reason::TokenRequest(TokenRequestError::Scope(_)) => "send scope as words with single spaces between them",
+        Reason::TokenRequest(TokenRequestError::ParameterMissing(_) | TokenRequestError::ActorIncomplete) => {
+            "send the parameters that the grant type needs"
+        }
+        Reason::TokenRequest(TokenRequestError::AuthorizationDetails(_)) => {
+            "send authorization_details as a JSON array of objects of a configured type"
+        }
         Reason::TokenRequest(_) => "send resource as an absolute URI without fragment",
         Reason::GrantNotRegistered { .. } => {
             "register the grant type (keybound client update), or use a registered one"
@@ -144,6 +152,11 @@ fn failed_rule(reason: &Reason) -> &'static str {
         }
         Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => GRANT_REGISTERED,
         Reason::NothingToBindTo(_) => BINDING,
+        Reason::TokenRequest(
+            TokenRequestError::ParameterMissing(_)
+            | TokenRequestError::ActorIncomplete
+            | TokenRequestError::AuthorizationDetails(_),
+        ) => GRANT_PARAMETERS,
         Reason::TokenRequest(TokenRequestError::Scope(_))
         | Reason::Grant(GrantRefusal::ScopeNotRegistered { .. } | GrantRefusal::ScopeReserved { .. }) => SCOPE,
         Reason::TokenRequest(TokenRequestError::Resource { .. } | TokenRequestError::TooManyResources)

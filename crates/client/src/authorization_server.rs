@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::issuer::Issuer;
+use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::server_metadata::ServerMetadata;
 use keybound_protocol::time::Timestamp;
 use url::Url;
 
 use crate::discovery::Discovery;
 use crate::error::{ClientError, DiscoveryError};
-use crate::identity::Identity;
 
 /// Discovered metadata is discovered again after this time.
 pub const METADATA_REFRESH_AFTER: Duration = Duration::from_secs(3600);
@@ -96,21 +96,36 @@ impl AuthorizationServer {
         Ok(metadata)
     }
 
-    /// Where requests of `identity` to `endpoint` go, and whether that is an alias.
+    /// The keys that it signs ID tokens and answers with, fetched anew.
+    ///
+    /// # Errors
+    /// They cannot be fetched, or there are none: a server whose metadata was given has no discovery to fetch them with.
+    pub(crate) async fn keys(&self, now: Timestamp) -> Result<JwkSet, DiscoveryError> {
+        let none = || DiscoveryError::NoJwksUri {
+            issuer: self.issuer.to_string(),
+        };
+        let metadata = self.metadata(now).await?;
+        match &self.metadata {
+            Metadata::Given(_) => Err(none()),
+            Metadata::Discovered { discovery, .. } => discovery.jwk_set(metadata.jwks_uri().ok_or_else(none)?).await,
+        }
+    }
+
+    /// Where requests to `endpoint` go, and whether that is an alias.
     ///
     /// A client that means to use mutual TLS, be it to authenticate, to obtain bound tokens or to use them, takes the alias where
-    /// there is one; what has none lies at its usual place (RFC 8705 §5).
+    /// there is one (`prefers_aliases`); what has none lies at its usual place (RFC 8705 §5).
     pub(crate) async fn locate(
         &self,
         endpoint: Endpoint,
-        identity: &Identity,
+        prefers_aliases: bool,
         now: Timestamp,
     ) -> Result<Location, ClientError> {
         let metadata = self.metadata(now).await?;
         let conventional = metadata.endpoint(endpoint);
-        let url = match identity.thumbprint() {
-            Some(_) => metadata.alias_or(endpoint),
-            None => conventional,
+        let url = match prefers_aliases {
+            true => metadata.alias_or(endpoint),
+            false => conventional,
         };
         let url = url.cloned().ok_or_else(|| ClientError::NoEndpoint {
             issuer: self.issuer.to_string(),
@@ -124,7 +139,7 @@ impl AuthorizationServer {
     }
 }
 
-/// Where an endpoint is, for one identity.
+/// Where an endpoint is, for one client.
 #[derive(Debug)]
 pub(crate) struct Location {
     pub(crate) endpoint: Endpoint,

@@ -1,15 +1,14 @@
 //! A client of one authorization server: it gets tokens, introspects and revokes them, and calls protected resources.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::introspection::IntrospectionResponse;
-use keybound_protocol::json::JsonObject;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::time::Timestamp;
 
 use crate::access_token::AccessToken;
@@ -18,10 +17,20 @@ use crate::client_authentication::ClientAuthentication;
 use crate::error::{ClientError, ResponseError};
 use crate::exchange::{Answer, post_form};
 use crate::identity::Identity;
+use crate::request_object::RequestObjectKey;
 use crate::token_cache::{HeldToken, TokenCache, TokenKey};
+use crate::token_response::TokenResponse;
 use crate::trace::Trace;
 
+mod approval;
+mod authorization_code;
 mod protected_resource;
+mod token_grants;
+
+pub(crate) use protected_resource::rejects_token;
+
+/// The algorithms by which ID tokens and signed answers may be signed, unless a client is told otherwise.
+const SIGNATURE_ALGORITHMS: [SignatureAlgorithm; 5] = SignatureAlgorithm::ALL;
 
 /// What a client is made of.
 #[derive(Clone, Debug)]
@@ -62,6 +71,15 @@ impl TokenRequest {
         self.resources.push(resource);
         self
     }
+
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        let scope = self.scope.iter().map(|scope| ("scope", scope.to_string()));
+        let resources = self
+            .resources
+            .iter()
+            .map(|resource| ("resource", resource.as_str().to_owned()));
+        scope.chain(resources).collect()
+    }
 }
 
 /// A client of one authorization server. Tasks share it by reference.
@@ -73,6 +91,9 @@ pub struct Client {
     authentication: ClientAuthentication,
     identity: RwLock<Identity>,
     tokens: TokenCache,
+    uses_mtls_endpoint_aliases: bool,
+    request_object_key: Option<RequestObjectKey>,
+    algorithms: Vec<SignatureAlgorithm>,
     trace: Option<Arc<dyn Trace>>,
 }
 
@@ -85,8 +106,33 @@ impl Client {
             authentication: settings.authentication,
             identity: RwLock::new(settings.identity),
             tokens: TokenCache::new(),
+            uses_mtls_endpoint_aliases: false,
+            request_object_key: None,
+            algorithms: SIGNATURE_ALGORITHMS.to_vec(),
             trace: None,
         }
+    }
+
+    /// The same with `use_mtls_endpoint_aliases` (FAPI 2.0 §5.2.2.1): it goes to the aliases even if it neither authenticates with a
+    /// certificate nor has one to bind tokens to.
+    #[must_use]
+    pub fn with_mtls_endpoint_aliases(mut self, always: bool) -> Client {
+        self.uses_mtls_endpoint_aliases = always;
+        self
+    }
+
+    /// The same, signing its authorization and backchannel requests (RFC 9101): all of them, whether or not the server insists.
+    #[must_use]
+    pub fn with_request_object_key(mut self, key: RequestObjectKey) -> Client {
+        self.request_object_key = Some(key);
+        self
+    }
+
+    /// The same, accepting ID tokens and signed answers by these algorithms alone.
+    #[must_use]
+    pub fn with_signature_algorithms(mut self, algorithms: &[SignatureAlgorithm]) -> Client {
+        self.algorithms = algorithms.to_vec();
+        self
     }
 
     /// The same, showing every request and response to `trace`.
@@ -174,17 +220,20 @@ impl Client {
         now: Timestamp,
     ) -> Result<AccessToken, ClientError> {
         let mut form = vec![("grant_type", "client_credentials".to_owned())];
-        if let Some(scope) = &request.scope {
-            form.push(("scope", scope.to_string()));
-        }
-        form.extend(
-            request
-                .resources
-                .iter()
-                .map(|resource| ("resource", resource.as_str().to_owned())),
-        );
+        form.extend(request.parameters());
+        let response = self.token_response(form, identity, now).await?;
+        Ok(response.access_token().clone())
+    }
+
+    /// Posts a token request and reads its answer; an ID token in it is not yet verified.
+    async fn token_response(
+        &self,
+        form: Vec<(&'static str, String)>,
+        identity: Identity,
+        now: Timestamp,
+    ) -> Result<TokenResponse, ClientError> {
         let (url, answer) = self.post(Endpoint::Token, form, &identity, now).await?;
-        token_of(&answer, identity, now).map_err(|source| ClientError::Response {
+        TokenResponse::parse(&answer.body, identity, now).map_err(|source| ClientError::Response {
             url,
             status: answer.status,
             source,
@@ -227,7 +276,8 @@ impl Client {
         if matches!(self.authentication, ClientAuthentication::Certificate) && identity.thumbprint().is_none() {
             return Err(ClientError::NoCertificate);
         }
-        let location = self.server.locate(endpoint, identity, now).await?;
+        let prefers_aliases = self.uses_mtls_endpoint_aliases || identity.thumbprint().is_some();
+        let location = self.server.locate(endpoint, prefers_aliases, now).await?;
         self.authentication
             .authenticate(&mut form, &self.client_id, self.server.issuer(), now)?;
         let answer = post_form(&location, &form, identity, self.trace.as_ref()).await?;
@@ -245,23 +295,4 @@ impl std::fmt::Debug for Client {
             .field("identity", &self.identity())
             .finish_non_exhaustive()
     }
-}
-
-/// Reads a token response (RFC 6749 §5.1).
-fn token_of(answer: &Answer, identity: Identity, now: Timestamp) -> Result<AccessToken, ResponseError> {
-    let object = JsonObject::parse(&answer.body)?;
-    let token_type = object
-        .string("token_type")?
-        .ok_or(ResponseError::Missing("token_type"))?;
-    // Bound tokens have no type of their own (RFC 8705 §3); one of another type needs what we do not do.
-    if !token_type.eq_ignore_ascii_case("Bearer") {
-        return Err(ResponseError::TokenType(token_type.to_owned()));
-    }
-    let token = object
-        .string("access_token")?
-        .ok_or(ResponseError::Missing("access_token"))?;
-    let lifetime = object.numeric_date("expires_in")?;
-    let expires_at = lifetime.map(|secs| now.plus(Duration::from_secs(secs.max(0).unsigned_abs())));
-    let scope = object.string("scope")?.map(Scope::parse).transpose()?;
-    AccessToken::new(token.to_owned(), expires_at, scope, identity).map_err(ResponseError::Token)
 }

@@ -11,6 +11,9 @@ use keybound_protocol::server_metadata::ServerMetadataError;
 use keybound_protocol::signer::SigningError;
 use keybound_tls::{FetchError, RequestError};
 
+use crate::authorization_response::AuthorizationResponseError;
+use crate::id_token::IdTokenError;
+
 /// Why an issuer's metadata or keys could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
@@ -98,9 +101,39 @@ pub enum ClientError {
         #[source]
         source: ResponseError,
     },
-    /// The client assertion could not be signed.
-    #[error("the client assertion could not be signed")]
+    /// The client assertion, or the request object, could not be signed.
+    #[error("the client's assertion or request could not be signed")]
     Assertion(#[from] SigningError),
+    /// What came back from the authorization endpoint is not the answer to our request, or says no. Nothing more was sent.
+    #[error("the answer of the authorization endpoint is not accepted")]
+    Authorization(#[source] Box<AuthorizationResponseError>),
+    /// The ID token is not to be believed; what came with it is thrown away.
+    #[error("the ID token of {issuer} is not accepted")]
+    IdToken {
+        /// Whose it should be.
+        issuer: String,
+        /// The cause.
+        #[source]
+        source: Box<IdTokenError>,
+    },
+    /// The server knows ways to check a code's redeemer, and not the only safe one (RFC 7636 §7.2).
+    #[error("{issuer} does not support the code challenge method S256")]
+    NoS256 {
+        /// Whose.
+        issuer: String,
+    },
+    /// The server takes signed requests alone, and the client has no key for them.
+    #[error("{issuer} takes signed request objects alone, and this client has no key to sign them with")]
+    NoRequestObjectKey {
+        /// Whose.
+        issuer: String,
+    },
+    /// The user did not decide in time.
+    #[error("nobody approved the request in time")]
+    ApprovalExpired,
+    /// An earlier answer ended it: the server is not asked again.
+    #[error("this request or grant has ended: an earlier answer said so")]
+    Ended,
 }
 
 /// What is wrong with a response.
@@ -121,6 +154,15 @@ pub enum ResponseError {
     /// The token cannot be sent.
     #[error("the access token is not one that can be sent")]
     Token(#[source] BearerError),
+    /// The refresh token is none.
+    #[error("the refresh token is not one that can be sent")]
+    RefreshToken,
+    /// A URI that is none.
+    #[error("member `{0}` is not a URI")]
+    Uri(&'static str),
+    /// A URL that is none, or not https.
+    #[error("member `{0}` is not an https URL")]
+    Url(&'static str),
     /// The scope is none.
     #[error("its scope is malformed")]
     Scope(#[from] ScopeError),
@@ -162,6 +204,12 @@ impl EndpointRefusal {
     }
 }
 
+impl From<AuthorizationResponseError> for ClientError {
+    fn from(error: AuthorizationResponseError) -> ClientError {
+        ClientError::Authorization(Box::new(error))
+    }
+}
+
 impl From<DiscoveryError> for ClientError {
     fn from(error: DiscoveryError) -> ClientError {
         ClientError::Discovery(Box::new(error))
@@ -180,11 +228,12 @@ impl ClientError {
         }
     }
 
-    /// Whether the authorization server, or the TLS of a server, refused us: not a failure to reach it.
+    /// Whether the authorization server, its user, or the TLS of a server refused us: not a failure to reach it.
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
             ClientError::Refused(_)
+                | ClientError::Authorization(_)
                 | ClientError::Request {
                     source: RequestError::ClientCertificateRefused { .. },
                     ..
@@ -203,7 +252,27 @@ impl ClientError {
             ClientError::NoCertificate => Some("give the client its certificate and private key".to_owned()),
             ClientError::Request { source, .. } => request_fix(source),
             ClientError::Refused(refusal) => refusal.fix(),
-            ClientError::Response { .. } | ClientError::Assertion(_) => None,
+            ClientError::Authorization(error) => match &**error {
+                AuthorizationResponseError::Issuer { .. } => Some(
+                    "somebody may be trying to have the code of one server sent to another: begin again, and only if you trust \
+                     every server this client is registered with"
+                        .to_owned(),
+                ),
+                AuthorizationResponseError::State => Some(
+                    "the browser came back with the answer to another request, an old tab or an attack: begin again"
+                        .to_owned(),
+                ),
+                _ => None,
+            },
+            ClientError::NoRequestObjectKey { .. } => {
+                Some("give the client the private key whose public half is in its registered jwks".to_owned())
+            }
+            ClientError::ApprovalExpired => Some("begin again".to_owned()),
+            ClientError::Ended => Some("ask the user again".to_owned()),
+            ClientError::Response { .. }
+            | ClientError::Assertion(_)
+            | ClientError::IdToken { .. }
+            | ClientError::NoS256 { .. } => None,
         }
     }
 }

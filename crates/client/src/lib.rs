@@ -4,31 +4,56 @@
 //! every form, holds one token per certificate, and asks for a new one when its certificate changes. An [`AccessToken`] is sent
 //! over the connections of the [`Identity`] that obtained it and over no others: there is no function that takes both.
 //!
-//! Deliberately not here: grants that need a browser, server logic, any decision about certificates.
+//! For users it asks by way of a browser ([`authorization_request`], [`authorization_response`]), of another device or of the server
+//! ([`polling`]), and holds what they granted ([`held_grant`]). After an answer that is not to be believed it sends nothing more.
+//!
+//! Deliberately not here: browsers and listeners for their answers, server logic, any decision about certificates.
 //!
 //! Read in this order: [`identity`], [`access_token`], [`discovery`], [`authorization_server`], [`client_authentication`],
-//! `exchange.rs`, `token_cache.rs`, [`client`] with `client/protected_resource.rs`, [`error`], [`trace`].
+//! `exchange.rs`, [`token_response`], `token_cache.rs`, [`client`] with `client/protected_resource.rs`; then `client/authorization_code.rs`
+//! with [`pkce`], [`request_object`], [`id_token`]; `client/approval.rs`, `client/token_grants.rs`, [`held_grant`]; [`error`], [`trace`].
 
 pub mod access_token;
+pub mod authorization_request;
+pub mod authorization_response;
 pub mod authorization_server;
+pub mod backchannel_authentication;
 pub mod client;
 pub mod client_authentication;
+pub mod device_authorization;
 pub mod discovery;
 pub mod error;
 mod exchange;
+pub mod held_grant;
+pub mod id_token;
 pub mod identity;
+pub mod pkce;
+pub mod polling;
+pub mod request_object;
 mod token_cache;
+pub mod token_exchange;
+pub mod token_response;
 pub mod trace;
 
 pub use access_token::AccessToken;
+pub use authorization_request::{AuthorizationRequest, AuthorizationSecrets, PendingAuthorization};
+pub use authorization_response::{AuthorizationRefusal, AuthorizationResponseError};
 pub use authorization_server::{AuthorizationServer, METADATA_REFRESH_AFTER, METADATA_RETRY_AFTER};
+pub use backchannel_authentication::{BackchannelRequest, UserHint};
 pub use client::{Client, ClientSettings, TokenRequest};
 pub use client_authentication::{AssertionKey, ClientAuthentication};
+pub use device_authorization::DeviceAuthorization;
 pub use discovery::Discovery;
 pub use error::{ClientError, DiscoveryError, EndpointRefusal, ResponseError};
 pub use exchange::RESPONSE_BYTES_MAX;
+pub use held_grant::HeldGrant;
+pub use id_token::{ExpectedNonce, IdToken, IdTokenError, IdTokenPolicy};
 pub use identity::Identity;
+pub use polling::{PendingApproval, Poll};
+pub use request_object::RequestObjectKey;
 pub use token_cache::{RENEW_BEFORE, TOKENS_MAX};
+pub use token_exchange::TokenExchange;
+pub use token_response::{RefreshToken, TokenResponse};
 pub use trace::{Trace, TracedRequest, TracedResponse};
 
 /// What identities, discovery and clocks are made of.

@@ -48,16 +48,24 @@ pub struct TracedResponse<'a> {
 }
 
 /// Form parameters and JSON members whose values are credentials.
-const SECRET_NAMES: [&str; 10] = [
+const SECRET_NAMES: [&str; 18] = [
     "access_token",
+    "actor_token",
     "assertion",
+    "auth_req_id",
     "client_assertion",
+    "client_notification_token",
     "client_secret",
     "code",
     "code_verifier",
+    "device_code",
     "id_token",
+    "id_token_hint",
+    "login_hint_token",
     "refresh_token",
     "registration_access_token",
+    "request",
+    "subject_token",
     "token",
 ];
 

@@ -7,6 +7,7 @@
 //! Deliberately absent: the client's secret (only its hash exists, in the store) and keys fetched from `jwks_uri`.
 
 pub mod authentication;
+pub mod authorization;
 pub mod description;
 pub mod error;
 mod parse;
@@ -27,6 +28,7 @@ use crate::signature_algorithm::SignatureAlgorithm;
 pub use authentication::{
     ClientAuthentication, ClientKeys, ClientSecretTransport, ExpiredSelfSigned, PermittedAnchors,
 };
+pub use authorization::{AuthorizationMetadata, BackchannelMetadata, DeliveryMode};
 pub use description::ClientDescription;
 pub use error::ClientMetadataError;
 pub use registration_policy::RegistrationPolicy;
@@ -50,6 +52,7 @@ pub struct ClientMetadata {
     access_token_format: Option<AccessTokenFormat>,
     introspects: Vec<ResourceUri>,
     profile: Option<Profile>,
+    authorization: AuthorizationMetadata,
     description: ClientDescription,
 }
 
@@ -150,10 +153,12 @@ impl ClientMetadata {
         self.certificate_bound_access_tokens
     }
 
-    /// Whether this client's access tokens are bound, at a server of profile `server`: if and only if it registered so or the
-    /// profile demands it, whatever its authentication method.
+    /// Whether this client's access tokens are bound to a certificate, at a server of profile `server`: if and only if it registered so
+    /// or the profile demands it, whatever its authentication method. What the profile demands may also be a DPoP key, for a client that
+    /// registered `dpop_bound_access_tokens` (FAPI 2.0 §5.3.2.1).
     pub fn requires_bound_access_tokens(&self, server: Profile) -> bool {
-        self.certificate_bound_access_tokens || self.effective_profile(server).requires_bound_access_tokens()
+        let is_demanded = self.effective_profile(server).requires_bound_access_tokens();
+        self.certificate_bound_access_tokens || is_demanded && !self.authorization.dpop_bound_access_tokens
     }
 
     /// `keybound_access_token_format`; `None` leaves it to the resource.
@@ -184,12 +189,35 @@ impl ClientMetadata {
             ClientAuthentication::PrivateKeyJwt { algorithm, .. } => *algorithm,
             _ => return Vec::new(),
         };
+        self.permitted_algorithms(server, registered)
+    }
+
+    /// The algorithms that this client's request objects may be signed with, at a server of profile `server`: its
+    /// `request_object_signing_alg` if it registered one, and nothing that the profile forbids.
+    pub fn request_object_algorithms(&self, server: Profile) -> Vec<SignatureAlgorithm> {
+        self.permitted_algorithms(server, self.authorization.request_object_signing_alg)
+    }
+
+    /// The same for signed backchannel authentication requests.
+    pub fn backchannel_request_algorithms(&self, server: Profile) -> Vec<SignatureAlgorithm> {
+        self.permitted_algorithms(
+            server,
+            self.authorization.backchannel.authentication_request_signing_alg,
+        )
+    }
+
+    fn permitted_algorithms(&self, server: Profile, registered: Option<SignatureAlgorithm>) -> Vec<SignatureAlgorithm> {
         let permitted = self.effective_profile(server).signature_algorithms();
         permitted
             .iter()
             .copied()
             .filter(|own| registered.is_none_or(|registered| registered == *own))
             .collect()
+    }
+
+    /// What it registered about its authorization requests, their answers, and backchannel authentication.
+    pub fn authorization(&self) -> &AuthorizationMetadata {
+        &self.authorization
     }
 
     /// What the client says about itself.

@@ -53,6 +53,40 @@ pub enum ErrorCode {
     ExpiredToken,
     /// RFC 8707 §2
     InvalidTarget,
+    /// OpenID Connect Core §3.1.2.6: `prompt=none`, and nobody is signed in.
+    LoginRequired,
+    /// OpenID Connect Core §3.1.2.6: `prompt=none`, and the user has to be asked something.
+    InteractionRequired,
+    /// OpenID Connect Core §3.1.2.6: `prompt=none`, and the user has not consented.
+    ConsentRequired,
+    /// OpenID Connect Core §3.1.2.6: `prompt=none`, and the user has to choose an account.
+    AccountSelectionRequired,
+    /// RFC 9101 §7
+    InvalidRequestObject,
+    /// RFC 9101 §7: also one that was pushed and has been used or has expired (RFC 9126 §4).
+    InvalidRequestUri,
+    /// RFC 9101 §7
+    RequestNotSupported,
+    /// RFC 9101 §7
+    RequestUriNotSupported,
+    /// RFC 9396 §5
+    InvalidAuthorizationDetails,
+    /// RFC 9449 §5
+    InvalidDpopProof,
+    /// RFC 9449 §8
+    UseDpopNonce,
+    /// CIBA Core §13
+    ExpiredLoginHintToken,
+    /// CIBA Core §13
+    UnknownUserId,
+    /// CIBA Core §13
+    MissingUserCode,
+    /// CIBA Core §13
+    InvalidUserCode,
+    /// CIBA Core §13
+    InvalidBindingMessage,
+    /// CIBA Core §12: told in push mode.
+    TransactionFailed,
 }
 
 /// Whether the request carried an `Authorization` header, and of which scheme.
@@ -74,7 +108,7 @@ pub enum AuthorizationScheme {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 38] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -96,6 +130,23 @@ impl ErrorCode {
         Self::SlowDown,
         Self::ExpiredToken,
         Self::InvalidTarget,
+        Self::LoginRequired,
+        Self::InteractionRequired,
+        Self::ConsentRequired,
+        Self::AccountSelectionRequired,
+        Self::InvalidRequestObject,
+        Self::InvalidRequestUri,
+        Self::RequestNotSupported,
+        Self::RequestUriNotSupported,
+        Self::InvalidAuthorizationDetails,
+        Self::InvalidDpopProof,
+        Self::UseDpopNonce,
+        Self::ExpiredLoginHintToken,
+        Self::UnknownUserId,
+        Self::MissingUserCode,
+        Self::InvalidUserCode,
+        Self::InvalidBindingMessage,
+        Self::TransactionFailed,
     ];
 
     /// The code as it is sent.
@@ -122,6 +173,23 @@ impl ErrorCode {
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
             Self::InvalidTarget => "invalid_target",
+            Self::LoginRequired => "login_required",
+            Self::InteractionRequired => "interaction_required",
+            Self::ConsentRequired => "consent_required",
+            Self::AccountSelectionRequired => "account_selection_required",
+            Self::InvalidRequestObject => "invalid_request_object",
+            Self::InvalidRequestUri => "invalid_request_uri",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
+            Self::ExpiredLoginHintToken => "expired_login_hint_token",
+            Self::UnknownUserId => "unknown_user_id",
+            Self::MissingUserCode => "missing_user_code",
+            Self::InvalidUserCode => "invalid_user_code",
+            Self::InvalidBindingMessage => "invalid_binding_message",
+            Self::TransactionFailed => "transaction_failed",
         }
     }
 
@@ -157,6 +225,23 @@ impl ErrorCode {
             Self::SlowDown => "the request is still waiting for the user; poll less often",
             Self::ExpiredToken => "the code has expired",
             Self::InvalidTarget => "a requested resource is malformed or unknown",
+            Self::LoginRequired => "the user has to sign in",
+            Self::InteractionRequired => "the user has to be asked",
+            Self::ConsentRequired => "the user has to consent",
+            Self::AccountSelectionRequired => "the user has to choose an account",
+            Self::InvalidRequestObject => "the request object is not acceptable",
+            Self::InvalidRequestUri => "the request_uri is unknown, used or expired",
+            Self::RequestNotSupported => "request objects are not supported",
+            Self::RequestUriNotSupported => "this kind of request_uri is not supported",
+            Self::InvalidAuthorizationDetails => "the authorization details are not acceptable",
+            Self::InvalidDpopProof => "the DPoP proof is not acceptable",
+            Self::UseDpopNonce => "the DPoP proof has to carry the nonce of this response",
+            Self::ExpiredLoginHintToken => "the login hint token has expired",
+            Self::UnknownUserId => "the hint names nobody",
+            Self::MissingUserCode => "a user code is required",
+            Self::InvalidUserCode => "the user code is not valid",
+            Self::InvalidBindingMessage => "the binding message is not acceptable",
+            Self::TransactionFailed => "the transaction failed",
         }
     }
 
@@ -174,6 +259,8 @@ impl ErrorCode {
                 _ => StatusCode::BAD_REQUEST,
             },
             Self::AccessDenied if endpoint == Endpoint::BackchannelAuthentication => StatusCode::FORBIDDEN,
+            // RFC 9449 §5, §8.
+            Self::InvalidDpopProof | Self::UseDpopNonce if endpoint != Endpoint::Userinfo => StatusCode::BAD_REQUEST,
             _ => self.resource_status(),
         }
     }
@@ -181,7 +268,8 @@ impl ErrorCode {
     /// The HTTP status of this code at a protected resource (RFC 6750 §3.1), where clients do not authenticate.
     pub fn resource_status(self) -> StatusCode {
         match self {
-            Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            // RFC 9449 §7.1, §9: at a resource, what is wrong with the proof is answered by a challenge.
+            Self::InvalidToken | Self::InvalidDpopProof | Self::UseDpopNonce => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -201,7 +289,22 @@ impl ErrorCode {
             | Self::AuthorizationPending
             | Self::SlowDown
             | Self::ExpiredToken
-            | Self::InvalidTarget => StatusCode::BAD_REQUEST,
+            | Self::InvalidTarget
+            | Self::LoginRequired
+            | Self::InteractionRequired
+            | Self::ConsentRequired
+            | Self::AccountSelectionRequired
+            | Self::InvalidRequestObject
+            | Self::InvalidRequestUri
+            | Self::RequestNotSupported
+            | Self::RequestUriNotSupported
+            | Self::InvalidAuthorizationDetails
+            | Self::ExpiredLoginHintToken
+            | Self::UnknownUserId
+            | Self::MissingUserCode
+            | Self::InvalidUserCode
+            | Self::InvalidBindingMessage
+            | Self::TransactionFailed => StatusCode::BAD_REQUEST,
         }
     }
 }

@@ -11,8 +11,10 @@ use crate::error_code::ErrorCode;
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
 /// The most parameters in one form.
 pub const FORM_PARAMETERS_MAX: usize = 100;
-/// The one parameter that may be repeated (RFC 8707 §2).
-const REPEATABLE: &str = "resource";
+/// The parameters that may be repeated (RFC 8707 §2, RFC 8693 §2.1).
+const REPEATABLE: [&str; 2] = [RESOURCE, AUDIENCE];
+const RESOURCE: &str = "resource";
+const AUDIENCE: &str = "audience";
 
 /// Why a body is not a form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +44,7 @@ impl FormError {
     }
 }
 
-/// A form whose parameters are distinct, except for `resource`. Not shown by `Debug`: forms hold secrets and assertions.
+/// A form whose parameters are distinct, except for `resource` and `audience`. Not shown by `Debug`: forms hold secrets and assertions.
 #[derive(Clone, Default)]
 pub struct Form<'a> {
     parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -78,7 +80,7 @@ impl<'a> Form<'a> {
             if name.contains(char::REPLACEMENT_CHARACTER) || value.contains(char::REPLACEMENT_CHARACTER) {
                 return Err(FormError::Encoding);
             }
-            if name != REPEATABLE && parameters.iter().any(|(earlier, _)| *earlier == name) {
+            if !REPEATABLE.contains(&name.as_ref()) && parameters.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(FormError::Repeated(name.into_owned()));
             }
             parameters.push((name, value));
@@ -97,9 +99,18 @@ impl<'a> Form<'a> {
 
     /// The values of `resource`, in their order.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
+        self.values(RESOURCE)
+    }
+
+    /// The values of `audience` (RFC 8693 §2.1), in their order.
+    pub fn audiences(&self) -> impl Iterator<Item = &str> {
+        self.values(AUDIENCE)
+    }
+
+    fn values(&self, name: &'static str) -> impl Iterator<Item = &str> {
         self.parameters
             .iter()
-            .filter(|(name, _)| name == REPEATABLE)
+            .filter(move |(own, _)| own == name)
             .map(|(_, value)| value.as_ref())
     }
 }

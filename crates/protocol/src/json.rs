@@ -97,6 +97,11 @@ impl JsonObject {
         self.0.keys().map(String::as_str)
     }
 
+    /// The members, by their names in code point order.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &JsonValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// Whether there is no member.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -267,6 +272,27 @@ impl Serialize for JsonValue {
 impl Serialize for JsonObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(&self.0)
+    }
+}
+
+/// For values that were stored; what arrives is read by [`JsonValue::parse`], whose errors say more.
+impl<'de> serde::Deserialize<'de> for JsonValue {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let offence = RefCell::new(None);
+        ValueSeed {
+            levels_left: JSON_DEPTH_MAX,
+            offence: &offence,
+        }
+        .deserialize(deserializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for JsonObject {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match JsonValue::deserialize(deserializer)? {
+            JsonValue::Object(object) => Ok(object),
+            _ => Err(serde::de::Error::custom(JsonError::NotAnObject)),
+        }
     }
 }
 

@@ -46,6 +46,26 @@ impl Profile {
         self < Self::Fapi2 || method.is_mutual_tls() || method == AuthenticationMethod::PrivateKeyJwt
     }
 
+    /// Whether every authorization request is pushed (FAPI 2.0 §5.3.2.2).
+    pub fn requires_pushed_authorization_requests(self) -> bool {
+        self >= Self::Fapi2
+    }
+
+    /// Whether every authorization request has a code challenge (FAPI 2.0 §5.3.2.2).
+    pub fn requires_code_challenge(self) -> bool {
+        self >= Self::Fapi2
+    }
+
+    /// Whether every authorization request names its redirect URI, also if only one is registered (FAPI 2.0 §5.3.2.2).
+    pub fn requires_redirect_uri(self) -> bool {
+        self >= Self::Fapi2
+    }
+
+    /// Whether every authorization request is a signed request object (FAPI 2.0 Message Signing §5.3.1).
+    pub fn requires_signed_request_objects(self) -> bool {
+        self >= Self::Fapi2MessageSigning
+    }
+
     /// Whether `aud` of a client assertion has to be the issuer as a single string (FAPI 2.0 §5.3.2.1). RFC 7523 §3 also takes the
     /// URL of the token endpoint and RFC 9126 §2 that of the endpoint called, which every client library of its time sends.
     pub fn requires_issuer_as_audience(self) -> bool {

@@ -282,6 +282,13 @@ fn subject_of(error: &ClientError) -> Subject {
         | ClientError::NoEndpoint { .. }
         | ClientError::NoCertificate
         | ClientError::Assertion(_) => false,
+        // Nothing of this happens where no user is asked.
+        ClientError::Authorization(_)
+        | ClientError::IdToken { .. }
+        | ClientError::NoS256 { .. }
+        | ClientError::NoRequestObjectKey { .. }
+        | ClientError::ApprovalExpired
+        | ClientError::Ended => false,
     };
     Subject::Issuer { was_sent }
 }

@@ -25,6 +25,12 @@ pub struct OpaqueAccessToken {
     pub scope: String,
     /// `aud`, the resources it is for.
     pub audience: Vec<String>,
+    /// `authorization_details` (RFC 9396 §9.2), JSON text of an array.
+    pub authorization_details: Option<String>,
+    /// `auth_time`: when the user had signed in.
+    pub auth_time: Option<Timestamp>,
+    /// `acr`: how the user had signed in.
+    pub acr: Option<String>,
     /// The certificate it is bound to (`cnf.x5t#S256`), if it is.
     pub thumbprint: Option<CertificateThumbprint>,
     /// `iat`.
@@ -47,7 +53,7 @@ pub struct StoredAccessToken {
 pub enum AccessTokenState {
     /// Nothing was said against it.
     Live,
-    /// Revoked: itself, its client, or the certificate it is bound to.
+    /// Revoked: itself, its grant, its client, or the certificate it is bound to.
     Revoked,
     /// Issued before a backup was restored; it may have been revoked in the time that was lost.
     Void,
@@ -133,7 +139,7 @@ pub trait AccessTokens: Send + Sync {
         entry: AuditEntry,
     ) -> Answer<RecordAccessToken>;
 
-    /// The token with this hash, and whether anything denies it: its own revocation, its client's, its certificate's, a
+    /// The token with this hash, and whether anything denies it: its own revocation, its grant's, its client's, its certificate's, a
     /// restored backup. A point read; never cached.
     fn find_access_token(
         &self,

@@ -57,6 +57,8 @@ pub enum Actor {
     Administrator(ClientId),
     /// Whoever holds the initial access token of this name, registering a client.
     Registrant(String),
+    /// A user who is signed in, by `sub`.
+    User(String),
     /// Somebody with access to the files of this installation, on the command line.
     Operator,
     /// The server itself: first start, scheduled rotation.

@@ -148,7 +148,8 @@ pub trait Clients: Send + Sync {
     /// Gives a client another secret.
     fn replace_client_secret(&self, replacement: ClientSecretReplacement, entry: AuditEntry) -> Answer<ReplaceClient>;
 
-    /// Removes a client, its registration if it made one, and denies every token issued to it so far, in one transaction.
+    /// Removes a client, its registration if it made one, denies every token issued to it so far, and ends every grant to it, in one
+    /// transaction.
     fn delete_client(&self, removal: ClientRemoval, entry: AuditEntry) -> Answer<DeleteClient>;
 
     /// The client with this identifier. A point read.

@@ -14,6 +14,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keybound_protocol::grant_id::GrantId;
 use zeroize::Zeroizing;
 
 use crate::OpenError;
@@ -32,6 +33,8 @@ pub struct KeyFile {
     path: PathBuf,
     sealing: RandomizedNonceKey,
     audit: hmac::Key,
+    /// What successors of refresh tokens are derived with.
+    successors: Salt,
 }
 
 /// The sealed value does not open under this key file and this label.
@@ -147,6 +150,24 @@ impl KeyFile {
         hmac::verify(&self.audit, head, seal).is_ok()
     }
 
+    /// The successor of a refresh token: 256 bits in base64url, derived from the token, this key file, and the successor's
+    /// place in its family. `None` if the cryptographic library fails.
+    pub(crate) fn refresh_token_successor(
+        &self,
+        token: &str,
+        family: &GrantId,
+        generation: u64,
+    ) -> Option<Zeroizing<String>> {
+        let place = generation.saturating_add(1).to_be_bytes();
+        let mut derived = Zeroizing::new([0; KEY_BYTES]);
+        self.successors
+            .extract(token.as_bytes())
+            .expand(&[family.as_str().as_bytes(), &place], KeyBytes)
+            .and_then(|expanded| expanded.fill(derived.as_mut()))
+            .ok()?;
+        Some(Zeroizing::new(URL_SAFE_NO_PAD.encode(derived.as_ref())))
+    }
+
     /// One key per purpose, so that no two purposes can be played against each other.
     fn from_key(path: &Path, key: &[u8; KEY_BYTES]) -> Result<KeyFile, OpenError> {
         let unusable = |_| OpenError::KeyFileUnusable {
@@ -155,8 +176,10 @@ impl KeyFile {
         };
         let sealing = derive(key, b"keybound sealed at rest").map_err(unusable)?;
         let audit = derive(key, b"keybound audit chain heads").map_err(unusable)?;
+        let successors = derive(key, b"keybound refresh token successors").map_err(unusable)?;
         Ok(KeyFile {
             path: path.to_path_buf(),
+            successors: Salt::new(HKDF_SHA256, successors.as_ref()),
             sealing: RandomizedNonceKey::new(&AES_256_GCM, sealing.as_ref()).map_err(unusable)?,
             audit: hmac::Key::new(hmac::HMAC_SHA256, audit.as_ref()),
         })
@@ -333,6 +356,29 @@ mod tests {
                 Err(NotSealedByUs),
                 "cut at {index}"
             );
+        }
+    }
+
+    #[test]
+    fn derives_one_successor_for_each_token_family_generation_and_installation() {
+        let directory = tempfile::tempdir().unwrap();
+        let ours = KeyFile::create(&directory.path().join("ours")).unwrap();
+        let theirs = KeyFile::create(&directory.path().join("theirs")).unwrap();
+        let (family, other_family) = (GrantId::from_random([1; 16]), GrantId::from_random([2; 16]));
+        let successor = ours.refresh_token_successor("token", &family, 1).unwrap();
+        assert_eq!(successor.len(), 43);
+        let reopened = KeyFile::open(&directory.path().join("ours")).unwrap();
+        assert_eq!(
+            reopened.refresh_token_successor("token", &family, 1).unwrap(),
+            successor
+        );
+        for other in [
+            ours.refresh_token_successor("Token", &family, 1),
+            ours.refresh_token_successor("token", &other_family, 1),
+            ours.refresh_token_successor("token", &family, 2),
+            theirs.refresh_token_successor("token", &family, 1),
+        ] {
+            assert_ne!(other.unwrap(), successor);
         }
     }
 

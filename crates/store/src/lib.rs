@@ -15,30 +15,39 @@
 //! SQL is in `sqlite/` and nowhere else in the workspace. A second database implements the same traits and passes the
 //! same contract suite (`contract.rs`, feature `contract`).
 //!
-//! Reading order: [`audit`], [`clients`], [`registrations`], [`access_tokens`], [`revocations`], [`client_assertions`],
-//! [`refusals`], [`issued_tokens`], [`trust_anchors`], [`signing_keys`], [`users`], [`upkeep`] (the nouns); [`RefusalRecorder`] and
+//! Reading order: [`audit`], [`clients`], [`registrations`], [`access_tokens`], [`revocations`], [`grants`] with
+//! [`authorization_codes`] and [`refresh_tokens`], [`pushed_requests`], [`interactions`], [`user_sessions`], [`users`],
+//! [`client_assertions`], [`refusals`], [`issued_tokens`], [`trust_anchors`], [`signing_keys`], [`upkeep`] (the nouns);
+//! [`RefusalRecorder`] and
 //! [`IssuedTokenRecorder`] (what is written in batches); [`sqlite`].
 
 pub mod access_tokens;
 pub mod audit;
+pub mod authorization_codes;
 pub mod client_assertions;
 pub mod clients;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
+pub mod grants;
+pub mod interactions;
 mod issued_token_recorder;
 pub mod issued_tokens;
 mod key_file;
+pub mod pushed_requests;
 mod recorder;
+pub mod refresh_tokens;
 mod refusal_recorder;
 pub mod refusals;
 pub mod registrations;
 pub mod revocations;
+mod secret_hash;
 pub mod signing_keys;
 pub mod sqlite;
 mod store;
 pub mod trust_anchors;
 pub mod upkeep;
+pub mod user_sessions;
 pub mod users;
 
 pub use access_tokens::{
@@ -49,16 +58,32 @@ pub use audit::{
     Actor, Audit, AuditCursor, AuditEntry, AuditPage, AuditQuery, AuditRecord, ChainBreak, ChainFault, ChainReport,
     Lane,
 };
+pub use authorization_codes::{
+    AuthorizationCode, AuthorizationCodeHash, AuthorizationCodes, RedeemAuthorizationCode, Redemption,
+    StoredAuthorizationCode,
+};
 pub use client_assertions::{ClientAssertions, ConsumeClientAssertion, OneTimeAssertion};
 pub use clients::{
     ClientPage, ClientRemoval, ClientReplacement, ClientSecretReplacement, Clients, CreateClient, DeleteClient,
     NewClient, ReplaceClient, SecretChange, StoredClient,
 };
 pub use error::{OpenError, StoreError};
+pub use grants::{
+    Grant, GrantOwner, GrantPage, GrantQuery, GrantRevocation, GrantState, Grants, RevokeGrant, StoredGrant,
+};
+pub use interactions::{
+    BeginInteraction, BrowserSecretHash, CompleteInteraction, InteractionHash, InteractionOutcome, Interactions,
+    NewInteraction, SignInToInteraction, SignedIn, StoredInteraction,
+};
 pub use issued_token_recorder::IssuedTokenRecorder;
 pub use issued_tokens::{IssuedToken, IssuedTokenBatch, IssuedTokens};
 pub use key_file::KeyFile;
+pub use pushed_requests::{PushRequest, PushedRequest, PushedRequests, RequestUriHash, StoredPushedRequest};
 pub use recorder::RecorderLimits;
+pub use refresh_tokens::{
+    NewRefreshToken, RecordRefresh, RefreshTokenHash, RefreshTokenHolder, RefreshTokens, RefreshUse,
+    RotateRefreshToken, Rotation, StoredRefreshToken,
+};
 pub use refusal_recorder::{REFUSALS_PER_SECOND_MAX, RefusalRecorder};
 pub use refusals::{RefusalCounts, RefusalPage, RefusalQuery, Refusals};
 pub use registrations::{
@@ -77,6 +102,7 @@ pub use trust_anchors::{
     CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, ReplaceTrustAnchor, StoredTrustAnchor, TrustAnchors,
 };
 pub use upkeep::{Removed, Upkeep, WriteCounts};
+pub use user_sessions::{EndUserSession, NewUserSession, StartUserSession, UserSessionHash, UserSessions};
 pub use users::{
     BeginSignIn, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PasswordHash, StoredUser, UserChange, UserPage,
     UserRemoval, Users,

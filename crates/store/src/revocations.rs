@@ -4,6 +4,7 @@
 
 use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::CertificateThumbprint;
+use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::time::Timestamp;
 use tokio::sync::watch;
 
@@ -25,6 +26,8 @@ pub struct Revocation {
 pub enum RevocationSubject {
     /// `jti`: one token.
     TokenId(String),
+    /// `jti_prefix`: all tokens of a grant, by what their `jti` begins with (see [`GrantId`]).
+    Grant(GrantId),
     /// `client_id`: all tokens of a client.
     Client(ClientId),
     /// `x5t#S256`: all tokens bound to a certificate.
@@ -100,7 +103,7 @@ impl std::str::FromStr for RevocationCursor {
 
 /// Deny entries.
 pub trait Revocations: Send + Sync {
-    /// Adds a deny entry. Adding one that is covered by another is not an error: the later `until` and the later
+    /// Adds a deny entry. One for a certificate also ends the grants whose refresh tokens are bound to it. Adding one that is covered by another is not an error: the later `until` and the later
     /// `issued_before` win for the reader, and the gateways hear of both.
     fn revoke(&self, revocation: Revocation, entry: AuditEntry) -> Answer<RevocationCursor>;
 

@@ -9,16 +9,21 @@
 
 mod access_tokens;
 mod audit;
+mod authorization_codes;
 mod batch;
 mod chain;
 mod client_assertions;
 mod clients;
 mod connection;
 mod fault;
+mod grants;
+mod interactions;
 mod issued_tokens;
 mod migrations;
 mod open;
+mod pushed_requests;
 mod readers;
+mod refresh_tokens;
 mod refusals;
 mod registrations;
 mod revocations;
@@ -28,6 +33,7 @@ mod settings;
 mod signing_keys;
 mod trust_anchors;
 mod upkeep;
+mod user_sessions;
 mod users;
 mod verify_chain;
 mod writer;
@@ -80,6 +86,7 @@ impl SqliteStore {
             writer: writer::Writer::start(connection, writer_settings).map_err(unstarted)?,
             key_file,
             revocation_cursor,
+            limits: settings.limits.clone(),
             verifying: Arc::new(AtomicBool::new(false)),
         });
         Ok(Store {
@@ -87,6 +94,12 @@ impl SqliteStore {
             registrations: database.clone(),
             access_tokens: database.clone(),
             revocations: database.clone(),
+            grants: database.clone(),
+            authorization_codes: database.clone(),
+            refresh_tokens: database.clone(),
+            pushed_requests: database.clone(),
+            interactions: database.clone(),
+            user_sessions: database.clone(),
             client_assertions: database.clone(),
             refusals: database.clone(),
             issued_tokens: database.clone(),
@@ -108,6 +121,7 @@ struct Database {
     scanner: scanner::Scanner,
     key_file: Arc<KeyFile>,
     revocation_cursor: Arc<watch::Sender<RevocationCursor>>,
+    limits: SqliteLimits,
     /// One verification of the audit chains at a time.
     verifying: Arc<AtomicBool>,
 }

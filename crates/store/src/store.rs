@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::{
-    AccessTokens, Audit, ClientAssertions, Clients, IssuedTokens, Refusals, Registrations, Revocations, SigningKeys,
-    StoreError, TrustAnchors, Upkeep, Users,
+    AccessTokens, Audit, AuthorizationCodes, ClientAssertions, Clients, Grants, Interactions, IssuedTokens,
+    PushedRequests, RefreshTokens, Refusals, Registrations, Revocations, SigningKeys, StoreError, TrustAnchors, Upkeep,
+    UserSessions, Users,
 };
 
 /// The answer to a verb that writes or scans: it comes after the commit is durable, or as a [`StoreError`] by the
@@ -31,6 +32,18 @@ pub struct Store {
     pub access_tokens: Arc<dyn AccessTokens>,
     /// What is denied although its signature is good.
     pub revocations: Arc<dyn Revocations>,
+    /// What users allowed.
+    pub grants: Arc<dyn Grants>,
+    /// Authorization codes, by hash.
+    pub authorization_codes: Arc<dyn AuthorizationCodes>,
+    /// Refresh tokens, by hash.
+    pub refresh_tokens: Arc<dyn RefreshTokens>,
+    /// Pushed authorization requests, by hash.
+    pub pushed_requests: Arc<dyn PushedRequests>,
+    /// Authorization requests on their way through the pages.
+    pub interactions: Arc<dyn Interactions>,
+    /// Sessions of users who signed in.
+    pub user_sessions: Arc<dyn UserSessions>,
     /// The one-time use of client assertions.
     pub client_assertions: Arc<dyn ClientAssertions>,
     /// Recorded "no"s with their reasons.

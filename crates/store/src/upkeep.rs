@@ -26,8 +26,8 @@ pub struct WriteCounts {
 
 /// The database itself.
 pub trait Upkeep: Send + Sync {
-    /// Removes what no answer depends on any more: expired tokens, assertions and deny entries, old refusals and
-    /// batches.
+    /// Removes what no answer depends on any more: expired tokens, codes, grants, requests, interactions, sessions, assertions and
+    /// deny entries, old refusals and batches.
     ///
     /// Bounded, so that it never holds the writer for long: call it every minute, and again at once while
     /// [`more`](Removed::more) is true. Not audited: no answer changes by it.
@@ -37,8 +37,8 @@ pub trait Upkeep: Send + Sync {
     fn epoch(&self) -> Result<u64, StoreError>;
 
     /// Raises the epoch: what `restore` does. Everything one-time or revocable that was issued before is void, because
-    /// it may have been spent or revoked in the time that the backup does not know: opaque tokens and client assertions
-    /// by their age, JWTs by a deny entry for each signing key until `tokens_until` (when the last of them has
+    /// it may have been spent or revoked in the time that the backup does not know: opaque tokens, grants
+    /// with their codes and refresh tokens, pushed requests, interactions, sessions and client assertions by their age, JWTs by a deny entry for each signing key until `tokens_until` (when the last of them has
     /// expired). Client versions and the trust epoch jump, so that no number is ever used twice.
     fn raise_epoch(&self, tokens_until: Timestamp, entry: AuditEntry) -> Answer<u64>;
 

@@ -58,16 +58,23 @@ fn check_requests(form: &Form<'_>) {
     match TokenRequest::parse(form) {
         Ok(request) => {
             assert_eq!(grant, Ok(request.grant_type()));
-            let TokenRequest::ClientCredentials(request) = request;
-            if let Some(scope) = &request.scope {
+            let (scope, resources) = match &request {
+                TokenRequest::ClientCredentials(request) => (request.scope.as_ref(), &request.resources),
+                TokenRequest::AuthorizationCode(request) => (None, &request.resources),
+                TokenRequest::RefreshToken(request) => (request.scope.as_ref(), &request.resources),
+                TokenRequest::DeviceCode(request) => (None, &request.resources),
+                TokenRequest::TokenExchange(request) => (request.scope.as_ref(), &request.resources),
+                TokenRequest::BackchannelAuthentication(request) => (None, &request.resources),
+            };
+            if let Some(scope) = scope {
                 assert_eq!(Scope::parse(scope.as_str()).as_ref(), Ok(scope));
                 assert!(scope.words().all(|word| scope.contains(word)) && scope.is_subset_of(scope));
                 assert!(!scope.without_reserved().has_reserved() && scope.without_reserved().is_subset_of(scope));
             }
-            assert!(request.resources.len() <= RESOURCES_MAX);
-            for (position, resource) in request.resources.iter().enumerate() {
+            assert!(resources.len() <= RESOURCES_MAX);
+            for (position, resource) in resources.iter().enumerate() {
                 assert_eq!(ResourceUri::parse(resource.as_str()).as_ref(), Ok(resource));
-                assert!(!request.resources[..position].contains(resource));
+                assert!(!resources[..position].contains(resource));
             }
         }
         Err(error) => assert!(!error.to_string().is_empty(), "{:?}", error.code()),
@@ -88,7 +95,8 @@ fn read(octets: &[u8]) -> Option<Vec<(String, String)>> {
         let (Some(name), Some(value)) = (name, value) else {
             return None;
         };
-        refused |= name != "resource" && parameters.iter().any(|(earlier, _)| *earlier == name);
+        refused |= !["resource", "audience"].contains(&name.as_str())
+            && parameters.iter().any(|(earlier, _)| *earlier == name);
         parameters.push((name, value));
     }
     (!refused && parameters.len() <= FORM_PARAMETERS_MAX).then_some(parameters)

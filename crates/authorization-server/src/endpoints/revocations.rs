@@ -135,6 +135,7 @@ fn entry(revocation: Revocation) -> RevocationEntry {
     RevocationEntry {
         subject: match revocation.subject {
             RevocationSubject::TokenId(id) => RevokedSubject::Token(id),
+            RevocationSubject::Grant(id) => RevokedSubject::Grant(id.as_str().to_owned()),
             RevocationSubject::Client(id) => RevokedSubject::Client(id),
             RevocationSubject::Certificate(thumbprint) => RevokedSubject::Certificate(thumbprint),
             RevocationSubject::SigningKey(id) => RevokedSubject::SigningKey(id),

@@ -7,7 +7,7 @@ use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::scope::Scope;
-use keybound_protocol::token_request::{self, TokenRequest};
+use keybound_protocol::token_request::{self, TokenRequest, TokenRequestError};
 
 use super::{Answer, ClientRequest, Refused};
 use crate::access_tokens::{IssueError, NewAccessToken};
@@ -26,8 +26,13 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     require_grant_type(&client, &credential, grant_type).map_err(refused)?;
     // Before anything is spent: a client whose tokens are bound and that shows no certificate keeps what it has.
     let confirmation = binding_for(&client, request).map_err(refused)?;
-    let TokenRequest::ClientCredentials(asked) =
-        TokenRequest::parse(request.form()).map_err(|error| refused(error.into()))?;
+    let asked = match TokenRequest::parse(request.form()).map_err(|error| refused(error.into()))? {
+        TokenRequest::ClientCredentials(asked) => asked,
+        other => {
+            let name = other.grant_type().name().to_owned();
+            return Err(refused(TokenRequestError::GrantTypeUnsupported(name).into()));
+        }
+    };
     let resources = &request.configuration.resources;
     let decision = client_credentials::decide(&client.client, resources, asked.scope.as_ref(), &asked.resources)
         .map_err(|refusal| refused(refusal.into()))?;

@@ -91,7 +91,7 @@ impl Client {
 }
 
 /// Whether an answer says that the token itself is not valid: another one may be.
-fn rejects_token(status: StatusCode, headers: &HeaderMap) -> bool {
+pub(crate) fn rejects_token(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::UNAUTHORIZED
         && headers
             .get_all(WWW_AUTHENTICATE)

@@ -181,6 +181,25 @@ async fn a_client_without_a_certificate_stays_away_from_the_aliases() {
     assert!(hosts.mutual_tls.seen().is_empty());
 }
 
+// covers R-FAPI-7
+#[tokio::test]
+async fn use_mtls_endpoint_aliases_sends_a_client_without_a_certificate_to_the_aliases() {
+    for (uses_aliases, host) in [(true, 1), (false, 0)] {
+        let hosts = TwoHosts::new();
+        let client = client_with(
+            &hosts.conventional,
+            pki::anonymous(),
+            keybound_client::ClientAuthentication::None,
+        )
+        .with_mtls_endpoint_aliases(uses_aliases);
+        client.token(&TokenRequest::new(), NOW).await.unwrap();
+        client.revoke("t", NOW).await.unwrap();
+        assert_eq!(hosts.mutual_tls.seen_at("/token").len(), host);
+        assert_eq!(hosts.mutual_tls.seen_at("/revoke").len(), host);
+        assert_eq!(hosts.conventional.seen_at("/token").len(), 1 - host);
+    }
+}
+
 // covers MTLS-5-7, TRAP-38
 #[tokio::test]
 async fn an_authorization_endpoint_and_an_issuer_among_the_aliases_have_no_effect() {

@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
+mod approvals;
+mod authorization_code;
+mod authorization_responses;
 mod discovery;
 mod errors;
+mod held_grants;
+mod id_tokens;
 mod identities;
 mod pki;
 mod private_key_jwt;
 mod protected_resource;
 mod requests;
+mod script;
 mod site;
 mod support;
 mod token_issuer;

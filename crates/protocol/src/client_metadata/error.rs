@@ -168,6 +168,37 @@ pub enum ClientMetadataError {
     /// `keybound_introspects` names a resource that does not exist.
     #[error("`keybound_introspects` names {0:?}, which is not a resource of this server")]
     UnknownResource(String),
+    /// A member names an algorithm that is not supported, that the profile forbids, or that this server does not sign by.
+    #[error("`{member}` {presented:?} is not an algorithm that can be used for it here")]
+    Algorithm {
+        /// The member.
+        member: &'static str,
+        /// What it says.
+        presented: String,
+    },
+    /// `default_max_age` is negative.
+    #[error("`default_max_age` {0} is negative")]
+    DefaultMaxAge(i64),
+    /// `authorization_details_types` names a type that is not configured.
+    #[error("authorization details type {0:?} is not configured")]
+    AuthorizationDetailsType(String),
+    /// `subject_type` is another than `public`.
+    #[error("`subject_type` {0:?} is not supported, only public")]
+    SubjectType(String),
+    /// `sector_identifier_uri`, which belongs to pairwise subjects.
+    #[error("`sector_identifier_uri` is not supported: subjects are public")]
+    SectorIdentifierUri,
+    /// `backchannel_token_delivery_mode` is not served here.
+    #[error("`backchannel_token_delivery_mode` {0:?} is not supported")]
+    DeliveryMode(String),
+    /// A client of backchannel authentication without delivery mode (CIBA Core §4).
+    #[error("a client that uses backchannel authentication needs `backchannel_token_delivery_mode`")]
+    DeliveryModeMissing,
+    /// `backchannel_client_notification_endpoint` is missing where it is called, or is not a plain https URL.
+    #[error(
+        "`backchannel_client_notification_endpoint` is missing or not an https URL without fragment, user name and password"
+    )]
+    NotificationEndpoint,
     /// A descriptive member is too long, has control characters, or is not an https URL.
     #[error("`{member}` is too long, has control characters or is not an https URL")]
     Description {
@@ -220,6 +251,14 @@ impl ClientMetadataError {
             | Self::IntrospectsNotPermitted
             | Self::IntrospectsUri { .. }
             | Self::UnknownResource(_)
+            | Self::Algorithm { .. }
+            | Self::DefaultMaxAge(_)
+            | Self::AuthorizationDetailsType(_)
+            | Self::SubjectType(_)
+            | Self::SectorIdentifierUri
+            | Self::DeliveryMode(_)
+            | Self::DeliveryModeMissing
+            | Self::NotificationEndpoint
             | Self::Description { .. } => ErrorCode::InvalidClientMetadata,
         }
     }

@@ -7,6 +7,7 @@ use url::Url;
 use super::authentication::{
     ClientAuthentication, ClientKeys, ClientSecretTransport, ExpiredSelfSigned, PermittedAnchors,
 };
+use super::authorization::{AuthorizationMetadata, Judgement};
 use super::{
     CLIENT_METADATA_BYTES_MAX, ClientDescription, ClientMetadata, ClientMetadataError, REDIRECT_URIS_MAX,
     RegistrationPolicy, ResponseType,
@@ -56,6 +57,13 @@ pub(super) fn of_object(object: JsonObject, policy: Option<&RegistrationPolicy>)
     if grant_types.contains(&GrantType::AuthorizationCode) && redirect_uris.is_empty() {
         return Err(ClientMetadataError::RedirectUriMissing);
     }
+    let authorization = AuthorizationMetadata::parse(Judgement {
+        object: &object,
+        policy,
+        profile: effective_profile,
+        uses_backchannel: grant_types.contains(&GrantType::BackchannelAuthentication),
+    })?;
+    let has_dpop = authorization.dpop_bound_access_tokens;
     Ok(ClientMetadata {
         authentication,
         other_keys,
@@ -63,10 +71,11 @@ pub(super) fn of_object(object: JsonObject, policy: Option<&RegistrationPolicy>)
         redirect_uris,
         scope: registration.scope(&grant_types)?,
         grant_types,
-        certificate_bound_access_tokens: registration.bound_access_tokens(effective_profile)?,
+        certificate_bound_access_tokens: registration.bound_access_tokens(effective_profile, has_dpop)?,
         access_token_format: registration.access_token_format()?,
         introspects: registration.introspects(method)?,
         profile,
+        authorization,
         description: ClientDescription::from_object(&object)?,
     })
 }
@@ -365,9 +374,10 @@ impl<'a> Registration<'a> {
         Ok(scope)
     }
 
-    fn bound_access_tokens(self, profile: Profile) -> Result<bool> {
+    fn bound_access_tokens(self, profile: Profile, has_dpop: bool) -> Result<bool> {
         let registered = self.object.boolean("tls_client_certificate_bound_access_tokens")?;
-        match (registered, profile.requires_bound_access_tokens()) {
+        // FAPI 2.0 §5.3.2.1: bound to a certificate or, for a client that says so, to a DPoP key.
+        match (registered, profile.requires_bound_access_tokens() && !has_dpop) {
             (Some(false), true) => Err(ClientMetadataError::UnboundTokens(profile)),
             (None, demanded) => Ok(demanded),
             (Some(registered), _) => Ok(registered),

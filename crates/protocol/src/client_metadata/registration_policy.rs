@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::authorization::DeliveryMode;
 use crate::authentication_method::AuthenticationMethod;
 use crate::client::ClientOrigin;
 use crate::client_metadata::PermittedAnchors;
 use crate::grant_type::GrantType;
 use crate::profile::Profile;
 use crate::resource::ResourceUri;
+use crate::signature_algorithm::SignatureAlgorithm;
 use crate::trust_anchor::TrustAnchorName;
 
 /// The server's side of a registration. Everything is stated by the caller; nothing has a default.
@@ -26,6 +28,12 @@ pub struct RegistrationPolicy {
     pub methods: BTreeSet<AuthenticationMethod>,
     /// The grant types that this server serves.
     pub grant_types: BTreeSet<GrantType>,
+    /// The algorithms that this server signs by: those that a client may want answers signed by.
+    pub signing_algorithms: BTreeSet<SignatureAlgorithm>,
+    /// The types of authorization details that are configured.
+    pub authorization_details_types: BTreeSet<String>,
+    /// How clients of backchannel authentication may be told the outcome.
+    pub backchannel_delivery_modes: BTreeSet<DeliveryMode>,
     /// The trust anchors that a client can be limited to: each under its name and under that of its key.
     pub trust_anchors: BTreeSet<TrustAnchorName>,
     /// What a `tls_client_auth` client gets that does not register `keybound_trust_anchors`.

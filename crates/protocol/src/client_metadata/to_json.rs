@@ -75,6 +75,8 @@ pub(super) fn to_json(metadata: &ClientMetadata) -> Value {
     if let Some(profile) = metadata.profile {
         add("keybound_profile", json!(profile.name()));
     }
+    metadata.authorization.add_to(&mut members);
+    let mut add = |member: &str, value: Value| members.insert(member.to_owned(), value);
     for (member, text) in metadata.description.texts() {
         add(member, json!(text));
     }

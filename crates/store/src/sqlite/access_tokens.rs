@@ -11,7 +11,7 @@ use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::revocations;
-use super::rows::{change, client_id, counter, one, stored, thumbprint, timestamp};
+use super::rows::{change, client_id, counter, one, optional_timestamp, stored, thumbprint, timestamp};
 use crate::{
     AccessTokenHash, AccessTokenReference, AccessTokenState, AccessTokens, Answer, AuditEntry, OpaqueAccessToken,
     RecordAccessToken, Revocation, RevocationSubject, RevokeAccessToken, StoreError, StoredAccessToken,
@@ -37,6 +37,11 @@ const FIND: &str = "
            OR EXISTS (SELECT 1 FROM revocations AS denied
                       WHERE denied.kind = 'jti' AND denied.name = access_tokens.token_id AND denied.until >= ?2
                         AND (denied.issued_before IS NULL OR denied.issued_before > access_tokens.issued_at))
+           OR EXISTS (SELECT 1 FROM revocations AS denied
+                      WHERE denied.kind = 'grant' AND denied.until >= ?2
+                        AND denied.name = substr(access_tokens.token_id, 1, instr(access_tokens.token_id, '.') - 1)
+                        AND (denied.issued_before IS NULL OR denied.issued_before > access_tokens.issued_at)),
+           authorization_details, auth_time, acr
     FROM access_tokens WHERE hash = ?1";
 
 impl AccessTokens for Database {
@@ -95,8 +100,9 @@ fn record(
     let epoch = counter(batch.connection, "epoch")?;
     let thumbprint = token.thumbprint.map(|thumbprint| thumbprint.to_text());
     let sql = "INSERT INTO access_tokens
-                   (hash, token_id, client_id, subject, scope, audience, thumbprint, issued_at, expires_at, epoch)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
+                   (hash, token_id, client_id, subject, scope, audience, thumbprint, issued_at, expires_at, epoch,
+                    authorization_details, auth_time, acr)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING";
     let params = (
         hash.as_bytes(),
         &token.token_id,
@@ -108,6 +114,9 @@ fn record(
         token.issued_at.unix_secs(),
         token.expires_at.unix_secs(),
         stored(epoch),
+        token.authorization_details.as_deref(),
+        token.auth_time.map(Timestamp::unix_secs),
+        token.acr.as_deref(),
     );
     if change(batch.connection, sql, params)? == 0 {
         return Ok(RecordAccessToken::AlreadyRecorded);
@@ -121,6 +130,21 @@ fn record(
     });
     batch.record(entry, "access_token.issued", &token.token_id, Some(details))?;
     Ok(RecordAccessToken::Recorded)
+}
+
+/// Records the opaque token that is handed out by another verb, if it is one. Each is random: one that is on file is a fault.
+pub(super) fn record_with(
+    batch: &mut Batch<'_>,
+    opaque: Option<&(AccessTokenHash, OpaqueAccessToken)>,
+    entry: &AuditEntry,
+) -> Result<(), Fault> {
+    let Some((hash, token)) = opaque else {
+        return Ok(());
+    };
+    match record(batch, hash, token, entry)? {
+        RecordAccessToken::Recorded => Ok(()),
+        RecordAccessToken::AlreadyRecorded => Err(Fault::unwritable(WHAT, "the same random number came twice")),
+    }
 }
 
 fn revoke_opaque(
@@ -210,6 +234,9 @@ fn stored_access_token(row: &Row<'_>) -> Result<StoredAccessToken, Fault> {
         scope: row.get(3)?,
         audience: serde_json::from_str(audience).map_err(|error| Fault::corrupt(WHAT, error))?,
         thumbprint: thumbprint(row, 5, WHAT)?,
+        authorization_details: row.get(10)?,
+        auth_time: optional_timestamp(row, 11)?,
+        acr: row.get(12)?,
         issued_at: timestamp(row, 6)?,
         expires_at: timestamp(row, 7)?,
     };

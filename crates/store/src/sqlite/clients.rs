@@ -173,6 +173,14 @@ fn delete(batch: &mut Batch<'_>, removal: ClientRemoval, entry: &AuditEntry) -> 
         removal.client_id.as_str(),
         Some(json!({ "deleted_version": current })),
     )?;
+    // One row, however many grants there are. A client made anew under this name has none of them.
+    let sql = "INSERT INTO ended_clients (client_id, ended_at) VALUES (?1, ?2)
+               ON CONFLICT (client_id) DO UPDATE SET ended_at = max(ended_at, excluded.ended_at)";
+    change(
+        batch.connection,
+        sql,
+        (removal.client_id.as_str(), entry.at.unix_secs()),
+    )?;
     let revocation = Revocation {
         subject: RevocationSubject::Client(removal.client_id),
         // Tokens issued in this very second are older than the deletion: nothing is issued to a client that is gone.

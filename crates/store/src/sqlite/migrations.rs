@@ -31,6 +31,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "registration",
         sql: include_str!("migrations/0003_registration.sql"),
     },
+    Migration {
+        name: "grants",
+        sql: include_str!("migrations/0004_grants.sql"),
+    },
 ];
 
 /// The newest schema version that this build knows.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::time::Timestamp;
 use rusqlite::{Connection, Row};
 use serde_json::json;
@@ -22,6 +23,7 @@ impl Revocations for Database {
     fn revoke(&self, revocation: Revocation, entry: AuditEntry) -> Answer<RevocationCursor> {
         self.writer.submit(move |batch| {
             let position = add(batch, &revocation)?;
+            end_bound_grants(batch, &revocation, &entry)?;
             let (kind, name) = columns(&revocation.subject);
             let details = json!({
                 "kind": kind,
@@ -43,6 +45,7 @@ impl Revocations for Database {
         let thumbprint = token.thumbprint.map(|thumbprint| thumbprint.to_text());
         let marks = [
             (TOKEN_ID, Some(token.token_id)),
+            (GRANT, GrantId::text_in(token.token_id)),
             (CLIENT, Some(token.client_id.as_str())),
             (CERTIFICATE, thumbprint.as_deref()),
             (SIGNING_KEY, token.key_id),
@@ -125,12 +128,30 @@ pub(super) fn add(batch: &mut Batch<'_>, revocation: &Revocation) -> Result<u64,
     Ok(position)
 }
 
+/// Ends the grants whose refresh tokens are bound to a revoked certificate. Their access tokens are bound to it as well, so
+/// the one deny entry is enough for them.
+fn end_bound_grants(batch: &Batch<'_>, revocation: &Revocation, entry: &AuditEntry) -> Result<(), Fault> {
+    let RevocationSubject::Certificate(thumbprint) = &revocation.subject else {
+        return Ok(());
+    };
+    let sql = "UPDATE grants SET revoked_at = ?2 WHERE revoked_at IS NULL AND grant_id IN
+                   (SELECT grant_id FROM refresh_tokens WHERE thumbprint = ?1 AND (?3 IS NULL OR issued_at < ?3))";
+    let issued_before = revocation.issued_before.map(Timestamp::unix_secs);
+    change(
+        batch.connection,
+        sql,
+        (&*thumbprint.to_text(), entry.at.unix_secs(), issued_before),
+    )?;
+    Ok(())
+}
+
 /// The second after `at`: an `issued_before` that includes what was issued in the second of `at`.
 pub(super) const fn after(at: Timestamp) -> Timestamp {
     at.plus(Duration::from_secs(1))
 }
 
 pub(super) const TOKEN_ID: &str = "jti";
+pub(super) const GRANT: &str = "grant";
 pub(super) const CLIENT: &str = "client_id";
 pub(super) const CERTIFICATE: &str = "x5t#S256";
 pub(super) const SIGNING_KEY: &str = "kid";
@@ -138,6 +159,7 @@ pub(super) const SIGNING_KEY: &str = "kid";
 fn columns(subject: &RevocationSubject) -> (&'static str, String) {
     match subject {
         RevocationSubject::TokenId(token_id) => (TOKEN_ID, token_id.clone()),
+        RevocationSubject::Grant(grant_id) => (GRANT, grant_id.as_str().to_owned()),
         RevocationSubject::Client(client_id) => (CLIENT, client_id.as_str().to_owned()),
         RevocationSubject::Certificate(thumbprint) => (CERTIFICATE, thumbprint.to_string()),
         RevocationSubject::SigningKey(key_id) => (SIGNING_KEY, key_id.clone()),
@@ -148,6 +170,7 @@ fn revocation(row: &Row<'_>) -> Result<Revocation, Fault> {
     let kind: String = row.get(0)?;
     let subject = match kind.as_str() {
         TOKEN_ID => RevocationSubject::TokenId(row.get(1)?),
+        GRANT => RevocationSubject::Grant(text(row, 1, WHAT)?),
         CLIENT => RevocationSubject::Client(text(row, 1, WHAT)?),
         CERTIFICATE => RevocationSubject::Certificate(text(row, 1, WHAT)?),
         SIGNING_KEY => RevocationSubject::SigningKey(row.get(1)?),

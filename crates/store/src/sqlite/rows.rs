@@ -76,6 +76,21 @@ pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp, Fault
     Ok(Timestamp::from_unix_secs(row.get(column)?))
 }
 
+/// A column of Unix seconds, or NULL.
+pub(super) fn optional_timestamp(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Fault> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_unix_secs))
+}
+
+/// A column with a SHA-256.
+pub(super) fn hash(row: &Row<'_>, column: usize) -> Result<[u8; 32], Fault> {
+    Ok(row.get(column)?)
+}
+
+/// A column with a SHA-256, or NULL.
+pub(super) fn optional_hash(row: &Row<'_>, column: usize) -> Result<Option<[u8; 32]>, Fault> {
+    Ok(row.get(column)?)
+}
+
 /// A column of text that has a type of its own.
 pub(super) fn text<T: FromStr<Err: std::fmt::Display>>(
     row: &Row<'_>,

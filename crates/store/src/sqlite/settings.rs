@@ -33,6 +33,10 @@ pub struct SqliteLimits {
     pub readers_max: usize,
     /// Listings that may wait for their thread.
     pub scans_max: usize,
+    /// Pushed authorization requests that may be kept at once: public clients push, too.
+    pub pushed_requests_max: u64,
+    /// Interactions that may be open at once: anybody with a browser begins one.
+    pub interactions_max: u64,
     /// The size at which the database counts as full; `None` is as large as the disk.
     pub size_max_bytes: Option<u64>,
 }
@@ -46,6 +50,8 @@ impl Default for SqliteLimits {
             lock_wait: Duration::from_secs(2),
             readers_max: std::thread::available_parallelism().map_or(4, usize::from) + 2,
             scans_max: 64,
+            pushed_requests_max: 50_000,
+            interactions_max: 50_000,
             size_max_bytes: None,
         }
     }

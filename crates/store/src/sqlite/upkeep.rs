@@ -11,6 +11,8 @@ use super::batch::Batch;
 use super::fault::Fault;
 use super::rows::{all, change, counter, next, stored};
 use super::{issued_tokens, revocations};
+use crate::grants::GRANT_LIFETIME_MAX;
+use crate::interactions::INTERACTION_LIFETIME_MAX;
 use crate::refusals::REFUSALS_KEPT_FOR;
 use crate::{Actor, Answer, AuditEntry, Removed, Revocation, RevocationSubject, StoreError, Upkeep, WriteCounts};
 
@@ -20,6 +22,10 @@ const ROWS_MAX: u64 = 2_000;
 const BATCHES_MAX: u64 = 50;
 /// Longer than any leeway: what has expired within it may still be accepted somewhere.
 const LEEWAY_MAX: Duration = Duration::from_secs(60);
+/// For how long a code is kept after its time: who presents one again by then still ends its grant.
+const CODES_KEPT_FOR: Duration = Duration::from_secs(3_600);
+/// For how long a grant that has ended is kept, and listed as such.
+const ENDED_GRANTS_KEPT_FOR: Duration = Duration::from_secs(32 * 86_400);
 /// How far counters jump with the epoch: more changes than a lost time can hold.
 const EPOCH_SHIFT: u32 = 32;
 
@@ -86,10 +92,62 @@ fn remove_expired(batch: &mut Batch<'_>, now: Timestamp) -> Result<Removed, Faul
                  (SELECT address, hour FROM registration_hours WHERE hour < ?1 / 3600 LIMIT ?2)",
             now,
         ),
+        (
+            "DELETE FROM grants WHERE grant_id IN (SELECT grant_id FROM grants WHERE expires_at < ?1 LIMIT ?2)",
+            now.minus(LEEWAY_MAX),
+        ),
+        (
+            "DELETE FROM grants WHERE grant_id IN
+                 (SELECT grant_id FROM grants WHERE revoked_at IS NOT NULL AND revoked_at < ?1 LIMIT ?2)",
+            now.minus(ENDED_GRANTS_KEPT_FOR),
+        ),
+        (
+            "DELETE FROM ended_clients WHERE client_id IN
+                 (SELECT client_id FROM ended_clients WHERE ended_at < ?1 LIMIT ?2)",
+            now.minus(GRANT_LIFETIME_MAX).minus(LEEWAY_MAX),
+        ),
+        (
+            "DELETE FROM authorization_codes WHERE hash IN
+                 (SELECT hash FROM authorization_codes WHERE expires_at < ?1 LIMIT ?2)",
+            now.minus(CODES_KEPT_FOR),
+        ),
+        (
+            "DELETE FROM refresh_tokens WHERE hash IN
+                 (SELECT hash FROM refresh_tokens WHERE idle_until < ?1 LIMIT ?2)",
+            now.minus(LEEWAY_MAX),
+        ),
+        (
+            "DELETE FROM user_sessions WHERE hash IN
+                 (SELECT hash FROM user_sessions WHERE idle_until < ?1 LIMIT ?2)",
+            now.minus(LEEWAY_MAX),
+        ),
+    ];
+    // Those whose number is kept, because it is bounded.
+    let counted = [
+        (
+            "pushed_requests",
+            "DELETE FROM pushed_requests WHERE hash IN
+                 (SELECT hash FROM pushed_requests WHERE expires_at < ?1 LIMIT ?2)",
+            // An interaction that it has opened is still to spend it.
+            now.minus(INTERACTION_LIFETIME_MAX).minus(LEEWAY_MAX),
+        ),
+        (
+            "interactions",
+            "DELETE FROM interactions WHERE hash IN
+                 (SELECT hash FROM interactions WHERE expires_at < ?1 LIMIT ?2)",
+            now.minus(LEEWAY_MAX),
+        ),
     ];
     let mut removed = Removed::default();
     for (sql, before) in tables {
         let rows = change(batch.connection, sql, (before.unix_secs(), stored(ROWS_MAX)))? as u64;
+        removed.rows += rows;
+        removed.more |= rows == ROWS_MAX;
+    }
+    for (name, sql, before) in counted {
+        let rows = change(batch.connection, sql, (before.unix_secs(), stored(ROWS_MAX)))? as u64;
+        let sql = "UPDATE counters SET value = max(0, value - ?2) WHERE name = ?1";
+        change(batch.connection, sql, (name, stored(rows)))?;
         removed.rows += rows;
         removed.more |= rows == ROWS_MAX;
     }

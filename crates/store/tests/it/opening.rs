@@ -134,17 +134,26 @@ fn an_open_store_does_not_lock_out_a_second_process() {
 #[test]
 fn a_newer_schema_is_refused() {
     let directory = made();
-    let newer = "INSERT INTO schema_migrations VALUES (7, 'from the future', 'x', 0)";
+    let newer = "INSERT INTO schema_migrations VALUES (1000, 'from the future', 'x', 0)";
     directory.connect().execute_batch(newer).unwrap();
     let error = check(
         &directory.settings(),
-        |error| matches!(error, OpenError::SchemaNewer { found: 7, known: 1, .. }),
+        |error| {
+            matches!(
+                error,
+                OpenError::SchemaNewer {
+                    found: 1000,
+                    known: 2..,
+                    ..
+                }
+            )
+        },
         &directory.database(),
     );
     assert!(error.fix().contains("newer version"), "{}", error.fix());
     directory
         .connect()
-        .execute_batch("DELETE FROM schema_migrations WHERE version = 7")
+        .execute_batch("DELETE FROM schema_migrations WHERE version = 1000")
         .unwrap();
     assert!(
         directory.open().clients.find_client(&client("demo")).unwrap().is_some(),

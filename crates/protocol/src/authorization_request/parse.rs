@@ -1,0 +1,233 @@
+//! The checks of an authorization request, in their order: where the answer may go, whether the client may ask at all, what it asks for.
+
+use super::error::{AuthorizationRefusal, AuthorizationRequestError, ChallengeRequiredOf};
+use super::{
+    AuthorizationParameters, AuthorizationPolicy, AuthorizationRequest, Prompt, STATE_BYTES_MAX, TEXT_BYTES_MAX,
+};
+use crate::authentication_method::AuthenticationMethod;
+use crate::authorization_details::AuthorizationDetails;
+use crate::authorization_response::{ResponseMode, ResponseTarget};
+use crate::base64url;
+use crate::claims_request::ClaimsRequest;
+use crate::client::Client;
+use crate::grant_type::GrantType;
+use crate::pkce::CodeChallenge;
+use crate::profile::Profile;
+use crate::redirect_uri::RedirectUri;
+use crate::resource::ResourceUri;
+use crate::scope::Scope;
+use crate::token_request::RESOURCES_MAX;
+
+type Result<T> = std::result::Result<T, AuthorizationRequestError>;
+
+pub(super) fn parse(
+    client: &Client,
+    parameters: &AuthorizationParameters,
+    policy: &AuthorizationPolicy<'_>,
+) -> std::result::Result<AuthorizationRequest, AuthorizationRefusal> {
+    let question = Question {
+        client,
+        parameters,
+        policy,
+        profile: client.metadata().effective_profile(policy.profile),
+    };
+    // Before there is a redirect URI that belongs to the client, nobody is redirected.
+    let redirect_uri = question
+        .redirect_uri()
+        .map_err(|reason| AuthorizationRefusal { reason, target: None })?;
+    let mut target = ResponseTarget {
+        client_id: client.client_id().clone(),
+        redirect_uri,
+        state: None,
+        response_mode: ResponseMode::default(),
+    };
+    question
+        .complete(&mut target)
+        .and_then(|()| question.request(target.clone()))
+        .map_err(|reason| AuthorizationRefusal {
+            reason,
+            target: Some(Box::new(target)),
+        })
+}
+
+struct Question<'a> {
+    client: &'a Client,
+    parameters: &'a AuthorizationParameters,
+    policy: &'a AuthorizationPolicy<'a>,
+    /// The stricter of the client's and the server's.
+    profile: Profile,
+}
+
+impl Question<'_> {
+    fn redirect_uri(&self) -> Result<RedirectUri> {
+        let may_be_missing = !self.profile.requires_redirect_uri();
+        let registered = self.client.metadata().redirect_uris();
+        let presented = self.parameters.get("redirect_uri");
+        Ok(RedirectUri::choose(registered, presented, may_be_missing)?)
+    }
+
+    /// Adds what the answer needs, so that every later refusal has it.
+    fn complete(&self, target: &mut ResponseTarget) -> Result<()> {
+        target.state = self.text("state", STATE_BYTES_MAX)?;
+        if let Some(name) = self.parameters.get("response_mode") {
+            target.response_mode = ResponseMode::from_name(name)
+                .ok_or_else(|| AuthorizationRequestError::ResponseMode(shortened(name)))?;
+        }
+        Ok(())
+    }
+
+    fn request(&self, target: ResponseTarget) -> Result<AuthorizationRequest> {
+        let metadata = self.client.metadata();
+        if !metadata.permits_grant_type(GrantType::AuthorizationCode) {
+            return Err(AuthorizationRequestError::GrantNotRegistered);
+        }
+        match self.parameters.get("response_type") {
+            None => return Err(AuthorizationRequestError::ResponseTypeMissing),
+            Some("code") => {}
+            Some(other) => return Err(AuthorizationRequestError::ResponseTypeUnsupported(shortened(other))),
+        }
+        self.require_form_of_request()?;
+        Ok(AuthorizationRequest {
+            code_challenge: self.code_challenge()?,
+            scope: self.scope()?,
+            resources: self.resources()?,
+            authorization_details: self.authorization_details()?,
+            redirect_uri_was_sent: self.parameters.get("redirect_uri").is_some(),
+            nonce: self.text("nonce", TEXT_BYTES_MAX)?,
+            prompt: self
+                .parameters
+                .get("prompt")
+                .map_or(Ok(Prompt::default()), Prompt::parse)?,
+            max_age: self.max_age()?,
+            login_hint: self.text("login_hint", TEXT_BYTES_MAX)?,
+            ui_locales: self.words("ui_locales")?,
+            acr_values: self.words("acr_values")?,
+            claims: match self.parameters.get("claims") {
+                None => ClaimsRequest::default(),
+                Some(text) => ClaimsRequest::parse(text)?,
+            },
+            dpop_jkt: self.dpop_jkt()?,
+            target,
+        })
+    }
+
+    /// Whether the request came in the way that it has to: pushed, signed.
+    fn require_form_of_request(&self) -> Result<()> {
+        let authorization = self.client.metadata().authorization();
+        let pushed_required = self.policy.requires_pushed
+            || authorization.require_pushed_authorization_requests
+            || self.profile.requires_pushed_authorization_requests();
+        if pushed_required && !self.policy.is_pushed {
+            return Err(AuthorizationRequestError::PushedRequired);
+        }
+        let signed_required =
+            authorization.require_signed_request_object || self.profile.requires_signed_request_objects();
+        if signed_required && !self.parameters.is_signed() {
+            return Err(AuthorizationRequestError::SignedRequired);
+        }
+        Ok(())
+    }
+
+    fn code_challenge(&self) -> Result<Option<CodeChallenge>> {
+        let challenge = CodeChallenge::from_parameters(
+            self.parameters.get("code_challenge"),
+            self.parameters.get("code_challenge_method"),
+        )?;
+        let required_of = if self.profile.requires_code_challenge() {
+            Some(ChallengeRequiredOf::Profile(self.profile))
+        } else if self.client.metadata().authentication_method() == AuthenticationMethod::None {
+            Some(ChallengeRequiredOf::PublicClients)
+        } else {
+            None
+        };
+        match (challenge, required_of) {
+            (None, Some(required_of)) => Err(AuthorizationRequestError::ChallengeMissing(required_of)),
+            (challenge, _) => Ok(challenge),
+        }
+    }
+
+    fn scope(&self) -> Result<Scope> {
+        let registered = self.client.metadata().scope();
+        let Some(text) = self.parameters.get("scope") else {
+            return Ok(registered.without_reserved());
+        };
+        let presented = Scope::parse(text)?;
+        if presented.has_reserved() {
+            return Err(AuthorizationRequestError::ScopeReserved(presented));
+        }
+        if !presented.is_subset_of(registered) {
+            return Err(AuthorizationRequestError::ScopeNotRegistered {
+                presented,
+                registered: registered.clone(),
+            });
+        }
+        Ok(presented)
+    }
+
+    fn resources(&self) -> Result<Vec<ResourceUri>> {
+        let mut resources = Vec::new();
+        for presented in self.parameters.resources() {
+            let resource = ResourceUri::parse(presented).map_err(|source| AuthorizationRequestError::Resource {
+                presented: shortened(presented),
+                source,
+            })?;
+            if !self.policy.resources.contains(&resource) {
+                return Err(AuthorizationRequestError::ResourceUnknown(resource));
+            }
+            if resources.contains(&resource) {
+                continue;
+            }
+            if resources.len() == RESOURCES_MAX {
+                return Err(AuthorizationRequestError::TooManyResources);
+            }
+            resources.push(resource);
+        }
+        Ok(resources)
+    }
+
+    fn authorization_details(&self) -> Result<AuthorizationDetails> {
+        let Some(text) = self.parameters.get("authorization_details") else {
+            return Ok(AuthorizationDetails::default());
+        };
+        let details = AuthorizationDetails::parse(text)?;
+        let registered = &self.client.metadata().authorization().authorization_details_types;
+        self.policy.authorization_details_types.require(&details, registered)?;
+        Ok(details)
+    }
+
+    fn max_age(&self) -> Result<Option<u64>> {
+        match self.parameters.get("max_age") {
+            None => Ok(self.client.metadata().authorization().default_max_age),
+            Some(digits) if digits.len() <= 10 && digits.bytes().all(|octet| octet.is_ascii_digit()) => {
+                digits.parse().map(Some).map_err(|_| AuthorizationRequestError::MaxAge)
+            }
+            Some(_) => Err(AuthorizationRequestError::MaxAge),
+        }
+    }
+
+    fn dpop_jkt(&self) -> Result<Option<String>> {
+        match self.parameters.get("dpop_jkt") {
+            None => Ok(None),
+            Some(text) if base64url::decode(text).is_ok_and(|octets| octets.len() == 32) => Ok(Some(text.to_owned())),
+            Some(_) => Err(AuthorizationRequestError::DpopThumbprint),
+        }
+    }
+
+    fn text(&self, name: &'static str, bytes_max: usize) -> Result<Option<String>> {
+        match self.parameters.get(name) {
+            Some(text) if text.len() > bytes_max => Err(AuthorizationRequestError::TooLong(name)),
+            text => Ok(text.map(str::to_owned)),
+        }
+    }
+
+    fn words(&self, name: &'static str) -> Result<Vec<String>> {
+        let text = self.text(name, TEXT_BYTES_MAX)?.unwrap_or_default();
+        let words = text.split(' ').filter(|word| !word.is_empty());
+        Ok(words.map(str::to_owned).collect())
+    }
+}
+
+/// For operators: as much of what was sent as tells them what it was.
+fn shortened(text: &str) -> String {
+    text.chars().take(200).collect()
+}

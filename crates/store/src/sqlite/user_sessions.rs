@@ -1,0 +1,98 @@
+//! [`UserSessions`] on SQLite.
+
+use keybound_protocol::time::Timestamp;
+use serde_json::json;
+
+use super::Database;
+use super::batch::Batch;
+use super::fault::Fault;
+use super::rows::{change, counter, one, stored, timestamp};
+use crate::{
+    Answer, AuditEntry, EndUserSession, NewUserSession, SignedIn, StartUserSession, StoreError, UserSessionHash,
+    UserSessions,
+};
+
+impl UserSessions for Database {
+    fn start_user_session(&self, session: NewUserSession, entry: AuditEntry) -> Answer<StartUserSession> {
+        self.writer.submit(move |batch| {
+            if !insert(batch, &session)? {
+                return Ok(StartUserSession::AlreadyStarted);
+            }
+            batch.record(&entry, "user_session.started", &session.signed_in.subject, None)?;
+            Ok(StartUserSession::Started)
+        })
+    }
+
+    fn find_user_session(&self, hash: &UserSessionHash) -> Result<Option<NewUserSession>, StoreError> {
+        let sql = "SELECT subject, auth_time, acr, expires_at, idle_until FROM user_sessions
+                   WHERE hash = ?1 AND epoch = (SELECT value FROM counters WHERE name = 'epoch')";
+        self.readers.read(|connection| {
+            one(connection, sql, [hash.as_bytes()], |row| {
+                Ok(NewUserSession {
+                    hash: *hash,
+                    signed_in: SignedIn {
+                        subject: row.get(0)?,
+                        auth_time: timestamp(row, 1)?,
+                        acr: row.get(2)?,
+                    },
+                    expires_at: timestamp(row, 3)?,
+                    idle_until: timestamp(row, 4)?,
+                })
+            })
+        })
+    }
+
+    fn extend_user_session(&self, hash: UserSessionHash, idle_until: Timestamp) -> Answer<()> {
+        self.writer.submit(move |batch| {
+            let sql = "UPDATE user_sessions SET idle_until = min(expires_at, max(idle_until, ?2)) WHERE hash = ?1";
+            change(batch.connection, sql, (hash.as_bytes(), idle_until.unix_secs()))?;
+            Ok(())
+        })
+    }
+
+    fn end_user_session(&self, hash: UserSessionHash, entry: AuditEntry) -> Answer<EndUserSession> {
+        self.writer.submit(move |batch| {
+            let sql = "DELETE FROM user_sessions WHERE hash = ?1 RETURNING subject";
+            let subject: Option<String> = one(batch.connection, sql, [hash.as_bytes()], |row| Ok(row.get(0)?))?;
+            let Some(subject) = subject else {
+                return Ok(EndUserSession::Unknown);
+            };
+            batch.record(&entry, "user_session.ended", &subject, None)?;
+            Ok(EndUserSession::Ended)
+        })
+    }
+
+    fn end_user_sessions_of(&self, subject: String, entry: AuditEntry) -> Answer<u64> {
+        self.writer.submit(move |batch| end_all_of(batch, &subject, &entry))
+    }
+}
+
+/// Starts a session, as part of a verb that records it: false if the hash is on file.
+pub(super) fn insert(batch: &Batch<'_>, session: &NewUserSession) -> Result<bool, Fault> {
+    let sql = "INSERT INTO user_sessions (hash, subject, auth_time, acr, expires_at, idle_until, epoch)
+               VALUES (?1, ?2, ?3, ?4, ?5, min(?5, ?6), ?7) ON CONFLICT DO NOTHING";
+    let params = (
+        session.hash.as_bytes(),
+        &session.signed_in.subject,
+        session.signed_in.auth_time.unix_secs(),
+        session.signed_in.acr.as_deref(),
+        session.expires_at.unix_secs(),
+        session.idle_until.unix_secs(),
+        stored(counter(batch.connection, "epoch")?),
+    );
+    Ok(change(batch.connection, sql, params)? == 1)
+}
+
+/// Ends every session of a user, also as part of another verb; returns how many there were.
+pub(super) fn end_all_of(batch: &mut Batch<'_>, subject: &str, entry: &AuditEntry) -> Result<u64, Fault> {
+    let ended = change(
+        batch.connection,
+        "DELETE FROM user_sessions WHERE subject = ?1",
+        [subject],
+    )? as u64;
+    if ended > 0 {
+        let details = json!({ "sessions": ended });
+        batch.record(entry, "user_session.ended", subject, Some(details))?;
+    }
+    Ok(ended)
+}

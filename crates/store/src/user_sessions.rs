@@ -1,0 +1,61 @@
+//! Sessions of users who signed in, at rest as hashes of their cookies.
+
+use keybound_protocol::time::Timestamp;
+
+use crate::secret_hash::secret_hash;
+use crate::{Answer, AuditEntry, SignedIn, StoreError};
+
+secret_hash! {
+    /// SHA-256 of a session cookie: all that is ever stored of it.
+    UserSessionHash
+}
+
+/// A session as it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewUserSession {
+    /// Its cookie.
+    pub hash: UserSessionHash,
+    /// Who signed in.
+    pub signed_in: SignedIn,
+    /// From this second on it is over, whatever happens.
+    pub expires_at: Timestamp,
+    /// When it ends unless it is used.
+    pub idle_until: Timestamp,
+}
+
+/// The outcome of [`UserSessions::start_user_session`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartUserSession {
+    /// Durable.
+    Started,
+    /// The hash is on file: a broken random generator.
+    AlreadyStarted,
+}
+
+/// The outcome of [`UserSessions::end_user_session`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndUserSession {
+    /// Durable; its cookie is worth nothing.
+    Ended,
+    /// There is none.
+    Unknown,
+}
+
+/// Sessions of users.
+pub trait UserSessions: Send + Sync {
+    /// Starts a session.
+    fn start_user_session(&self, session: NewUserSession, entry: AuditEntry) -> Answer<StartUserSession>;
+
+    /// The session with this cookie; `None` also for one that started before a backup was restored. Expiry is the caller's to
+    /// judge: it holds the time. A point read; never cached.
+    fn find_user_session(&self, hash: &UserSessionHash) -> Result<Option<NewUserSession>, StoreError>;
+
+    /// Moves the end of a session that is used; call it once a minute at most. Not audited: no answer changes by it.
+    fn extend_user_session(&self, hash: UserSessionHash, idle_until: Timestamp) -> Answer<()>;
+
+    /// Ends a session: the user signs out.
+    fn end_user_session(&self, hash: UserSessionHash, entry: AuditEntry) -> Answer<EndUserSession>;
+
+    /// Ends every session of a user; returns how many there were.
+    fn end_user_sessions_of(&self, subject: String, entry: AuditEntry) -> Answer<u64>;
+}
