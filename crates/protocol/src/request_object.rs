@@ -60,7 +60,7 @@ pub enum RequestObjectError {
         /// What `aud` says.
         presented: Vec<String>,
         /// This server.
-        expected: Issuer,
+        expected: String,
     },
     /// `exp` is over, leeway included.
     #[error("the request object expired at {expired_at}, it is {now}")]
@@ -200,7 +200,7 @@ impl RequestObject {
         {
             return Err(RequestObjectError::Audience {
                 presented: presented.into_iter().map(str::to_owned).collect(),
-                expected: policy.issuer.clone(),
+                expected: policy.issuer.as_str().to_owned(),
             });
         }
         require_dates(&claims, policy)?;
