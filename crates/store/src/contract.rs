@@ -7,16 +7,22 @@
 
 pub mod access_tokens;
 pub mod audit;
+pub mod authorization_codes;
 pub mod client_assertions;
 pub mod clients;
+pub mod grants;
+pub mod interactions;
 pub mod issued_tokens;
+pub mod pushed_requests;
 pub mod recorders;
+pub mod refresh_tokens;
 pub mod refusals;
 pub mod registrations;
 pub mod revocations;
 pub mod signing_keys;
 pub mod trust_anchors;
 pub mod upkeep;
+pub mod user_sessions;
 pub mod users;
 
 use std::pin::Pin;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::UserSubject;
 
 use crate::{Answer, AuditEntry, StoreError};
 
@@ -19,7 +20,7 @@ pub struct Grant {
     /// The client it was given to.
     pub client_id: ClientId,
     /// The user who gave it: `sub` of its tokens.
-    pub subject: String,
+    pub subject: UserSubject,
     /// `scope`, space-separated; the most that its tokens may have. Empty if none.
     pub scope: String,
     /// The resources its tokens may be for.
@@ -62,7 +63,7 @@ pub enum GrantState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantOwner {
     /// The user who gave it.
-    Subject(String),
+    Subject(UserSubject),
     /// The client it was given to.
     Client(ClientId),
 }
@@ -95,7 +96,7 @@ pub enum RevokeGrant {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantQuery {
     /// Only those of this user.
-    pub subject: Option<String>,
+    pub subject: Option<UserSubject>,
     /// Only those to this client.
     pub client_id: Option<ClientId>,
     /// Only grants after this one.
@@ -122,7 +123,7 @@ pub trait Grants: Send + Sync {
     /// Grants of a user, to a client, or all.
     fn list_grants(&self, query: GrantQuery) -> Answer<GrantPage>;
 
-    /// Ends a grant: its codes and refresh tokens are refused from now on, and a deny entry tells the gateways about its access
+    /// Ends a grant, as [`delete_user`](crate::Users::delete_user) ends all of a user: its codes and refresh tokens are refused from now on, and a deny entry tells the gateways about its access
     /// tokens.
     fn revoke_grant(&self, revocation: GrantRevocation, entry: AuditEntry) -> Answer<RevokeGrant>;
 }

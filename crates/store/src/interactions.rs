@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use keybound_protocol::client::ClientId;
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::UserSubject;
 
 use crate::secret_hash::secret_hash;
 use crate::{Answer, AuditEntry, AuthorizationCode, Grant, NewUserSession, RequestUriHash, StoreError};
@@ -43,7 +44,7 @@ pub struct NewInteraction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedIn {
     /// `sub` of the user.
-    pub subject: String,
+    pub subject: UserSubject,
     /// When the user proved who it is.
     pub auth_time: Timestamp,
     /// How (`acr`), if that has a name.

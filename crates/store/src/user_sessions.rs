@@ -1,6 +1,7 @@
 //! Sessions of users who signed in, at rest as hashes of their cookies.
 
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::UserSubject;
 
 use crate::secret_hash::secret_hash;
 use crate::{Answer, AuditEntry, SignedIn, StoreError};
@@ -57,5 +58,5 @@ pub trait UserSessions: Send + Sync {
     fn end_user_session(&self, hash: UserSessionHash, entry: AuditEntry) -> Answer<EndUserSession>;
 
     /// Ends every session of a user; returns how many there were.
-    fn end_user_sessions_of(&self, subject: String, entry: AuditEntry) -> Answer<u64>;
+    fn end_user_sessions_of(&self, subject: UserSubject, entry: AuditEntry) -> Answer<u64>;
 }

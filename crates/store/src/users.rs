@@ -80,6 +80,8 @@ pub struct UserRemoval {
     pub name: UserName,
     /// The version the caller read (`If-Match`); `None` deletes whatever is there.
     pub if_version: Option<u64>,
+    /// When the last access token of the user's grants will have expired (leeway included): until then they are denied.
+    pub tokens_until: Timestamp,
 }
 
 /// The outcome of [`Users::create_user`].
@@ -177,10 +179,10 @@ pub trait Users: Send + Sync {
     /// Stores a new user.
     fn create_user(&self, user: NewUser, entry: AuditEntry) -> Answer<CreateUser>;
 
-    /// Changes a user if the version is still the expected one.
+    /// Changes a user if the version is still the expected one. Another password, or being kept out, ends the user's sessions.
     fn change_user(&self, change: UserChange, entry: AuditEntry) -> Answer<ChangeUser>;
 
-    /// Removes a user.
+    /// Removes a user, and ends the user's sessions and grants, in one transaction.
     fn delete_user(&self, removal: UserRemoval, entry: AuditEntry) -> Answer<DeleteUser>;
 
     /// The user of this name. A point read.

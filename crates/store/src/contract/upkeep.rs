@@ -2,15 +2,20 @@
 
 use super::access_tokens::{record, state, token};
 use super::clients::create;
+use super::grants::{code_hash, give, grant_id, interaction};
+use super::pushed_requests::pushed;
+use super::user_sessions::session;
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
-    AccessTokenState, ConsumeClientAssertion, NewSigningKey, OneTimeAssertion, OpaqueAccessToken, PrivateKeyDer,
-    Revocation, RevocationSubject, TokenMarks,
+    AccessTokenState, ConsumeClientAssertion, GrantRevocation, NewRefreshToken, NewSigningKey, OneTimeAssertion,
+    OpaqueAccessToken, PrivateKeyDer, Redemption, RefreshTokenHash, RefreshTokenHolder, Revocation, RevocationSubject,
+    Store, TokenMarks,
 };
 
 /// All cases.
 pub const CASES: &[Case] = cases![
     what_has_expired_is_removed_and_nothing_else,
+    what_came_of_a_consent_is_removed_when_nothing_depends_on_it,
     a_raised_epoch_voids_what_was_issued_before,
     a_raised_epoch_uses_no_number_twice,
     a_probe_writes_and_changes_nothing,
@@ -79,6 +84,95 @@ async fn what_has_expired_is_removed_and_nothing_else(open: &dyn Open) {
         store.revocations.revocations_after(page.cursor, 10).unwrap().entries,
         []
     );
+}
+
+/// Each thing is there a second before it may go, and gone a second later.
+async fn what_came_of_a_consent_is_removed_when_nothing_depends_on_it(open: &dyn Open) {
+    const DAY: i64 = 86_400;
+    let store = open.open();
+    give(&store, 1).await;
+    give(&store, 2).await;
+    let redemption = Redemption {
+        code: code_hash(1),
+        first_token_id: "first".into(),
+        refresh: Some(NewRefreshToken {
+            hash: RefreshTokenHash::of("refresh"),
+            holder: RefreshTokenHolder::AuthenticatedClient,
+            idle_until: t(30 * DAY),
+        }),
+        opaque: None,
+        tokens_until: t(400),
+    };
+    let redeemed = store
+        .authorization_codes
+        .redeem_authorization_code(redemption, entry(0));
+    redeemed.await.unwrap();
+    let revocation = GrantRevocation {
+        grant_id: grant_id(2),
+        only_of: None,
+        tokens_until: t(400),
+    };
+    store.grants.revoke_grant(revocation, entry(0)).await.unwrap();
+    store.pushed_requests.push_request(pushed(1)).await.unwrap();
+    store
+        .user_sessions
+        .start_user_session(session(1), entry(0))
+        .await
+        .unwrap();
+    let what_is_there = |store: &Store| {
+        [
+            store
+                .interactions
+                .find_interaction(&interaction(1).hash)
+                .unwrap()
+                .is_some(),
+            store
+                .pushed_requests
+                .find_pushed_request(&pushed(1).hash)
+                .unwrap()
+                .is_some(),
+            store
+                .user_sessions
+                .find_user_session(&session(1).hash)
+                .unwrap()
+                .is_some(),
+            store
+                .authorization_codes
+                .find_authorization_code(&code_hash(1))
+                .unwrap()
+                .is_some(),
+            store
+                .refresh_tokens
+                .find_refresh_token(&RefreshTokenHash::of("refresh"))
+                .unwrap()
+                .is_some(),
+            store.grants.find_grant(&grant_id(2)).unwrap().is_some(),
+            store.grants.find_grant(&grant_id(1)).unwrap().is_some(),
+        ]
+    };
+    assert_eq!(what_is_there(&store), [true; 7]);
+    let minute = 60;
+    for (index, last) in [
+        // Its ten minutes, and a minute in which a request may wait for the writer.
+        600 + minute,
+        // Its minute, and the longest interaction, which is still to spend it.
+        60 + 900 + minute,
+        1_800 + minute,
+        // An hour in which a second use still ends the grant.
+        60 + 3_600,
+        30 * DAY + minute,
+        // Ended grants are listed for a month.
+        32 * DAY,
+        365 * DAY + minute,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        store.upkeep.remove_expired(t(last)).await.unwrap();
+        assert!(what_is_there(&store)[index], "{index} went too early");
+        store.upkeep.remove_expired(t(last + 1)).await.unwrap();
+        assert!(!what_is_there(&store)[index], "{index} stayed");
+    }
 }
 
 async fn a_raised_epoch_voids_what_was_issued_before(open: &dyn Open) {

@@ -61,7 +61,7 @@ pub(crate) async fn create(store: &Store, text: &str, number: u8) -> u64 {
     }
 }
 
-fn unchanged(text: &str, if_version: Option<u64>) -> UserChange {
+pub(crate) fn unchanged(text: &str, if_version: Option<u64>) -> UserChange {
     UserChange {
         name: name(text),
         if_version,
@@ -72,10 +72,11 @@ fn unchanged(text: &str, if_version: Option<u64>) -> UserChange {
     }
 }
 
-fn removal(text: &str, if_version: Option<u64>) -> UserRemoval {
+pub(crate) fn removal(text: &str, if_version: Option<u64>) -> UserRemoval {
     UserRemoval {
         name: name(text),
         if_version,
+        tokens_until: t(400),
     }
 }
 

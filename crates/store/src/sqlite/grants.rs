@@ -3,6 +3,7 @@
 use keybound_protocol::client::ClientId;
 use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::UserSubject;
 use rusqlite::{Connection, Row};
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::revocations;
-use super::rows::{all, change, client_id, counter, one, optional_timestamp, page, stored, text, timestamp};
+use super::rows::{all, change, client_id, counter, one, optional_timestamp, page, stored, subject, text, timestamp};
 use crate::{
     Answer, AuditEntry, Grant, GrantOwner, GrantPage, GrantQuery, GrantRevocation, GrantState, Grants, Revocation,
     RevocationSubject, RevokeGrant, StoreError, StoredGrant,
@@ -154,6 +155,16 @@ pub(super) fn end(batch: &mut Batch<'_>, grant_id: &GrantId, ending: &Ending<'_>
     Ok(true)
 }
 
+/// Ends every grant of a user, as part of another verb; returns how many there were.
+pub(super) fn end_all_of(batch: &mut Batch<'_>, subject: &UserSubject, ending: &Ending<'_>) -> Result<u64, Fault> {
+    let sql = "SELECT grant_id FROM grants WHERE subject = ?1 AND revoked_at IS NULL";
+    let grant_ids = all(batch.connection, sql, [subject.as_str()], |row| text(row, 0, WHAT))?;
+    for grant_id in &grant_ids {
+        end(batch, grant_id, ending)?;
+    }
+    Ok(grant_ids.len() as u64)
+}
+
 /// Records a new grant, as part of another verb: a consent, the approval of a device or of a backchannel request.
 pub(super) fn insert(batch: &mut Batch<'_>, grant: &Grant, entry: &AuditEntry) -> Result<(), Fault> {
     let resources = serde_json::to_string(&grant.resources).map_err(|error| Fault::unwritable(WHAT, error))?;
@@ -165,7 +176,7 @@ pub(super) fn insert(batch: &mut Batch<'_>, grant: &Grant, entry: &AuditEntry) -
     let params = (
         grant.grant_id.as_str(),
         grant.client_id.as_str(),
-        &grant.subject,
+        grant.subject.as_str(),
         &grant.scope,
         &resources,
         grant.authorization_details.as_deref(),
@@ -179,7 +190,7 @@ pub(super) fn insert(batch: &mut Batch<'_>, grant: &Grant, entry: &AuditEntry) -
     change(batch.connection, sql, params)?;
     let details = json!({
         "client_id": grant.client_id,
-        "sub": grant.subject,
+        "sub": grant.subject.as_str(),
         "scope": grant.scope,
         "resources": grant.resources,
         "exp": grant.expires_at,
@@ -201,7 +212,7 @@ pub(super) fn stored_grant(row: &Row<'_>, from: usize) -> Result<StoredGrant, Fa
     let grant = Grant {
         grant_id: text(row, from, WHAT)?,
         client_id: client_id(row, from + 1, WHAT)?,
-        subject: row.get(from + 2)?,
+        subject: subject(row, from + 2, WHAT)?,
         scope: row.get(from + 3)?,
         resources: serde_json::from_str(resources).map_err(|error| Fault::corrupt(WHAT, error))?,
         authorization_details: row.get(from + 5)?,

@@ -1,12 +1,15 @@
 //! [`Interactions`] on SQLite.
 
+use keybound_protocol::user::UserSubject;
 use rusqlite::{Connection, Row};
 use serde_json::json;
 
 use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
-use super::rows::{change, client_id, counter, hash, next, one, optional_hash, optional_timestamp, stored, timestamp};
+use super::rows::{
+    change, client_id, counter, hash, next, one, optional_hash, optional_subject, optional_timestamp, stored, timestamp,
+};
 use super::{authorization_codes, grants, pushed_requests, user_sessions};
 use crate::{
     Answer, AuditEntry, BeginInteraction, BrowserSecretHash, CompleteInteraction, InteractionHash, InteractionOutcome,
@@ -109,7 +112,7 @@ fn sign_in(
     let sql = "UPDATE interactions SET subject = ?2, auth_time = ?3, acr = ?4 WHERE hash = ?1";
     let params = (
         hash.as_bytes(),
-        &signed_in.subject,
+        signed_in.subject.as_str(),
         signed_in.auth_time.unix_secs(),
         signed_in.acr.as_deref(),
     );
@@ -120,7 +123,12 @@ fn sign_in(
         return Err(Fault::unwritable(WHAT, "the cookie of its session came twice"));
     }
     let details = json!({ "client_id": found.interaction.client_id, "session": session.is_some() });
-    batch.record(entry, "interaction.signed_in", &signed_in.subject, Some(details))?;
+    batch.record(
+        entry,
+        "interaction.signed_in",
+        signed_in.subject.as_str(),
+        Some(details),
+    )?;
     Ok(SignInToInteraction::SignedIn)
 }
 
@@ -143,12 +151,9 @@ fn complete(
     if entry.at >= interaction.expires_at {
         return Ok(CompleteInteraction::Expired);
     }
-    let subject = interaction
-        .signed_in
-        .as_ref()
-        .map(|signed_in| signed_in.subject.as_str());
+    let subject = interaction.signed_in.as_ref().map(|signed_in| &signed_in.subject);
     if let InteractionOutcome::Granted { grant, .. } = outcome
-        && (subject != Some(grant.subject.as_str()) || grant.client_id != interaction.client_id)
+        && (subject != Some(&grant.subject) || grant.client_id != interaction.client_id)
     {
         return Ok(CompleteInteraction::NotSignedIn);
     }
@@ -165,7 +170,7 @@ fn complete(
             authorization_codes::insert(batch, grant.grant_id.as_str(), code)?;
         }
         InteractionOutcome::Denied => {
-            let details = json!({ "sub": subject });
+            let details = json!({ "sub": subject.map(UserSubject::as_str) });
             batch.record(
                 entry,
                 "interaction.denied",
@@ -178,7 +183,7 @@ fn complete(
 }
 
 fn stored_interaction(row: &Row<'_>, own: InteractionHash) -> Result<StoredInteraction, Fault> {
-    let subject: Option<String> = row.get(4)?;
+    let subject: Option<UserSubject> = optional_subject(row, 4, WHAT)?;
     let signed_in = match (subject, optional_timestamp(row, 5)?) {
         (Some(subject), Some(auth_time)) => Some(SignedIn {
             subject,

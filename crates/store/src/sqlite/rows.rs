@@ -6,6 +6,7 @@ use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::CertificateThumbprint;
 use keybound_protocol::secret::SecretHash;
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::UserSubject;
 use rusqlite::{Connection, Params, Row};
 
 use super::fault::Fault;
@@ -119,6 +120,18 @@ pub(super) fn optional_text<T: FromStr<Err: std::fmt::Display>>(
 /// A column with a client identifier.
 pub(super) fn client_id(row: &Row<'_>, column: usize, what: &'static str) -> Result<ClientId, Fault> {
     text(row, column, what)
+}
+
+/// A column with the subject of a user.
+pub(super) fn subject(row: &Row<'_>, column: usize, what: &'static str) -> Result<UserSubject, Fault> {
+    optional_subject(row, column, what)?.ok_or_else(|| Fault::corrupt(what, "it has no subject"))
+}
+
+/// A column with the subject of a user, or NULL.
+pub(super) fn optional_subject(row: &Row<'_>, column: usize, what: &'static str) -> Result<Option<UserSubject>, Fault> {
+    let text: Option<String> = row.get(column)?;
+    let parsed = text.as_deref().map(UserSubject::parse).transpose();
+    parsed.map_err(|error| Fault::corrupt(what, error))
 }
 
 /// A column with a certificate thumbprint, or NULL.

@@ -1,16 +1,19 @@
 //! [`UserSessions`] on SQLite.
 
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::UserSubject;
 use serde_json::json;
 
 use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
-use super::rows::{change, counter, one, stored, timestamp};
+use super::rows::{change, counter, one, stored, subject, timestamp};
 use crate::{
     Answer, AuditEntry, EndUserSession, NewUserSession, SignedIn, StartUserSession, StoreError, UserSessionHash,
     UserSessions,
 };
+
+const WHAT: &str = "user session";
 
 impl UserSessions for Database {
     fn start_user_session(&self, session: NewUserSession, entry: AuditEntry) -> Answer<StartUserSession> {
@@ -18,7 +21,7 @@ impl UserSessions for Database {
             if !insert(batch, &session)? {
                 return Ok(StartUserSession::AlreadyStarted);
             }
-            batch.record(&entry, "user_session.started", &session.signed_in.subject, None)?;
+            batch.record(&entry, "user_session.started", session.signed_in.subject.as_str(), None)?;
             Ok(StartUserSession::Started)
         })
     }
@@ -31,7 +34,7 @@ impl UserSessions for Database {
                 Ok(NewUserSession {
                     hash: *hash,
                     signed_in: SignedIn {
-                        subject: row.get(0)?,
+                        subject: subject(row, 0, WHAT)?,
                         auth_time: timestamp(row, 1)?,
                         acr: row.get(2)?,
                     },
@@ -62,7 +65,7 @@ impl UserSessions for Database {
         })
     }
 
-    fn end_user_sessions_of(&self, subject: String, entry: AuditEntry) -> Answer<u64> {
+    fn end_user_sessions_of(&self, subject: UserSubject, entry: AuditEntry) -> Answer<u64> {
         self.writer.submit(move |batch| end_all_of(batch, &subject, &entry))
     }
 }
@@ -73,7 +76,7 @@ pub(super) fn insert(batch: &Batch<'_>, session: &NewUserSession) -> Result<bool
                VALUES (?1, ?2, ?3, ?4, ?5, min(?5, ?6), ?7) ON CONFLICT DO NOTHING";
     let params = (
         session.hash.as_bytes(),
-        &session.signed_in.subject,
+        session.signed_in.subject.as_str(),
         session.signed_in.auth_time.unix_secs(),
         session.signed_in.acr.as_deref(),
         session.expires_at.unix_secs(),
@@ -84,15 +87,15 @@ pub(super) fn insert(batch: &Batch<'_>, session: &NewUserSession) -> Result<bool
 }
 
 /// Ends every session of a user, also as part of another verb; returns how many there were.
-pub(super) fn end_all_of(batch: &mut Batch<'_>, subject: &str, entry: &AuditEntry) -> Result<u64, Fault> {
+pub(super) fn end_all_of(batch: &mut Batch<'_>, subject: &UserSubject, entry: &AuditEntry) -> Result<u64, Fault> {
     let ended = change(
         batch.connection,
         "DELETE FROM user_sessions WHERE subject = ?1",
-        [subject],
+        [subject.as_str()],
     )? as u64;
     if ended > 0 {
         let details = json!({ "sessions": ended });
-        batch.record(entry, "user_session.ended", subject, Some(details))?;
+        batch.record(entry, "user_session.ended", subject.as_str(), Some(details))?;
     }
     Ok(ended)
 }

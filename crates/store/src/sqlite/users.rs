@@ -8,7 +8,9 @@ use serde_json::json;
 use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
+use super::grants::{self, Ending};
 use super::rows::{all, change, next, one, page, stored, text, timestamp, unsigned};
+use super::user_sessions;
 use crate::{
     Answer, AuditEntry, BeginSignIn, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PasswordHash, StoreError,
     StoredUser, UserChange, UserPage, UserRemoval, Users,
@@ -133,6 +135,9 @@ fn change_user(batch: &mut Batch<'_>, asked: &UserChange, entry: &AuditEntry) ->
         "disabled": asked.is_disabled,
     });
     batch.record(entry, "user.changed", asked.name.as_str(), Some(details))?;
+    if asked.password_hash.is_some() || asked.is_disabled == Some(true) {
+        user_sessions::end_all_of(batch, &user.subject, entry)?;
+    }
     Ok(ChangeUser::Changed { version })
 }
 
@@ -151,6 +156,13 @@ fn delete(batch: &mut Batch<'_>, removal: &UserRemoval, entry: &AuditEntry) -> R
     )?;
     let details = json!({ "deleted_version": user.version, "sub": user.subject.as_str() });
     batch.record(entry, "user.deleted", removal.name.as_str(), Some(details))?;
+    user_sessions::end_all_of(batch, &user.subject, entry)?;
+    let ending = Ending {
+        why: "user deleted",
+        tokens_until: removal.tokens_until,
+        entry,
+    };
+    grants::end_all_of(batch, &user.subject, &ending)?;
     Ok(DeleteUser::Deleted)
 }
 

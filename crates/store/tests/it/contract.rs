@@ -39,6 +39,39 @@ fn revocations() {
     check(contract::revocations::CASES);
 }
 
+// covers I2, I5
+#[test]
+fn grants() {
+    check(contract::grants::CASES);
+}
+
+// covers R6749-7, R7, I1, I4
+#[test]
+fn authorization_codes() {
+    check(contract::authorization_codes::CASES);
+}
+
+// covers R9700-4, R7
+#[test]
+fn refresh_tokens() {
+    check(contract::refresh_tokens::CASES);
+}
+
+#[test]
+fn pushed_requests() {
+    check(contract::pushed_requests::CASES);
+}
+
+#[test]
+fn interactions() {
+    check(contract::interactions::CASES);
+}
+
+#[test]
+fn user_sessions() {
+    check(contract::user_sessions::CASES);
+}
+
 // covers R7523-2
 #[test]
 fn client_assertions() {
