@@ -167,7 +167,7 @@ impl AccessTokens {
         self.issued.record(IssuedToken {
             token_id: token_id.as_str().to_owned(),
             client_id: token.recipient.client().client_id().clone(),
-            thumbprint: token.confirmation.map(|confirmation| *confirmation.thumbprint()),
+            thumbprint: token.confirmation.and_then(Confirmation::certificate).copied(),
             key_id,
             issued_at: token.issued_at,
             expires_at,
@@ -195,7 +195,7 @@ impl AccessTokens {
             authorization_details: None,
             auth_time: None,
             acr: None,
-            thumbprint: token.confirmation.map(|confirmation| *confirmation.thumbprint()),
+            thumbprint: token.confirmation.and_then(Confirmation::certificate).copied(),
             issued_at: token.issued_at,
             expires_at: token.issued_at.plus(token.lifetime),
         };
@@ -267,7 +267,7 @@ impl AccessTokens {
         let marks = TokenMarks {
             token_id: &token.token_id,
             client_id: &token.client_id,
-            thumbprint: token.confirmation.as_ref().map(Confirmation::thumbprint),
+            thumbprint: token.confirmation.as_ref().and_then(Confirmation::certificate),
             key_id: Some(&key_id),
             issued_at: token.issued_at,
         };

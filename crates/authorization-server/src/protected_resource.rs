@@ -118,7 +118,8 @@ impl Caller<'_> {
         let accepted = checked.finish().await.map_err(|refused| self.refuse(check, &refused))?;
         let authorized = accepted
             .as_bound()
-            .and_then(|bound| Authorized::of(bound.claims(), bound.thumbprint()))
+            // Bound to a certificate: nothing else opens what is inside.
+            .and_then(|bound| Authorized::of(bound.claims(), bound.certificate()?))
             .ok_or_else(|| self.refuse_no_longer_good(check, NoLongerGood::Incomplete))?;
         self.require_still_good(check, &authorized, self.now)?;
         Ok(authorized)

@@ -128,7 +128,12 @@ impl Binding {
             Ok(confirmation) => confirmation,
             Err(error) => return Self::NotUnderstood { why: error.to_string() },
         };
-        let expected = confirmation.thumbprint().to_string();
+        let Some(certificate) = confirmation.certificate() else {
+            return Self::NotUnderstood {
+                why: "it is bound to a key (jkt), and no certificate is compared with that".to_owned(),
+            };
+        };
+        let expected = certificate.to_string();
         match presented.map(|presented| confirmation.verify(presented)) {
             None => Self::NotCompared { expected },
             Some(Ok(_)) => Self::Match { expected },

@@ -89,6 +89,6 @@ pub struct AccessTokenClaims {
     pub expires_at: Timestamp,
     /// `jti`
     pub token_id: Option<String>,
-    /// `cnf`: the certificate that the token is bound to.
+    /// `cnf`: what the token is bound to.
     pub confirmation: Option<Confirmation>,
 }

@@ -1,8 +1,9 @@
-//! The confirmation `cnf` of a certificate-bound access token: `x5t#S256` (RFC 8705 §3.1, RFC 7800).
+//! The confirmation `cnf` of a bound access token: `x5t#S256` for a certificate (RFC 8705 §3.1), `jkt` for a key that signs DPoP proofs
+//! (RFC 9449 §6), both in the object of RFC 7800.
 //!
-//! The same object is a claim of a JWT and a member of an introspection response. Its value is a [`CertificateThumbprint`]. Read
-//! [`Confirmation::verify`], which is the whole of what RFC 8705 §3 asks of a protected resource about certificates.
-//! Deliberately absent: any judgement of the certificate itself (path, validity, names). A protected resource makes none (§6.2).
+//! The same object is a claim of a JWT and a member of an introspection response. Read [`Confirmation::verify`], which is the whole of
+//! what a protected resource is asked about the binding. Deliberately absent: any judgement of the certificate itself (path, validity,
+//! names). A protected resource makes none (RFC 8705 §6.2).
 
 use std::fmt;
 
@@ -10,78 +11,154 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
+use crate::dpop_proof::VerifiedDpopProof;
+use crate::key_thumbprint::KeyThumbprint;
 use crate::peer_certificate::{ForwardingError, PresentedCertificate};
 
 pub use crate::thumbprint::{CertificateThumbprint, ThumbprintError, ThumbprintText};
 
-/// The confirmation of a token: which certificate its presenter must prove to hold.
+/// The confirmation of a token: what its presenter must prove to hold.
+///
+/// We issue tokens with one of them (RFC 7800 §3.1). Another issuer's token that names both needs both proofs.
 ///
 /// Members that we do not know are ignored beside one that we can verify (RFC 7800 §3.1). Without one that we can verify, and with
-/// any other key confirmation beside it (`jkt`, `jwk`, `jwe`, `kid`), there is no such value: such a token must not pass as a
+/// any other key confirmation beside it (`jwk`, `jwe`, `kid`), there is no such value: such a token must not pass as a
 /// plain bearer token, nor with half of its proofs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Confirmation {
-    thumbprint: CertificateThumbprint,
+pub enum Confirmation {
+    /// `x5t#S256`: the certificate of the connection, or of a configured proxy's client.
+    Certificate(CertificateThumbprint),
+    /// `jkt`: the key that signs a DPoP proof for each request.
+    Key(KeyThumbprint),
+    /// Both.
+    CertificateAndKey {
+        /// `x5t#S256`
+        certificate: CertificateThumbprint,
+        /// `jkt`
+        key: KeyThumbprint,
+    },
+}
+
+/// What the sender of one request proved to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Possession<'a> {
+    /// The certificate, or why there is none.
+    pub certificate: &'a PresentedCertificate,
+    /// The proof, if the token was presented by the scheme `DPoP`. A token of the scheme `Bearer` has none.
+    pub proof: Option<&'a VerifiedDpopProof>,
+}
+
+impl<'a> From<&'a PresentedCertificate> for Possession<'a> {
+    /// The sender of a bearer token: its certificate is all it can prove.
+    fn from(certificate: &'a PresentedCertificate) -> Possession<'a> {
+        Possession {
+            certificate,
+            proof: None,
+        }
+    }
 }
 
 impl Confirmation {
     /// Binds a token to the certificate with this thumbprint.
     pub const fn certificate_bound(thumbprint: CertificateThumbprint) -> Confirmation {
-        Confirmation { thumbprint }
+        Confirmation::Certificate(thumbprint)
+    }
+
+    /// Binds a token to the key with this thumbprint.
+    pub const fn key_bound(thumbprint: KeyThumbprint) -> Confirmation {
+        Confirmation::Key(thumbprint)
     }
 
     /// Reads the JSON value of `cnf`.
     ///
     /// # Errors
-    /// Anything but an object that contains `x5t#S256`, once and well-formed, and no other key confirmation.
+    /// Anything but an object that contains `x5t#S256`, `jkt` or both, once and well-formed, and no other key confirmation.
     pub fn parse(json: &[u8]) -> Result<Confirmation, ConfirmationError> {
         let members: Members = serde_json::from_slice(json)?;
         members.confirmation()
     }
 
-    /// The thumbprint of the certificate that the token is bound to.
-    pub const fn thumbprint(&self) -> &CertificateThumbprint {
-        &self.thumbprint
+    /// The thumbprint of the certificate that the token is bound to, if it is bound to one.
+    pub const fn certificate(&self) -> Option<&CertificateThumbprint> {
+        match self {
+            Confirmation::Certificate(certificate) | Confirmation::CertificateAndKey { certificate, .. } => {
+                Some(certificate)
+            }
+            Confirmation::Key(_) => None,
+        }
     }
 
-    /// Decides whether the sender of this request proved to hold the key of the certificate that the token is bound to.
+    /// The thumbprint of the key that the token is bound to, if it is bound to one.
+    pub const fn key(&self) -> Option<&KeyThumbprint> {
+        match self {
+            Confirmation::Key(key) | Confirmation::CertificateAndKey { key, .. } => Some(key),
+            Confirmation::Certificate(_) => None,
+        }
+    }
+
+    /// Decides whether the sender of this request proved to hold all that the token is bound to.
     ///
-    /// RFC 8705 §3. The certificate is compared whole, by its hash, and not judged: it may be expired, self-signed, version 1
-    /// or unreadable. To be called for each request: a verdict about one connection says nothing about the next.
+    /// RFC 8705 §3, RFC 9449 §7.1. The certificate is compared whole, by its hash, and not judged: it may be expired, self-signed,
+    /// version 1 or unreadable. The scheme belongs to the binding: a token that is bound to a key needs its proof and so the scheme
+    /// `DPoP`, and to one that is not a proof says nothing, whatever certificate is there. To be called for each request: a verdict
+    /// about one connection says nothing about the next.
     ///
     /// # Errors
-    /// One [`BindingError`] for every way not to have presented this certificate. They all are `invalid_token` on the wire.
-    pub fn verify(&self, presented: &PresentedCertificate) -> Result<BindingProof, BindingError> {
-        let end_entity = match presented {
-            PresentedCertificate::NotRequested => return Err(BindingError::NotRequested),
-            PresentedCertificate::None => return Err(BindingError::NoCertificate),
-            PresentedCertificate::ForwardingRefused(error) => return Err(BindingError::Forwarding(error.clone())),
-            PresentedCertificate::TooLong {
-                presented_intermediates,
-            } => {
-                return Err(BindingError::ChainTooLong {
-                    presented_intermediates: *presented_intermediates,
+    /// One [`BindingError`] for every way not to have proved this. They all are `invalid_token` on the wire.
+    pub fn verify<'a>(&self, possession: impl Into<Possession<'a>>) -> Result<BindingProof, BindingError> {
+        let Possession { certificate, proof } = possession.into();
+        match (self.key(), proof) {
+            (None, None) => {}
+            (None, Some(_)) => return Err(BindingError::NotBoundToKey),
+            (Some(_), None) => return Err(BindingError::NoProof),
+            (Some(expected), Some(proof)) if proof.key() != expected => {
+                return Err(BindingError::KeyMismatch {
+                    presented: *proof.key(),
+                    expected: *expected,
                 });
             }
-            PresentedCertificate::Peer(peer) => peer.end_entity(),
-            PresentedCertificate::Forwarded(forwarded) => forwarded.end_entity(),
-        };
-        if *end_entity.thumbprint() == self.thumbprint {
-            return Ok(BindingProof {
-                thumbprint: self.thumbprint,
+            (Some(_), Some(_)) => {}
+        }
+        if let Some(expected) = self.certificate() {
+            require_certificate(certificate, expected)?;
+        }
+        Ok(BindingProof { proven: *self })
+    }
+}
+
+fn require_certificate(presented: &PresentedCertificate, expected: &CertificateThumbprint) -> Result<(), BindingError> {
+    let end_entity = match presented {
+        PresentedCertificate::NotRequested => return Err(BindingError::NotRequested),
+        PresentedCertificate::None => return Err(BindingError::NoCertificate),
+        PresentedCertificate::ForwardingRefused(error) => return Err(BindingError::Forwarding(error.clone())),
+        PresentedCertificate::TooLong {
+            presented_intermediates,
+        } => {
+            return Err(BindingError::ChainTooLong {
+                presented_intermediates: *presented_intermediates,
             });
         }
-        Err(BindingError::Mismatch {
-            presented: *end_entity.thumbprint(),
-            expected: self.thumbprint,
-        })
+        PresentedCertificate::Peer(peer) => peer.end_entity(),
+        PresentedCertificate::Forwarded(forwarded) => forwarded.end_entity(),
+    };
+    if end_entity.thumbprint() == expected {
+        return Ok(());
     }
+    Err(BindingError::Mismatch {
+        presented: *end_entity.thumbprint(),
+        expected: *expected,
+    })
 }
 
 impl Serialize for Confirmation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("x5t#S256", &self.thumbprint)?;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(certificate) = self.certificate() {
+            map.serialize_entry("x5t#S256", certificate)?;
+        }
+        if let Some(key) = self.key() {
+            map.serialize_entry("jkt", key)?;
+        }
         map.end()
     }
 }
@@ -94,16 +171,21 @@ impl<'de> Deserialize<'de> for Confirmation {
     }
 }
 
-/// Proof that a request came from the holder of the bound certificate. Only [`Confirmation::verify`] makes one.
+/// Proof that a request came from the holder of what its token is bound to. Only [`Confirmation::verify`] makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindingProof {
-    thumbprint: CertificateThumbprint,
+    proven: Confirmation,
 }
 
 impl BindingProof {
-    /// The thumbprint of the certificate that was presented and that the token is bound to.
-    pub const fn thumbprint(&self) -> &CertificateThumbprint {
-        &self.thumbprint
+    /// The certificate that was presented and that the token is bound to, if it is bound to one.
+    pub const fn certificate(&self) -> Option<&CertificateThumbprint> {
+        self.proven.certificate()
+    }
+
+    /// The key that signed the request's DPoP proof and that the token is bound to, if it is bound to one.
+    pub const fn key(&self) -> Option<&KeyThumbprint> {
+        self.proven.key()
     }
 }
 
@@ -135,6 +217,20 @@ pub enum BindingError {
     /// A proxy was to forward the certificate and what it sent does not count.
     #[error("the forwarded certificate was refused")]
     Forwarding(#[source] ForwardingError),
+    /// The token is bound to a key and was sent as a bearer token (RFC 9449 §7.2).
+    #[error("the token is bound to a key, and it was sent as a bearer token, without a DPoP proof")]
+    NoProof,
+    /// The proof was made by another key.
+    #[error("the token is bound to key {expected}, and the DPoP proof was made by {presented}")]
+    KeyMismatch {
+        /// The thumbprint of the key in the proof.
+        presented: KeyThumbprint,
+        /// The thumbprint in the token.
+        expected: KeyThumbprint,
+    },
+    /// The token was sent by the scheme `DPoP` and is not bound to a key: the sender takes it for another one.
+    #[error("the token was sent with a DPoP proof, and it is not bound to a key")]
+    NotBoundToKey,
 }
 
 /// Why a `cnf` is not one that we can verify. A token that has it must be refused (RFC 8705 §3, RFC 9449 §7.2).
@@ -145,7 +241,10 @@ pub enum ConfirmationError {
     Malformed(#[from] serde_json::Error),
     /// `x5t#S256` is there and is not a SHA-256 thumbprint.
     #[error("x5t#S256 is not a certificate thumbprint")]
-    Thumbprint(#[from] ThumbprintError),
+    Thumbprint(#[source] ThumbprintError),
+    /// `jkt` is there and is not a SHA-256 thumbprint.
+    #[error("jkt is not a key thumbprint")]
+    KeyThumbprint(#[source] ThumbprintError),
     /// The token is bound in a way that is not ours to verify, or also in such a way.
     #[error("cnf asks for {member}, which is not supported")]
     Unsupported {
@@ -157,25 +256,30 @@ pub enum ConfirmationError {
 /// The members of a `cnf` object that matter, before they are judged.
 #[derive(Default)]
 struct Members {
-    thumbprint: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
     other_confirmation: Option<&'static str>,
 }
 
 impl Members {
     fn confirmation(self) -> Result<Confirmation, ConfirmationError> {
-        // Asked first: a token that also names another key is never accepted on the certificate alone (RFC 7800 §3.1 allows
-        // one key, and RFC 9449 needs its own proof).
+        // Asked first: a token that also names a key in another way is never accepted on what we can verify alone.
         if let Some(member) = self.other_confirmation {
             return Err(ConfirmationError::Unsupported { member });
         }
-        let Some(text) = self.thumbprint else {
-            return Err(ConfirmationError::Unsupported {
+        let certificate = self.certificate.map(|text| text.parse()).transpose();
+        let key = self.key.map(|text| text.parse()).transpose();
+        match (
+            certificate.map_err(ConfirmationError::Thumbprint)?,
+            key.map_err(ConfirmationError::KeyThumbprint)?,
+        ) {
+            (Some(certificate), Some(key)) => Ok(Confirmation::CertificateAndKey { certificate, key }),
+            (Some(certificate), None) => Ok(Confirmation::Certificate(certificate)),
+            (None, Some(key)) => Ok(Confirmation::Key(key)),
+            (None, None) => Err(ConfirmationError::Unsupported {
                 member: "no confirmation method that is known here",
-            });
-        };
-        Ok(Confirmation {
-            thumbprint: text.parse()?,
-        })
+            }),
+        }
     }
 }
 
@@ -196,8 +300,8 @@ impl<'de> Deserialize<'de> for Members {
                         return Err(de::Error::custom("repeated member"));
                     }
                     match name.as_str() {
-                        "x5t#S256" => members.thumbprint = Some(map.next_value()?),
-                        "jkt" => members.other_confirmation = skip(&mut map, "jkt")?,
+                        "x5t#S256" => members.certificate = Some(map.next_value()?),
+                        "jkt" => members.key = Some(map.next_value()?),
                         "jwk" => members.other_confirmation = skip(&mut map, "jwk")?,
                         "jwe" => members.other_confirmation = skip(&mut map, "jwe")?,
                         "kid" => members.other_confirmation = skip(&mut map, "kid")?,
@@ -227,6 +331,7 @@ mod tests {
             Ok(_) => "ok",
             Err(ConfirmationError::Malformed(_)) => "malformed",
             Err(ConfirmationError::Thumbprint(_)) => "thumbprint",
+            Err(ConfirmationError::KeyThumbprint(_)) => "jkt",
             Err(ConfirmationError::Unsupported { .. }) => "unsupported",
         };
         assert_eq!(outcome, expected, "{json}");
@@ -251,11 +356,18 @@ mod tests {
             "unsupported",
         );
         check_cnf(&format!(r#"{{"X5T#S256":"{APPENDIX_A}"}}"#), "unsupported");
+        check_cnf(r#"{"jkt":"A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"}"#, "ok");
+        check_cnf(&format!(r#"{{"x5t#S256":"{APPENDIX_A}","jkt":"{APPENDIX_A}"}}"#), "ok");
+        check_cnf(&format!(r#"{{"x5t#S256":"{APPENDIX_A}","jkt":"x"}}"#), "jkt");
+        check_cnf(&format!(r#"{{"x5t#S256":"x","jkt":"{APPENDIX_A}"}}"#), "thumbprint");
+        check_cnf(&format!(r#"{{"jkt":"{APPENDIX_A}="}}"#), "jkt");
         check_cnf(
-            r#"{"jkt":"A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"}"#,
-            "unsupported",
+            &format!(r#"{{"jkt":"{APPENDIX_A}","jkt":"{APPENDIX_A}"}}"#),
+            "malformed",
         );
-        check_cnf(&format!(r#"{{"x5t#S256":"{APPENDIX_A}","jkt":"x"}}"#), "unsupported");
+        check_cnf(r#"{"jkt":null}"#, "malformed");
+        check_cnf(&format!(r#"{{"jkt":"{APPENDIX_A}","jwk":{{}}}}"#), "unsupported");
+        check_cnf(&format!(r#"{{"JKT":"{APPENDIX_A}"}}"#), "unsupported");
         check_cnf(&format!(r#"{{"kid":"x","x5t#S256":"{APPENDIX_A}"}}"#), "unsupported");
         check_cnf(
             &format!(r#"{{"x5t#S256":"{APPENDIX_A}","x5t#S256":"{APPENDIX_A}"}}"#),
@@ -272,8 +384,14 @@ mod tests {
 
     #[test]
     fn serializes_as_the_rfc_shows() {
-        let confirmation = Confirmation::parse(format!(r#"{{"x5t#S256":"{APPENDIX_A}"}}"#).as_bytes()).ok();
-        let json = confirmation.and_then(|confirmation| serde_json::to_string(&confirmation).ok());
-        assert_eq!(json, Some(format!(r#"{{"x5t#S256":"{APPENDIX_A}"}}"#)));
+        for json in [
+            format!(r#"{{"x5t#S256":"{APPENDIX_A}"}}"#),
+            format!(r#"{{"jkt":"{APPENDIX_A}"}}"#),
+            format!(r#"{{"x5t#S256":"{APPENDIX_A}","jkt":"{APPENDIX_A}"}}"#),
+        ] {
+            let confirmation = Confirmation::parse(json.as_bytes()).ok();
+            let written = confirmation.and_then(|confirmation| serde_json::to_string(&confirmation).ok());
+            assert_eq!(written, Some(json));
+        }
     }
 }

@@ -82,7 +82,7 @@ pub struct ActiveToken {
     /// Whom it was issued to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// `Bearer`, also for a bound token (RFC 8705 §3).
+    /// `Bearer`, also for a certificate-bound token (RFC 8705 §3); `DPoP` for one that is bound to a key (RFC 9449 §6.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_type: Option<String>,
     /// When it expires.
@@ -110,7 +110,7 @@ pub struct ActiveToken {
     /// Its identifier.
     #[serde(rename = "jti", skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// The certificate it is bound to (RFC 8705 §3.2).
+    /// What it is bound to (RFC 8705 §3.2, RFC 9449 §6.2).
     #[serde(rename = "cnf", skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,
 }

@@ -261,16 +261,21 @@ impl Jwk {
         crate::digest::sha256(canonical.as_bytes())
     }
 
-    /// The JWK as JSON: the members that are understood here, unknown ones are not kept.
-    pub fn to_json(&self) -> Value {
+    /// The key alone as JSON, without what it is for: how a DPoP proof carries it (RFC 9449 §4.2).
+    pub fn public_members(&self) -> Value {
         let encode = |octets: &[u8]| base64url::encode(octets);
-        let mut members = match &self.public_key {
+        match &self.public_key {
             PublicKey::Ec { curve, x, y } => {
                 json!({"kty": "EC", "crv": curve.name(), "x": encode(x), "y": encode(y)})
             }
             PublicKey::Ed25519 { x } => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(x)}),
             PublicKey::Rsa { n, e } => json!({"kty": "RSA", "n": encode(n), "e": encode(e)}),
-        };
+        }
+    }
+
+    /// The JWK as JSON: the members that are understood here, unknown ones are not kept.
+    pub fn to_json(&self) -> Value {
+        let mut members = self.public_members();
         let mut add = |member: &str, value: Value| {
             if let Value::Object(members) = &mut members {
                 Map::insert(members, member.to_owned(), value);

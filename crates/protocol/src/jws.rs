@@ -2,7 +2,7 @@
 //!
 //! The header is believed in three things only: `alg`, which must be one that the caller allows and the key is for; `typ`,
 //! which must be one that the caller expects; `kid`, a hint. Keys named or carried by a header (`jwk`, `jku`, `x5u`, `x5c`)
-//! are never used. A header with `crit` is refused: no extension is understood here (RFC 7515 §4.1.11).
+//! are never used, but for the `jwk` of a [DPoP proof](crate::dpop_proof), which vouches for nobody. A header with `crit` is refused: no extension is understood here (RFC 7515 §4.1.11).
 
 use crate::base64url::{self, Base64Error};
 use crate::bearer::TOKEN_BYTES_MAX;
@@ -103,6 +103,11 @@ impl<'a> UnverifiedJws<'a> {
     /// # Errors
     /// Anything about its form: see [`JwsError`].
     pub fn parse(text: &'a str) -> Result<Self, JwsError> {
+        Self::parse_with_header(text).map(|(jws, _)| jws)
+    }
+
+    /// The same, and the header: for the one kind of JWS whose key lies there ([`dpop_proof`](crate::dpop_proof)).
+    pub(crate) fn parse_with_header(text: &'a str) -> Result<(Self, JsonObject), JwsError> {
         if text.len() > TOKEN_BYTES_MAX {
             return Err(JwsError::TooLong);
         }
@@ -121,14 +126,15 @@ impl<'a> UnverifiedJws<'a> {
             return Err(JwsError::Critical);
         }
         let member = |name: &'static str| object.string(name).map_err(JwsError::HeaderType);
-        Ok(Self {
+        let jws = Self {
             signing_input: text.get(..header.len() + 1 + payload.len()).unwrap_or_default(),
             algorithm: member("alg")?.ok_or(JwsError::AlgorithmMissing)?.into(),
             media_type: member("typ")?.map(Into::into),
             key_id: member("kid")?.map(Into::into),
             payload: decode("payload", payload)?,
             signature: decode("signature", signature)?,
-        })
+        };
+        Ok((jws, object))
     }
 
     /// The payload that someone wrote.
@@ -151,23 +157,7 @@ impl<'a> UnverifiedJws<'a> {
     /// # Errors
     /// Algorithm, type, key and signature are judged in this order: see [`JwsError`].
     pub fn verify<'k>(&'k self, policy: &JwsPolicy<'_>, keys: &'k JwkSet) -> Result<VerifiedJws<'k>, JwsError> {
-        let algorithm = SignatureAlgorithm::from_name(&self.algorithm)
-            .filter(|algorithm| policy.algorithms.contains(algorithm))
-            .ok_or_else(|| JwsError::AlgorithmNotAllowed {
-                presented: self.algorithm.to_string(),
-            })?;
-        let type_is_expected = match self.media_type.as_deref() {
-            None => policy.type_may_be_missing,
-            Some(presented) => policy
-                .types
-                .iter()
-                .any(|expected| expected.eq_ignore_ascii_case(presented)),
-        };
-        if !type_is_expected {
-            return Err(JwsError::Type {
-                presented: self.media_type.as_deref().map(str::to_owned),
-            });
-        }
+        let algorithm = self.require_permitted(policy)?;
         let key_id = || self.key_id.as_deref().map(str::to_owned);
         let mut known = keys.candidates(self.key_id.as_deref()).peekable();
         if known.peek().is_none() {
@@ -192,6 +182,50 @@ impl<'a> UnverifiedJws<'a> {
             }),
             None => Err(JwsError::Signature),
         }
+    }
+
+    /// Decides whether this one key signed this, within `policy`. Its `kid` does not matter: there is no other key to choose from.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub(crate) fn verify_by(&self, policy: &JwsPolicy<'_>, key: &Jwk) -> Result<(), JwsError> {
+        let algorithm = self.require_permitted(policy)?;
+        if !key.algorithms().any(|own| own == algorithm) {
+            return Err(JwsError::AlgorithmNotOfKey {
+                key_id: self.key_id.as_deref().map(str::to_owned),
+                algorithm,
+            });
+        }
+        if key.verifies(algorithm, self.signing_input.as_bytes(), &self.signature) {
+            Ok(())
+        } else {
+            Err(JwsError::Signature)
+        }
+    }
+
+    /// Whether algorithm and type are among those that `policy` permits, before any key is looked at.
+    ///
+    /// # Errors
+    /// [`JwsError::AlgorithmNotAllowed`], [`JwsError::Type`].
+    pub(crate) fn require_permitted(&self, policy: &JwsPolicy<'_>) -> Result<SignatureAlgorithm, JwsError> {
+        let algorithm = SignatureAlgorithm::from_name(&self.algorithm)
+            .filter(|algorithm| policy.algorithms.contains(algorithm))
+            .ok_or_else(|| JwsError::AlgorithmNotAllowed {
+                presented: self.algorithm.to_string(),
+            })?;
+        let type_is_expected = match self.media_type.as_deref() {
+            None => policy.type_may_be_missing,
+            Some(presented) => policy
+                .types
+                .iter()
+                .any(|expected| expected.eq_ignore_ascii_case(presented)),
+        };
+        if type_is_expected {
+            return Ok(algorithm);
+        }
+        Err(JwsError::Type {
+            presented: self.media_type.as_deref().map(str::to_owned),
+        })
     }
 }
 

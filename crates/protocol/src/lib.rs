@@ -6,8 +6,9 @@
 //!
 //! In the order of a token request: [`peer_certificate`] (what was presented), [`client`] and [`client_metadata`] (what is
 //! registered), [`client_authentication`] with a module per method ([`tls_client_auth`], [`self_signed_tls_client_auth`],
-//! [`client_assertion`], [`client_secret`] with [`secret`]), [`form`] and [`token_request`] (what is asked), [`confirmation`] (the binding), [`access_token`] and
-//! [`introspection`], [`introspection_jwt`] (the answer). A protected resource reads [`bearer`], [`access_token`],
+//! [`client_assertion`], [`client_secret`] with [`secret`]), [`form`] and [`token_request`] (what is asked), [`confirmation`] (the
+//! binding), [`access_token`] and [`introspection`], [`introspection_jwt`] (the answer). Who cannot do mutual TLS proves a key by
+//! [`dpop_proof`] with [`http_uri`] and [`dpop_nonce`]. A protected resource reads [`bearer`], [`access_token`],
 //! [`confirmation`], [`challenge`], follows [`revocation_feed`], and says what it is in [`protected_resource_metadata`]. JOSE lies below in [`jws`],
 //! [`jwk_set`], [`signer`], [`json`]; names and paths in [`distinguished_name`], [`subject_alternative_name`],
 //! [`certificate_chain`]; who signs in in [`user`]. Whatever is refused ends as an [`error_code`] for the peer and a [`refusal`] for the operator.
@@ -34,11 +35,14 @@ pub mod client_secret;
 pub mod confirmation;
 pub mod digest;
 pub mod distinguished_name;
+pub mod dpop_nonce;
+pub mod dpop_proof;
 pub mod endpoint;
 pub mod error_code;
 pub mod form;
 pub mod grant_id;
 pub mod grant_type;
+pub mod http_uri;
 pub mod id_token;
 pub mod introspection;
 pub mod introspection_jwt;
@@ -47,6 +51,7 @@ pub mod json;
 pub mod jwk;
 pub mod jwk_set;
 pub mod jws;
+pub mod key_thumbprint;
 pub mod peer_certificate;
 pub mod pkce;
 pub mod profile;

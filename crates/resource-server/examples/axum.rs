@@ -134,7 +134,10 @@ impl Service for Terminated {
 async fn whoami(Extension(token): Extension<AcceptedAccessToken>) -> String {
     let claims = token.claims();
     let binding = match token.as_bound() {
-        Some(bound) => format!("bound to certificate {}", bound.thumbprint()),
+        Some(bound) => match (bound.certificate(), bound.key()) {
+            (Some(certificate), _) => format!("bound to certificate {certificate}"),
+            (None, key) => format!("bound to key {}", key.map(ToString::to_string).unwrap_or_default()),
+        },
         None => "not bound".to_owned(),
     };
     format!(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use keybound_protocol::access_token::AccessTokenClaims;
 use keybound_protocol::confirmation::{BindingProof, CertificateThumbprint};
+use keybound_protocol::key_thumbprint::KeyThumbprint;
 
 use crate::cached_token::CachedToken;
 
@@ -13,13 +14,13 @@ use crate::cached_token::CachedToken;
 /// [`ResourceServer::check`](crate::ResourceServer::check).
 #[derive(Clone, Debug)]
 pub enum AcceptedAccessToken {
-    /// It is bound to a certificate, and this request came from the holder of that certificate's key.
+    /// It is bound to a certificate or a key, and this request came from its holder.
     Bound(BoundAccessToken),
     /// It passed as a bearer token because the route says that it may: whoever has it can use it.
     Bearer(BearerAccessToken),
 }
 
-/// A certificate-bound access token whose binding was verified for this request (RFC 8705 §3).
+/// A bound access token whose binding was verified for this request (RFC 8705 §3, RFC 9449 §7.1).
 #[derive(Clone, Debug)]
 pub struct BoundAccessToken {
     token: Arc<CachedToken>,
@@ -68,9 +69,14 @@ impl BoundAccessToken {
         &self.token.claims
     }
 
-    /// The certificate that the token is bound to, which is the one of this request.
-    pub fn thumbprint(&self) -> &CertificateThumbprint {
-        self.proof.thumbprint()
+    /// The certificate that the token is bound to, if it is bound to one: the one of this request.
+    pub fn certificate(&self) -> Option<&CertificateThumbprint> {
+        self.proof.certificate()
+    }
+
+    /// The key that the token is bound to, if it is bound to one: the one that signed this request's DPoP proof.
+    pub fn key(&self) -> Option<&KeyThumbprint> {
+        self.proof.key()
     }
 }
 

@@ -211,7 +211,7 @@ impl IssuerState {
         self.deny_list.find(DenialKeys {
             token_id: claims.token_id.as_deref(),
             client_id: claims.client_id.as_deref(),
-            certificate: claims.confirmation.as_ref().map(Confirmation::thumbprint),
+            certificate: claims.confirmation.as_ref().and_then(Confirmation::certificate),
             key_id: token.key_id.as_deref(),
             issued_at: claims.issued_at,
         })

@@ -287,7 +287,11 @@ fn absence_text(error: &BindingError) -> String {
         BindingError::NotRequested => "this listener asks for no client certificate".to_owned(),
         BindingError::NoCertificate => "no client certificate was presented".to_owned(),
         BindingError::Forwarding(source) => format!("{error}: {source}"),
-        BindingError::ChainTooLong { .. } | BindingError::Mismatch { .. } => error.to_string(),
+        BindingError::ChainTooLong { .. }
+        | BindingError::Mismatch { .. }
+        | BindingError::NoProof
+        | BindingError::KeyMismatch { .. }
+        | BindingError::NotBoundToKey => error.to_string(),
     }
 }
 

@@ -137,7 +137,7 @@ async fn only_a_bound_token_of_the_right_scope_and_audience_over_its_own_certifi
             admin,
             Some(unbound),
             401,
-            "bound to a certificate (cnf.x5t#S256)",
+            "bound to a certificate (cnf.x5t#S256) or a key (cnf.jkt)",
         ),
         ("a token for the API", Some(&it.demo), Some(other), 401, "audience"),
         ("garbage", admin, Some("garbage".to_owned()), 401, "a signed JWT"),

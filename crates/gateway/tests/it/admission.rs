@@ -161,7 +161,7 @@ async fn a_route_that_requires_binding_takes_no_bearer_token() {
     ]);
     let unbound = world.issuer.token(&world.issuer.claims(None));
     let mut strange = world.issuer.claims(None);
-    strange["cnf"] = serde_json::json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"});
+    strange["cnf"] = serde_json::json!({"jwk": {"kty": "EC"}});
     let strange = world.issuer.token(&strange);
 
     let mut caller = world.connect().await;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use crate::access_token::ACCESS_TOKEN_TYPE;
 use crate::base64url;
 use crate::client::ClientId;
-use crate::confirmation::Confirmation;
+use crate::confirmation::{CertificateThumbprint, Confirmation};
 use crate::issuer::Issuer;
+use crate::key_thumbprint::KeyThumbprint;
 use crate::resource::ResourceUri;
 use crate::scope::Scope;
 use crate::signature_algorithm::SignatureAlgorithm;
@@ -173,9 +174,20 @@ impl AccessTokenEncoder {
             claims.token_id
         );
         if let Some(confirmation) = claims.confirmation {
-            json.push_str(r#","cnf":{"x5t#S256":""#);
-            json.push_str(&confirmation.thumbprint().to_text());
-            json.push_str("\"}");
+            let members = [
+                (
+                    "x5t#S256",
+                    confirmation.certificate().map(CertificateThumbprint::to_text),
+                ),
+                ("jkt", confirmation.key().map(KeyThumbprint::to_text)),
+            ];
+            let mut separator = r#","cnf":{"#;
+            for (name, text) in members {
+                let Some(text) = text else { continue };
+                let _ = write!(json, r#"{separator}"{name}":"{text}""#);
+                separator = ",";
+            }
+            json.push('}');
         }
         json.push('}');
 

@@ -209,7 +209,8 @@ impl AccessTokenError {
                 "compare the clocks of issuer and resource".to_owned()
             }
             Self::Confirmation(_) => {
-                "let the issuer bind its tokens by `x5t#S256`: no other confirmation is verified here".to_owned()
+                "let the issuer bind its tokens by `x5t#S256` or `jkt`: no other confirmation is verified here"
+                    .to_owned()
             }
         };
         Refusal::presented_text(&text)

@@ -47,6 +47,10 @@ fn every_other_code_is_400_but_for_those_that_mean_another_status() {
                 ErrorCode::InvalidClient => continue,
                 ErrorCode::AccessDenied if endpoint == Endpoint::BackchannelAuthentication => StatusCode::FORBIDDEN,
                 ErrorCode::InvalidToken => StatusCode::UNAUTHORIZED,
+                // A protected resource inside: RFC 9449 §7.1, §9.
+                ErrorCode::InvalidDpopProof | ErrorCode::UseDpopNonce if endpoint == Endpoint::Userinfo => {
+                    StatusCode::UNAUTHORIZED
+                }
                 ErrorCode::InsufficientScope => StatusCode::FORBIDDEN,
                 ErrorCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
                 ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,

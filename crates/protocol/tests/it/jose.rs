@@ -222,7 +222,7 @@ fn another_implementation_reads_our_tokens() {
                 "iat": NOW,
                 "exp": NOW.unix_secs() + 300,
                 "jti": "BwcHBwcHBwcHBwcHBwcHBw",
-                "cnf": {"x5t#S256": confirmation.thumbprint()},
+                "cnf": {"x5t#S256": confirmation.certificate()},
             })
         );
         // Under another key it is a forgery, for both implementations.

@@ -9,6 +9,7 @@ mod client_assertions;
 mod client_cert_header;
 mod client_metadata;
 mod der;
+mod dpop_proofs;
 mod error_codes;
 mod explanations;
 mod forms;

@@ -57,9 +57,9 @@ fn only_the_bound_certificate_satisfies_the_binding() {
     let (bound, other) = (certificate(), certificate());
     let confirmation = bound_to(&bound);
     let proof = confirmation.verify(&presented(&bound, &[])).unwrap();
-    assert_eq!(proof.thumbprint(), confirmation.thumbprint());
+    assert_eq!(proof.certificate(), confirmation.certificate());
 
-    let expected = *confirmation.thumbprint();
+    let expected = *confirmation.certificate().unwrap();
     let mismatch = BindingError::Mismatch {
         presented: CertificateThumbprint::of_certificate(&other),
         expected,
@@ -142,8 +142,9 @@ fn a_confirmation_that_cannot_be_verified_is_none() {
     for json in [
         "{}".to_owned(),
         r#"{"foo":"bar"}"#.to_owned(),
-        format!(r#"{{"jkt":"{text}"}}"#),
-        format!(r#"{{"x5t#S256":"{text}","jkt":"{text}"}}"#),
+        format!(r#"{{"jwk":{{"kty":"EC","x":"{text}"}}}}"#),
+        format!(r#"{{"x5t#S256":"{text}","jwk":{{}}}}"#),
+        format!(r#"{{"x5t#S256":"{text}","jkt":"{text}","kid":"1"}}"#),
         // SHA-1, and the name of another hash.
         r#"{"x5t":"T8Qp8fPmVYqb9iHyzQUaAbxBedY"}"#.to_owned(),
         format!(r#"{{"x5t#S384":"{text}"}}"#),

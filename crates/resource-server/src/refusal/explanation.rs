@@ -17,8 +17,9 @@ const KEYS: &str = "the issuer's keys are known";
 const ANSWER: &str = "the issuer can be asked";
 const ACTIVE: &str = "active, says the issuer";
 const NOT_DENIED: &str = "not revoked";
-const BOUND: &str = "bound to a certificate (cnf.x5t#S256)";
+const BOUND: &str = "bound to a certificate (cnf.x5t#S256) or a key (cnf.jkt)";
 const BINDING: &str = "the certificate of this request is the one it is bound to";
+const KEY_BINDING: &str = "the key of this request's DPoP proof is the one it is bound to";
 const SCOPE: &str = "its scope covers this route";
 
 // Rules of a token that are the same whoever vouches for it, under the names that they have in `AccessTokenError::RULES`.
@@ -58,6 +59,9 @@ impl AccessTokenRefusal {
             AccessTokenRefusal::Denied { .. } | AccessTokenRefusal::RevocationsUnknown { .. } => NOT_DENIED,
             AccessTokenRefusal::ExpiredWhileRunning { .. } => VALIDITY,
             AccessTokenRefusal::Unbound => BOUND,
+            AccessTokenRefusal::Binding(
+                BindingError::NoProof | BindingError::KeyMismatch { .. } | BindingError::NotBoundToKey,
+            ) => KEY_BINDING,
             AccessTokenRefusal::CertificateRequired(_) | AccessTokenRefusal::Binding(_) => BINDING,
             AccessTokenRefusal::InsufficientScope { .. } => SCOPE,
         }
@@ -74,6 +78,9 @@ impl AccessTokenRefusal {
                 failed.map_or((None, None), |rule| (rule.presented, rule.registered))
             }
             AccessTokenRefusal::Binding(BindingError::Mismatch { presented, expected }) => {
+                (Some(presented.to_string()), Some(expected.to_string()))
+            }
+            AccessTokenRefusal::Binding(BindingError::KeyMismatch { presented, expected }) => {
                 (Some(presented.to_string()), Some(expected.to_string()))
             }
             AccessTokenRefusal::ExpiredWhileRunning { expired_at } => (Some(format!("exp {expired_at}")), None),
@@ -109,7 +116,7 @@ impl Refused {
                 asked.extend(others.iter().filter(|rule| **rule != "issuer"));
             }
         }
-        asked.extend([NOT_DENIED, BOUND]);
+        asked.extend([NOT_DENIED, BOUND, KEY_BINDING]);
         asked.extend((self.vouching != Vouching::NotIntrospected).then_some(BINDING));
         asked.push(SCOPE);
         asked.retain(|rule| *rule == failed || self.is_asked(rule));
@@ -127,9 +134,13 @@ impl Refused {
             rule.registered = registered.as_deref().map(Refusal::presented_text);
             rule.detail = Some(Refusal::reason_of(&self.reason));
         } else if rule.rule == BOUND && rule.outcome == Outcome::Passed {
-            // Said also where it passed: which certificate a token is bound to is what most questions are about.
+            // Said also where it passed: what a token is bound to is what most questions are about.
             let confirmation = self.claims.as_ref().and_then(|claims| claims.confirmation.as_ref());
-            rule.presented = confirmation.map(|confirmation| confirmation.thumbprint().to_string());
+            rule.presented = confirmation.map(|confirmation| {
+                let certificate = confirmation.certificate().map(ToString::to_string);
+                let key = confirmation.key().map(ToString::to_string);
+                [certificate, key].into_iter().flatten().collect::<Vec<_>>().join(" ")
+            });
         }
     }
 
@@ -198,6 +209,11 @@ impl Refused {
             SCOPE => !self.policy.scopes().is_empty(),
             BOUND => self.policy.binding() == Binding::Required,
             BINDING => self.policy.binding() != Binding::None,
+            KEY_BINDING => self.claims.as_ref().is_some_and(|claims| {
+                claims
+                    .confirmation
+                    .is_some_and(|confirmation| confirmation.key().is_some())
+            }),
             _ => true,
         }
     }
@@ -227,6 +243,18 @@ fn binding_fix(error: &BindingError) -> &'static str {
             "let the caller send its certificate with the intermediates alone, without roots and leftovers"
         }
         BindingError::Forwarding(_) => "check the proxy's forwarding of the client certificate (Client-Cert)",
+        BindingError::NoProof => {
+            "let the caller send the token as Authorization: DPoP …, with a proof for each request in the header DPoP; if it does not \
+             have the key, it is not the one that obtained the token"
+        }
+        BindingError::KeyMismatch { .. } => {
+            "the token was obtained with another key: a caller that changes its key asks for a new token; if nothing was changed, \
+             somebody else uses it"
+        }
+        BindingError::NotBoundToKey => {
+            "let the caller send the token by the scheme that the token endpoint named in `token_type`, Bearer for a token that is \
+             bound to a certificate"
+        }
     }
 }
 

@@ -34,7 +34,7 @@ fn layer(issuer: &TokenIssuer, policy: RoutePolicy) -> AccessTokenLayer {
 async fn whoami(Extension(token): Extension<AcceptedAccessToken>) -> String {
     let client_id = token.claims().client_id.clone().unwrap_or_default();
     match token.as_bound() {
-        Some(bound) => format!("{client_id} {}", bound.thumbprint()),
+        Some(bound) => format!("{client_id} {}", bound.certificate().unwrap()),
         None => format!("{client_id} unbound"),
     }
 }

@@ -117,7 +117,7 @@ fn the_first_failed_rule_is_why_a_protected_resource_refused() {
     let made = |changes| foreign("foreign", "at+jwt", "foreign", changes);
     let expired = made(json!({ "iat": now() - 200, "exp": now() - 100 }));
     let skewed = made(json!({ "iat": now() + 200, "exp": now() + 260 }));
-    let proof = made(json!({ "cnf": { "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" } }));
+    let proof = made(json!({ "cnf": { "jwk": { "kty": "EC" } } }));
     let away = made(json!({ "iss": "https://away.example" }));
     let id_token = foreign("foreign", "JWT", "foreign", json!({}));
     let unknown_key = foreign("forger", "at+jwt", "forger", json!({}));
@@ -129,7 +129,7 @@ fn the_first_failed_rule_is_why_a_protected_resource_refused() {
             current,
             "/hello",
             &unbound,
-            "bound to a certificate (cnf.x5t#S256)",
+            "bound to a certificate (cnf.x5t#S256) or a key (cnf.jkt)",
             "not bound to a certificate",
         ),
         (
@@ -226,7 +226,7 @@ fn the_first_failed_rule_is_why_a_protected_resource_refused() {
             "/hello",
             &proof,
             "confirmation can be verified",
-            "jkt",
+            "jwk",
         ),
         ("opaque", current, "/hello", &opaque, "a signed JWT", "introspection"),
     ] {
