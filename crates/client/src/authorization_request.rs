@@ -1,13 +1,13 @@
 //! What a user is asked to allow, and the request under way (RFC 6749 §4.1.1).
 
 use keybound_protocol::base64url;
+use keybound_protocol::pkce::{CodeVerifier, S256};
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
 use keybound_protocol::time::Timestamp;
 use url::Url;
 
 use crate::identity::Identity;
-use crate::pkce::{CODE_CHALLENGE_METHOD, CodeVerifier};
 
 /// What is asked of the authorization endpoint. What makes a request safe (`state`, PKCE, `nonce`) is added to each.
 #[derive(Clone, Debug)]
@@ -113,8 +113,8 @@ impl AuthorizationRequest {
             ("response_type", "code".to_owned()),
             ("redirect_uri", self.redirect_uri.to_string()),
             ("state", secrets.state.clone()),
-            ("code_challenge", secrets.verifier.challenge()),
-            ("code_challenge_method", CODE_CHALLENGE_METHOD.to_owned()),
+            ("code_challenge", secrets.verifier.challenge().to_text()),
+            ("code_challenge_method", S256.to_owned()),
         ];
         if !self.scope.is_empty() {
             parameters.push(("scope", self.scope.to_string()));
@@ -149,7 +149,7 @@ impl AuthorizationSecrets {
         AuthorizationSecrets {
             state: base64url::encode(state),
             nonce: base64url::encode(nonce),
-            verifier: CodeVerifier::from_octets(verifier),
+            verifier: CodeVerifier::from_random(*verifier),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the answer of the server that was asked: an error, or a code. After a bad one nothing is sent anywhere, the code least of all.
 
 use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::authorization_response::RESPONSE_JWT_TYPE;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::digest::sha256;
 use keybound_protocol::issuer::Issuer;
@@ -165,7 +166,7 @@ impl UnverifiedResponse {
         let jws = UnverifiedJws::parse(response)?;
         let policy = JwsPolicy {
             algorithms: signed.algorithms,
-            types: &["JWT", "oauth-authz-resp+jwt"],
+            types: &["JWT", RESPONSE_JWT_TYPE],
             type_may_be_missing: true,
         };
         let verified = jws.verify(&policy, keys)?;

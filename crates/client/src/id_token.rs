@@ -1,9 +1,8 @@
 //! ID tokens, verified by who asked for them (OpenID Connect Core §3.1.3.7).
 
 use keybound_protocol::access_token::CLOCK_LEEWAY;
-use keybound_protocol::base64url;
 use keybound_protocol::client::ClientId;
-use keybound_protocol::digest::sha256;
+use keybound_protocol::id_token::{ID_TOKEN_TYPE, token_hash};
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::json::{JsonError, JsonObject, JsonTypeError};
 use keybound_protocol::jwk_set::JwkSet;
@@ -96,7 +95,7 @@ pub struct IdToken {
 impl IdToken {
     /// Verifies an ID token with the issuer's keys.
     ///
-    /// `aud` must be this client alone, or name it as `azp`. `at_hash` is compared where the algorithm's hash is SHA-256.
+    /// `aud` must be this client alone, or name it as `azp`. `at_hash` may be missing, and is compared where it is not.
     ///
     /// # Errors
     /// See [`IdTokenError`].
@@ -109,7 +108,7 @@ impl IdToken {
         let jws = UnverifiedJws::parse(text)?;
         let jws_policy = JwsPolicy {
             algorithms: policy.algorithms,
-            types: &["JWT"],
+            types: &[ID_TOKEN_TYPE],
             type_may_be_missing: true,
         };
         let verified = jws.verify(&jws_policy, keys)?;
@@ -145,16 +144,12 @@ impl IdToken {
             (ExpectedNonce::NotSent, None) | (ExpectedNonce::Unknown, _) => {}
             _ => return Err(IdTokenError::Nonce),
         }
-        let has_sha256 = matches!(
-            verified.algorithm(),
-            SignatureAlgorithm::Es256 | SignatureAlgorithm::Ps256 | SignatureAlgorithm::Rs256
-        );
-        if let Some(presented) = claims.string("at_hash")?.filter(|_| has_sha256) {
-            let digest = sha256(policy.access_token.as_bytes());
-            let (left, _) = digest.split_at(16);
-            if presented != base64url::encode(left) {
-                return Err(IdTokenError::AccessTokenHash);
-            }
+        let expected_hash = || token_hash(verified.algorithm(), policy.access_token);
+        if claims
+            .string("at_hash")?
+            .is_some_and(|presented| presented != expected_hash())
+        {
+            return Err(IdTokenError::AccessTokenHash);
         }
         let auth_time = claims.numeric_date("auth_time")?.map(Timestamp::from_unix_secs);
         if let Some(max_age_secs) = policy.max_age_secs {

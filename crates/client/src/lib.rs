@@ -11,7 +11,7 @@
 //!
 //! Read in this order: [`identity`], [`access_token`], [`discovery`], [`authorization_server`], [`client_authentication`],
 //! `exchange.rs`, [`token_response`], `token_cache.rs`, [`client`] with `client/protected_resource.rs`; then `client/authorization_code.rs`
-//! with [`pkce`], [`request_object`], [`id_token`]; `client/approval.rs`, `client/token_grants.rs`, [`held_grant`]; [`error`], [`trace`].
+//! with [`request_object`], [`id_token`]; `client/approval.rs`, `client/token_grants.rs`, [`held_grant`]; [`error`], [`trace`].
 
 pub mod access_token;
 pub mod authorization_request;
@@ -27,7 +27,6 @@ mod exchange;
 pub mod held_grant;
 pub mod id_token;
 pub mod identity;
-pub mod pkce;
 pub mod polling;
 pub mod request_object;
 mod token_cache;

@@ -86,6 +86,11 @@ impl PendingApproval {
         self.next_poll_at
     }
 
+    /// The `device_code` or `auth_req_id`, for whoever decides in the user's place in a test. It must not be logged.
+    pub fn expose_handle(&self) -> &str {
+        &self.handle
+    }
+
     pub(crate) fn wait(&mut self, now: Timestamp) -> Poll {
         self.next_poll_at = now.plus(self.interval);
         Poll::Pending {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keybound_protocol::base64url;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::signer::{Signer, SigningError};
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::unsigned_jwt::UnsignedJwt;
 use serde_json::{Map, Value, json};
 
 /// How long a request object is good: it is sent at once.
@@ -50,9 +50,6 @@ impl RequestObjectKey {
         issuer: &Issuer,
         now: Timestamp,
     ) -> Result<String, SigningError> {
-        let header = json!({
-            "alg": self.signer.algorithm(), "kid": self.signer.key_id(), "typ": REQUEST_OBJECT_TYPE,
-        });
         let mut claims = Map::new();
         for (name, value) in parameters {
             let value = match *name {
@@ -78,13 +75,7 @@ impl RequestObjectKey {
         claims.insert("nbf".to_owned(), json!(now));
         claims.insert("exp".to_owned(), json!(now.plus(REQUEST_OBJECT_LIFETIME)));
 
-        let mut object = base64url::encode(header.to_string().as_bytes());
-        object.push('.');
-        base64url::encode_to(Value::Object(claims).to_string().as_bytes(), &mut object);
-        let signature = self.signer.sign(object.as_bytes())?;
-        object.push('.');
-        base64url::encode_to(&signature, &mut object);
-        Ok(object)
+        UnsignedJwt::new(&*self.signer, REQUEST_OBJECT_TYPE, &Value::Object(claims)).sign(&*self.signer)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::json::JsonObject;
+use keybound_protocol::pkce::S256;
 use keybound_protocol::server_metadata::{MetadataFlag, MetadataList, ServerMetadata};
 use keybound_protocol::time::Timestamp;
 use url::Url;
@@ -14,7 +15,6 @@ use crate::authorization_response::{SignedResponsePolicy, UnverifiedResponse};
 use crate::client::Client;
 use crate::error::{ClientError, ResponseError};
 use crate::id_token::{ExpectedNonce, IdToken, IdTokenError, IdTokenPolicy};
-use crate::pkce::CODE_CHALLENGE_METHOD;
 use crate::token_response::TokenResponse;
 
 /// What is expected of an ID token in a token response.
@@ -59,7 +59,7 @@ impl Client {
             .cloned()
             .ok_or_else(|| no_endpoint(Endpoint::Authorization))?;
         let challenge_methods = metadata.names(MetadataList::CodeChallengeMethods);
-        if challenge_methods.is_some_and(|methods| !methods.iter().any(|method| method == CODE_CHALLENGE_METHOD)) {
+        if challenge_methods.is_some_and(|methods| !methods.iter().any(|method| method == S256)) {
             return Err(ClientError::NoS256 { issuer: issuer() });
         }
         let parameters = request.parameters(&secrets);
@@ -152,7 +152,7 @@ impl Client {
             ("grant_type", GrantType::AuthorizationCode.name().to_owned()),
             ("code", code.into_text()),
             ("redirect_uri", pending.request.redirect_uri().to_string()),
-            ("code_verifier", pending.secrets.verifier.expose_text().to_owned()),
+            ("code_verifier", pending.secrets.verifier.as_str().to_owned()),
         ];
         let response = self.token_response(form, pending.identity.clone(), now).await?;
         let wants_id_token = pending.request.wants_id_token();

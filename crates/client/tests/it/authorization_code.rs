@@ -220,7 +220,7 @@ async fn a_push_that_brings_no_request_uri_is_an_error() {
 // covers MTLS-5-7, TRAP-38, R-FAPI-6
 #[tokio::test]
 async fn the_browser_goes_to_no_alias_and_the_client_goes_to_every_one() {
-    let other = crate::site::Site::asking(|seen| good(seen));
+    let other = crate::site::Site::asking(good);
     let aliases = json!({
         "authorization_endpoint": other.url("/authorize").as_str(),
         "pushed_authorization_request_endpoint": other.url("/par").as_str(),
