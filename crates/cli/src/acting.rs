@@ -4,7 +4,12 @@
 //! registered scope opens the admin API.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use anyhow::Context;
+use keybound_protocol::authentication_method::AuthenticationMethod;
+use keybound_protocol::signer::LocalSigner;
+use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX};
 use keybound_tls::{Identity, OperatorFileError, PemError, Roots};
 use url::Url;
 
@@ -12,6 +17,7 @@ use crate::arguments::{ActingAdmin, ActingClient};
 use crate::configuration::value::{existing_file, https_url, identity};
 use crate::configuration::{self, Base, Reading};
 use crate::exit_code::{CommandError, ExitCode};
+use crate::random;
 
 /// A client's own view of itself: whom it asks, as whom, with which certificate.
 #[derive(Debug, Clone)]
@@ -24,6 +30,20 @@ pub(crate) struct ClientProfile {
     pub identity: Option<Identity>,
     /// Whom to believe that a server is who it says.
     pub roots: Roots,
+    /// Where those came from; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// How it authenticates; `None`: by its certificate.
+    pub token_endpoint_auth_method: Option<AuthenticationMethod>,
+    /// What signs its assertions and request objects.
+    pub signing_key: Option<Arc<LocalSigner>>,
+    /// Where that lies.
+    pub signing_key_file: Option<PathBuf>,
+    /// Whether it goes to the aliases without a certificate as well (FAPI 2.0 §5.2.2.1).
+    pub use_mtls_endpoint_aliases: bool,
+    /// Whether it signs its requests though the server does not insist.
+    pub require_signed_request_object: bool,
+    /// Whether TLS 1.2 is refused.
+    pub tls13_only: bool,
     /// Where the admin API is, when that is not beside the mutual-TLS token endpoint.
     pub admin_api: Option<Url>,
 }
@@ -52,6 +72,16 @@ impl ClientProfile {
             Some(ca) => Some(Roots::from_pem_files(std::slice::from_ref(ca)).map_err(unusable)?),
             None => None,
         };
+        let method = match &arguments.token_endpoint_auth_method {
+            Some(name) => Some(method(name).map_err(|error| CommandError::message(ExitCode::Usage, error))?),
+            None => None,
+        };
+        let signing_key = match &arguments.signing_key {
+            Some(file) => {
+                Some(signing_key(file).map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?)
+            }
+            None => None,
+        };
         let missing = || {
             CommandError::message(
                 ExitCode::Usage,
@@ -60,13 +90,17 @@ impl ClientProfile {
             .with_fix("--client DIR, where DIR holds client.toml, cert.pem and key.pem")
         };
         // An option on the command line wins over the file.
-        Ok(match profile {
+        let mut acting = match profile {
             Some(profile) => Self {
                 issuer: arguments.issuer.clone().unwrap_or(profile.issuer),
                 client_id: arguments.client_id.clone().unwrap_or(profile.client_id),
                 identity: identity.or(profile.identity),
                 roots: roots.unwrap_or(profile.roots),
-                admin_api: profile.admin_api,
+                ca: arguments.ca.clone().or(profile.ca),
+                token_endpoint_auth_method: method.or(profile.token_endpoint_auth_method),
+                signing_key: signing_key.or(profile.signing_key),
+                signing_key_file: arguments.signing_key.clone().or(profile.signing_key_file),
+                ..profile
             },
             None => Self {
                 issuer: arguments.issuer.clone().ok_or_else(missing)?,
@@ -76,9 +110,19 @@ impl ClientProfile {
                     Some(roots) => roots,
                     None => Roots::system().map_err(unusable)?,
                 },
+                ca: arguments.ca.clone(),
+                token_endpoint_auth_method: method,
+                signing_key,
+                signing_key_file: arguments.signing_key.clone(),
+                use_mtls_endpoint_aliases: false,
+                require_signed_request_object: false,
+                tls13_only: false,
                 admin_api: None,
             },
-        })
+        };
+        acting.use_mtls_endpoint_aliases |= arguments.use_mtls_endpoint_aliases;
+        acting.tls13_only |= arguments.tls13_only;
+        Ok(acting)
     }
 
     /// The administrator of `--admin`, `KEYBOUND_ADMIN` or `./admin.toml`.
@@ -112,6 +156,24 @@ impl ClientProfile {
         })?;
         Ok(reading.into_result()?)
     }
+}
+
+/// The method of a registered name, if a client of this program can use it.
+fn method(name: &str) -> Result<AuthenticationMethod, String> {
+    match AuthenticationMethod::from_name(name) {
+        Some(method) if !method.has_secret() => Ok(method),
+        Some(_) => Err(format!("{name}: this program keeps no client secrets")),
+        None => Err(format!("{name}: not a registered authentication method")),
+    }
+}
+
+/// A private key in PEM; its kind decides the algorithm.
+fn signing_key(file: &Path) -> anyhow::Result<Arc<LocalSigner>> {
+    let text = operator_file::read_text(file, OPERATOR_FILE_BYTES_MAX)?;
+    let key = rcgen::KeyPair::from_pem(&text).with_context(|| format!("{} is not a PEM key", file.display()))?;
+    let signer = LocalSigner::from_pkcs8_of_any_kind(&key.serialize_der(), &random::SYSTEM)
+        .with_context(|| format!("{} cannot sign", file.display()))?;
+    Ok(Arc::new(signer))
 }
 
 fn client_file(path: &Path) -> PathBuf {
@@ -148,16 +210,22 @@ fn read(path: &Path) -> Result<Reading<ClientProfile>, OperatorFileError> {
             }
             Some(None)
         };
+        let mut ca = None;
         let roots = if root.contains("ca") {
-            existing_file(&root, base, "ca").and_then(|file| match Roots::from_pem_files(&[file.value]) {
-                Ok(roots) => Some(roots),
-                Err(error) => {
-                    root.report(configuration::diagnostic::Diagnostic::error(
-                        "C020",
-                        &file.location,
-                        error.to_string(),
-                    ));
-                    None
+            existing_file(&root, base, "ca").and_then(|file| {
+                match Roots::from_pem_files(std::slice::from_ref(&file.value)) {
+                    Ok(roots) => {
+                        ca = Some(file.value);
+                        Some(roots)
+                    }
+                    Err(error) => {
+                        root.report(configuration::diagnostic::Diagnostic::error(
+                            "C020",
+                            &file.location,
+                            error.to_string(),
+                        ));
+                        None
+                    }
                 }
             })
         } else {
@@ -165,12 +233,44 @@ fn read(path: &Path) -> Result<Reading<ClientProfile>, OperatorFileError> {
             Roots::system().ok()
         };
         let admin_api = root.parsed("admin_api", https_url);
+        let token_endpoint_auth_method = root.parsed("token_endpoint_auth_method", method);
+        let use_mtls_endpoint_aliases = root.boolean("use_mtls_endpoint_aliases", false).value;
+        let require_signed_request_object = root.boolean("require_signed_request_object", false).value;
+        let tls13_only = root.boolean("tls13_only", false).value;
+        let mut signing_key_file = None;
+        let signer = if root.contains("signing_key") {
+            existing_file(&root, base, "signing_key").and_then(|file| match signing_key(&file.value) {
+                Ok(signer) => {
+                    signing_key_file = Some(file.value);
+                    Some(signer)
+                }
+                Err(error) => {
+                    let message = format!("{error:#}");
+                    root.report(configuration::diagnostic::Diagnostic::error(
+                        "C021",
+                        &file.location,
+                        message,
+                    ));
+                    None
+                }
+            })
+        } else {
+            let _ = root.string("signing_key");
+            None
+        };
         root.finish();
         Some(ClientProfile {
             issuer: issuer?.value,
             client_id: client_id?.value,
             identity: identity?,
             roots: roots?,
+            ca,
+            token_endpoint_auth_method: token_endpoint_auth_method.map(|located| located.value),
+            signing_key: signer,
+            signing_key_file,
+            use_mtls_endpoint_aliases,
+            require_signed_request_object,
+            tls13_only,
             admin_api: admin_api.map(|located| located.value),
         })
     })

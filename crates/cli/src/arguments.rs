@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod token;
+
+pub(crate) use token::{Grant, ResponseMode, Token, TokenGet, TokenInspect, TokenRevoke};
+
 /// Access tokens that only the key holder can use: RFC 8705, every role.
 #[derive(Debug, Parser)]
 #[command(name = "keybound", version, propagate_version = true, arg_required_else_help = true)]
@@ -43,7 +47,7 @@ pub(crate) enum Command {
     Serve(ConfigFile),
     /// Run the gateway in front of an API.
     Gateway(ConfigFile),
-    /// Get a bound token, or look inside one.
+    /// Get a bound token by any grant, look inside one, revoke one.
     #[command(subcommand)]
     Token(Token),
     /// Get a bound token and call a protected resource with it.
@@ -126,15 +130,6 @@ pub(crate) struct ConfigFile {
     pub config: PathBuf,
 }
 
-/// `keybound token`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Token {
-    /// Get a token; prints the token alone, or the whole answer with --output json.
-    Get(TokenGet),
-    /// Decode a token and check its binding against a certificate.
-    Inspect(TokenInspect),
-}
-
 /// As which client to act.
 #[derive(Debug, Args)]
 pub(crate) struct ActingClient {
@@ -156,6 +151,18 @@ pub(crate) struct ActingClient {
     /// Authorities that the server's certificate may come from, PEM.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// How the client authenticates: by its certificate unless `private_key_jwt` or `none` is said.
+    #[arg(long, value_name = "METHOD")]
+    pub token_endpoint_auth_method: Option<String>,
+    /// The key that signs its assertions (private_key_jwt) and request objects, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+    /// Go to the server's mtls_endpoint_aliases, also without a certificate.
+    #[arg(long)]
+    pub use_mtls_endpoint_aliases: bool,
+    /// Refuse TLS 1.2, in which the certificate travels in clear (RFC 8705 §8).
+    #[arg(long)]
+    pub tls13_only: bool,
     /// Show each request and response.
     #[arg(long)]
     pub trace: bool,
@@ -170,28 +177,6 @@ pub(crate) struct Wanted {
     /// Resource to ask for (RFC 8707); repeatable.
     #[arg(long, value_name = "URI")]
     pub resource: Vec<String>,
-}
-
-/// `keybound token get`.
-#[derive(Debug, Args)]
-pub(crate) struct TokenGet {
-    /// As which client to act.
-    #[command(flatten)]
-    pub client: ActingClient,
-    /// What the token is for.
-    #[command(flatten)]
-    pub wanted: Wanted,
-}
-
-/// `keybound token inspect`.
-#[derive(Debug, Args)]
-pub(crate) struct TokenInspect {
-    /// The token, or `-` for standard input.
-    #[arg(default_value = "-")]
-    pub token: String,
-    /// Compare the binding with this certificate, PEM.
-    #[arg(long, value_name = "FILE")]
-    pub certificate: Option<PathBuf>,
 }
 
 /// `keybound call`.

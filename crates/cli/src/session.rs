@@ -1,28 +1,34 @@
 //! A client at work: the client library with this program's clock, trace and errors.
 
+mod grants;
+
 use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use keybound_client::{
-    AccessToken, AuthorizationServer, Client, ClientAuthentication, ClientError, ClientSettings, Clock, Discovery,
-    DiscoveryError, GuardedFetch, GuardedFetchSettings, HttpClientSettings, Identity, IncomingBody, OutgoingBody,
-    TokenRequest, Trace, TracedRequest, TracedResponse,
+    AccessToken, AssertionKey, AuthorizationServer, Client, ClientAuthentication, ClientError, ClientSettings, Clock,
+    Discovery, DiscoveryError, GuardedFetch, GuardedFetchSettings, HttpClientSettings, Identity, IncomingBody,
+    OutgoingBody, RequestObjectKey, TokenRequest, Trace, TracedRequest, TracedResponse,
 };
+use keybound_protocol::authentication_method::AuthenticationMethod;
+use keybound_protocol::base64url;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
-use keybound_protocol::server_metadata::ServerMetadata;
+use keybound_protocol::server_metadata::{MetadataFlag, ServerMetadata};
+use keybound_protocol::signer::{LocalSigner, Signer};
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::acting::ClientProfile;
 use crate::arguments;
 use crate::exit_code::{CommandError, ExitCode};
-use crate::terminal::{DIM, STRONG, styled, without_control_characters};
+use crate::random;
+use crate::terminal::{DIM, STRONG, on_one_line, styled, without_control_characters};
 
 /// What a token is asked for.
 #[derive(Debug, Clone, Default)]
@@ -85,14 +91,21 @@ impl Session {
             .metadata(clock.now())
             .await
             .map_err(|error| failed_discovery(&error))?;
+        let authentication = authentication(&profile)?;
         let mut settings = HttpClientSettings::new(profile.roots);
         settings.identity = profile.identity;
+        settings.tls13_only = profile.tls13_only;
         let mut client = Client::new(ClientSettings {
             server,
             client_id,
-            authentication: ClientAuthentication::Certificate,
+            authentication,
             identity: Identity::new(settings.clone()),
-        });
+        })
+        .with_mtls_endpoint_aliases(profile.use_mtls_endpoint_aliases);
+        let insists = metadata.has(MetadataFlag::RequireSignedRequestObject) || profile.require_signed_request_object;
+        if let Some(signer) = profile.signing_key.filter(|_| insists) {
+            client = client.with_request_object_key(RequestObjectKey::new(signer, unique_id));
+        }
         if trace {
             client = client.with_trace(Arc::new(Shown));
         }
@@ -230,15 +243,43 @@ pub(crate) async fn send_with_token(
         .map_err(|error| CommandError::new(ExitCode::Network, error))
 }
 
+/// How the client authenticates, as its registration has it.
+fn authentication(profile: &ClientProfile) -> Result<ClientAuthentication, CommandError> {
+    match (profile.token_endpoint_auth_method, &profile.signing_key) {
+        (Some(AuthenticationMethod::None), _) => Ok(ClientAuthentication::None),
+        (Some(AuthenticationMethod::PrivateKeyJwt), Some(signer)) => {
+            let signer: Arc<dyn Signer> = Arc::<LocalSigner>::clone(signer);
+            Ok(ClientAuthentication::PrivateKeyJwt(AssertionKey::new(
+                signer, unique_id,
+            )))
+        }
+        (Some(AuthenticationMethod::PrivateKeyJwt), None) => Err(CommandError::message(
+            ExitCode::Usage,
+            "private_key_jwt needs the client's signing_key (--signing-key FILE)",
+        )),
+        _ => Ok(ClientAuthentication::Certificate),
+    }
+}
+
+/// 128 random bits: a `jti` that was never used.
+fn unique_id() -> String {
+    let mut octets = [0; 16];
+    random::fill(&mut octets);
+    base64url::encode(&octets)
+}
+
 fn failed_discovery(error: &DiscoveryError) -> CommandError {
     with_fix(CommandError::message(ExitCode::Network, chain(error)), error.fix())
 }
 
 fn failed(error: &ClientError) -> CommandError {
     let code = match error {
+        ClientError::ApprovalExpired => ExitCode::TimedOut,
         _ if error.is_refusal() && !error.is_transient() => ExitCode::Refused,
         _ if error.is_transient() => ExitCode::Unavailable,
-        ClientError::NoCertificate => ExitCode::Usage,
+        ClientError::NoCertificate | ClientError::NoRequestObjectKey { .. } => ExitCode::Usage,
+        // What is not believed is refused, by us.
+        ClientError::IdToken { .. } | ClientError::NoS256 { .. } | ClientError::Ended => ExitCode::Refused,
         _ => ExitCode::Network,
     };
     // Not to reach a server at all is a matter of the network, whether or not it is worth another try.
@@ -257,7 +298,7 @@ fn with_fix(error: CommandError, fix: Option<String>) -> CommandError {
     }
 }
 
-/// An error with its causes on one line.
+/// An error with its causes on one line, whatever a server put into its texts.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -269,7 +310,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    on_one_line(&text)
 }
 
 /// `--trace`: on standard error, so that the result can still be piped.

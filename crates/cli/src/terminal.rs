@@ -74,8 +74,19 @@ impl Terminal {
         if self.is_json()
             && let Ok(text) = serde_json::to_string(value)
         {
-            self.result(text);
+            self.result(escaped(&text));
         }
+    }
+
+    /// What the user has to do now for the command to go on, on standard error whatever else is asked for: for people, or one JSON
+    /// object on one line.
+    pub(crate) fn instruction(&self, text: impl std::fmt::Display, value: &impl Serialize) {
+        let mut stream = anstream::stderr().lock();
+        match serde_json::to_string(value) {
+            Ok(json) if self.is_json() => print(&mut stream, &escaped(&json)),
+            _ => print(&mut stream, &text),
+        }
+        let _ = stream.flush();
     }
 
     /// Plain text that is the result in either format, such as a token or a body.
@@ -145,15 +156,13 @@ impl Terminal {
         // The alternate form prints the chain of causes on one line.
         let sentence = without_control_characters(&format!("{:#}", error.cause));
         if self.is_json() {
-            print(
-                &mut stream,
-                &serde_json::json!({ "error": sentence, "fix": error.fix, "exit_code": error.code as u8 }),
-            );
+            let failure = serde_json::json!({ "error": sentence, "fix": error.fix, "exit_code": error.code as u8 });
+            print(&mut stream, &escaped(&failure.to_string()));
             return;
         }
         print(&mut stream, &format!("{}: {sentence}", styled(BAD, "error")));
         if let Some(fix) = &error.fix {
-            print(&mut stream, &format!("  fix: {fix}"));
+            print(&mut stream, &format!("  fix: {}", without_control_characters(fix)));
         }
     }
 }
@@ -162,6 +171,24 @@ impl Terminal {
 pub(crate) fn without_control_characters(text: &str) -> String {
     let replaced = |c: char| c != '\n' && c != '\t' && (c.is_control() || is_directing(c));
     text.chars().map(|c| if replaced(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same for a text that is one line: it cannot begin another, either.
+pub(crate) fn on_one_line(text: &str) -> String {
+    without_control_characters(text).replace(['\n', '\t'], " ")
+}
+
+/// JSON in which what could rewrite a terminal is escaped: the same values, whoever reads them.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() || is_directing(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Characters that are not seen and change the order, or the lines, in which others are: `admin<U+202E>nimda` reads as another name.
@@ -187,6 +214,14 @@ mod tests {
                 "{hidden:?}"
             );
         }
+        let hostile = "a\u{1b}\u{9b}2J\u{202e}b\u{7f}";
+        let json = escaped(&serde_json::json!(hostile).to_string());
+        assert!(
+            json.is_ascii() && !json.contains('\u{1b}') && !json.contains('\u{7f}'),
+            "{json:?}"
+        );
+        assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(hostile));
+        assert_eq!(on_one_line("a\nerror: b\tc\u{1b}"), "a error: b c\u{fffd}");
         // What belongs to the writing of names stays: a joiner, letters from right to left, a line's end.
         for text in ["नम\u{200d}स्ते", "שלום", "a\nb\tc"] {
             assert_eq!(without_control_characters(text), text);

@@ -1,4 +1,9 @@
-//! `keybound token`: get a bound token, look inside one.
+//! `keybound token`: get a bound token, look inside one, revoke one.
+
+mod get;
+mod new_identity;
+mod redirect_listener;
+mod token_file;
 
 use keybound_protocol::confirmation::{BindingError, Confirmation};
 use keybound_protocol::jws::UnverifiedJws;
@@ -8,35 +13,32 @@ use keybound_tls::OPERATOR_FILE_BYTES_MAX;
 use serde_json::{Value, json};
 
 use crate::acting::ClientProfile;
-use crate::arguments::{Token, TokenGet, TokenInspect};
+use crate::arguments::{Token, TokenInspect, TokenRevoke};
 use crate::certificate;
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::explanation::validity;
-use crate::session::{Session, Wanted};
+use crate::session::Session;
 use crate::terminal::{BAD, DIM, GOOD, STRONG, Terminal, styled, without_control_characters};
+use crate::token::token_file::TokenFile;
 
 /// Runs one of the subcommands.
 pub(crate) async fn run(command: &Token, terminal: &Terminal, now: Timestamp) -> CommandResult {
     match command {
-        Token::Get(arguments) => get(arguments, terminal).await,
+        Token::Get(arguments) => get::run(arguments, terminal, now).await,
+        Token::Revoke(arguments) => revoke(arguments, terminal).await,
         Token::Inspect(arguments) => inspect(arguments, terminal, now),
     }
 }
 
-/// Prints the token alone, so that it can be used in a pipe; with `--output json` the whole token response.
-async fn get(arguments: &TokenGet, terminal: &Terminal) -> CommandResult {
-    let session = Session::start(
-        ClientProfile::from_arguments(&arguments.client)?,
-        arguments.client.trace,
-    )
-    .await?;
-    let wanted = Wanted::from(&arguments.wanted);
-    let response = session.token_response(&wanted).await?;
-    if terminal.is_json() {
-        terminal.json(&response);
-    } else {
-        terminal.raw(response.get("access_token").and_then(Value::as_str).unwrap_or_default());
-    }
+/// Revokes the token of a file: of an answer the refresh token, with which all of its grant ends.
+async fn revoke(arguments: &TokenRevoke, terminal: &Terminal) -> CommandResult {
+    let file = TokenFile::read(&arguments.token)?;
+    let token = file.token(&["refresh_token", "access_token"])?;
+    let profile = ClientProfile::from_arguments(&arguments.client)?;
+    let session = Session::start(profile, arguments.client.trace).await?;
+    session.revoke(token).await?;
+    terminal.line(format!("{} revoked, or unknown to the server", styled(GOOD, "✔")));
+    terminal.json(&json!({ "revoked": true }));
     Ok(ExitCode::Ok)
 }
 

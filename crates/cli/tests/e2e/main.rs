@@ -21,3 +21,5 @@ mod output;
 mod peers;
 mod quickstart;
 mod scene;
+mod scripted_server;
+mod token_grants;

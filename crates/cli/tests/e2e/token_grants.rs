@@ -1,0 +1,407 @@
+//! `keybound token get` for every grant, against a server that follows a script: good answers, and those after which nothing more may
+//! be sent.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::installation::{Said, curl};
+use crate::scripted_server::{Asked, ScriptedServer};
+
+/// What a good server answers.
+fn good(asked: &Asked) -> (u16, Value) {
+    match asked.path.as_str() {
+        "/par" => (
+            201,
+            json!({"request_uri": "urn:ietf:params:oauth:request_uri:x", "expires_in": 60}),
+        ),
+        "/device_authorization" => (
+            200,
+            json!({
+                "device_code": "device-1", "user_code": "WDJB-MJHT", "verification_uri": "https://as.example/device",
+                "expires_in": 60, "interval": 1,
+            }),
+        ),
+        "/token" => (
+            200,
+            json!({
+                "access_token": "access-1", "token_type": "Bearer", "expires_in": 300, "refresh_token": "refresh-1",
+                "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            }),
+        ),
+        "/revoke" => (200, json!({})),
+        _ => (404, json!({})),
+    }
+}
+
+/// A command that waits for a browser.
+struct Waiting {
+    process: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+    instruction: Value,
+}
+
+impl Waiting {
+    fn start(server: &ScriptedServer, arguments: &[&str]) -> Self {
+        let mut command = server.command();
+        let always = [
+            "--output",
+            "json",
+            "token",
+            "get",
+            "--client",
+            "client",
+            "--grant",
+            "authorization-code",
+        ];
+        command.args(always).args(arguments);
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let instruction = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+        Self {
+            process,
+            stderr,
+            instruction,
+        }
+    }
+
+    fn redirect_uri(&self) -> &str {
+        self.instruction["redirect_uri"].as_str().unwrap()
+    }
+
+    /// What the browser gets at this path and query.
+    fn visit(&self, arguments: &[&str]) -> (u16, String) {
+        let answer = curl("/dev/null".as_ref(), None, arguments);
+        (answer.status, answer.body)
+    }
+
+    fn end(mut self) -> Said {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.process.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.stderr.read_to_string(&mut stderr).unwrap();
+        let code = self.process.wait().unwrap().code().unwrap_or(-1);
+        Said { code, stdout, stderr }
+    }
+}
+
+/// Sends the browser back with these parameters, `STATE` and `ISSUER` replaced, and waits for the end.
+fn browser_comes_back(server: &ScriptedServer, arguments: &[&str], answer: &str) -> Said {
+    let waiting = Waiting::start(server, arguments);
+    let state = server.asked()[0].form["state"].clone();
+    let answer = answer.replace("STATE", &state).replace("ISSUER", &server.issuer);
+    let (status, body) = waiting.visit(&[&format!("{}?{answer}", waiting.redirect_uri())]);
+    assert_eq!(status, 200);
+    assert!(body.contains("You can close this window"), "{body}");
+    waiting.end()
+}
+
+// covers R7636-1, R9700-2, R-FAPI-6
+#[test]
+fn a_browser_brings_the_code_and_the_whole_answer_is_printed() {
+    let server = ScriptedServer::start(json!({}), good);
+    let said = browser_comes_back(&server, &["--scope", "read"], "code=c&state=STATE&iss=ISSUER").expect_code(0);
+    let answer = said.json();
+    assert_eq!(answer["access_token"], "access-1");
+    assert_eq!(answer["refresh_token"], "refresh-1");
+    assert_eq!(server.paths(), ["/par", "/token"]);
+    let [pushed, token] = &server.asked()[..] else { panic!() };
+    assert_eq!(pushed.form["code_challenge_method"], "S256");
+    assert_eq!(pushed.form["scope"], "read");
+    assert!(pushed.form["redirect_uri"].starts_with("http://127.0.0.1:"));
+    assert_eq!(pushed.form["redirect_uri"], token.form["redirect_uri"]);
+    assert_eq!(token.form["code"], "c");
+    assert!(token.thumbprint.is_some() && token.thumbprint == pushed.thumbprint);
+}
+
+// covers R9207-2, R9700-9, R6749-16
+#[test]
+fn an_answer_that_is_not_believed_ends_the_command_and_no_code_is_sent() {
+    for (answer, cause) in [
+        ("code=c&state=STATE&iss=https%3A%2F%2Fattacker.example", "mix-up"),
+        ("code=c&state=STATE", "`iss` is missing"),
+        ("code=c&state=other&iss=ISSUER", "`state` is not the one"),
+        ("code=c&iss=ISSUER", "`state` is not the one"),
+        ("code=c&code=d&state=STATE&iss=ISSUER", "`code` occurs twice"),
+        ("state=STATE&iss=ISSUER", "neither a code nor an error"),
+        ("error=access_denied&state=STATE&iss=ISSUER", "access_denied"),
+        ("", "`state` is not the one"),
+    ] {
+        let server = ScriptedServer::start(json!({}), good);
+        let said = browser_comes_back(&server, &[], answer);
+        assert_eq!(said.code, 5, "{answer}: {said:?}");
+        assert!(said.stderr.contains(cause), "{answer}: {}", said.stderr);
+        assert!(said.stdout.is_empty(), "{said:?}");
+        assert_eq!(server.paths(), ["/par"], "{answer}");
+    }
+}
+
+#[test]
+fn the_redirect_listener_takes_one_answer_at_one_address() {
+    let server = ScriptedServer::start(json!({}), good);
+    let waiting = Waiting::start(&server, &["--redirect-path", "/back"]);
+    let redirect_uri = waiting.redirect_uri().to_owned();
+    let origin = redirect_uri.strip_suffix("/back").unwrap();
+    assert!(origin.starts_with("http://127.0.0.1:"), "{origin}");
+    // None of these is the answer: it is still waited for afterwards.
+    assert_eq!(waiting.visit(&[&format!("{origin}/favicon.ico")]).0, 404);
+    assert_eq!(waiting.visit(&["-X", "POST", "-d", "code=c", &redirect_uri]).0, 405);
+    assert_eq!(
+        waiting
+            .visit(&["-H", "Host: attacker.example", &format!("{redirect_uri}?code=c")])
+            .0,
+        421
+    );
+    let state = &server.asked()[0].form["state"];
+    let answer = format!("{redirect_uri}?code=c&state={state}&iss={}", server.issuer);
+    assert_eq!(waiting.visit(&[&answer]).0, 200);
+    waiting.end().expect_code(0);
+}
+
+#[test]
+fn nobody_who_comes_back_is_not_waited_for_without_end() {
+    let server = ScriptedServer::start(json!({}), good);
+    let said = Waiting::start(&server, &["--wait", "1"]).end();
+    assert_eq!(said.code, 8, "{said:?}");
+    assert_eq!(server.paths(), ["/par"]);
+}
+
+// covers R8628-3
+#[test]
+fn a_device_shows_its_code_and_polls_until_it_is_decided() {
+    let polls = std::sync::atomic::AtomicUsize::new(0);
+    let server = ScriptedServer::start(json!({}), move |asked| match asked.path.as_str() {
+        "/token" if polls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 => {
+            (400, json!({"error": "authorization_pending"}))
+        }
+        _ => good(asked),
+    });
+    let said = server.run(&[
+        "token", "get", "--client", "client", "--grant", "device", "--scope", "read",
+    ]);
+    let said = said.expect_code(0);
+    assert_eq!(said.stdout.trim(), "access-1");
+    assert!(said.stderr.contains("WDJB-MJHT") && said.stderr.contains("https://as.example/device"));
+    assert_eq!(server.paths(), ["/device_authorization", "/token", "/token"]);
+
+    let server = ScriptedServer::start(json!({}), |asked| match asked.path.as_str() {
+        "/token" => (400, json!({"error": "access_denied"})),
+        _ => good(asked),
+    });
+    let said = server
+        .run(&["token", "get", "--client", "client", "--grant", "device"])
+        .expect_code(5);
+    assert!(said.stderr.contains("access_denied"), "{said:?}");
+    assert_eq!(server.paths(), ["/device_authorization", "/token"]);
+}
+
+#[test]
+fn what_a_server_writes_cannot_rewrite_the_terminal() {
+    let hostile = "X\u{1b}[2J\u{9b}31m\u{202e}\nerror: forged";
+    let neutral = |text: &str| {
+        assert!(!text.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("error: forged")), "{text:?}");
+    };
+    for output in ["table", "json"] {
+        let server = ScriptedServer::start(json!({}), move |asked| match asked.path.as_str() {
+            "/device_authorization" => (
+                200,
+                json!({
+                    "device_code": "d", "user_code": hostile, "verification_uri": "https://as.example/\u{1b}[2J",
+                    "expires_in": 60, "interval": 1,
+                }),
+            ),
+            _ => (400, json!({"error": hostile, "error_description": hostile})),
+        });
+        let said = server.run(&[
+            "--output", output, "token", "get", "--client", "client", "--grant", "device",
+        ]);
+        assert_eq!(said.code, 5, "{said:?}");
+        neutral(&said.stderr);
+        neutral(&said.stdout);
+        let server = ScriptedServer::start(json!({}), move |_| {
+            (
+                200,
+                json!({"access_token": "t", "token_type": "Bearer", "refresh_token": "r", "other": hostile}),
+            )
+        });
+        std::fs::write(server.path("r"), "r0").unwrap();
+        let refresh = [
+            "token",
+            "get",
+            "--client",
+            "client",
+            "--grant",
+            "refresh",
+            "--refresh-token",
+            "r",
+        ];
+        let said = server
+            .run(&[&["--output", output], &refresh[..]].concat())
+            .expect_code(0);
+        neutral(&said.stdout);
+        neutral(&said.stderr);
+    }
+}
+
+// covers R-FAPI-6
+#[test]
+fn the_successor_of_a_rotated_refresh_token_is_written_where_it_was_read() {
+    let server = ScriptedServer::start(json!({}), good);
+    let refresh = [
+        "token",
+        "get",
+        "--client",
+        "client",
+        "--grant",
+        "refresh",
+        "--refresh-token",
+    ];
+    // The token alone.
+    std::fs::write(server.path("token"), "refresh-0\n").unwrap();
+    let said = server.run(&[&refresh[..], &["token"]].concat()).expect_code(0);
+    assert_eq!(said.stdout.trim(), "access-1");
+    assert_eq!(
+        std::fs::read_to_string(server.path("token")).unwrap().trim(),
+        "refresh-1"
+    );
+    // The same one again is no rotation, and nothing is written.
+    server.run(&[&refresh[..], &["token"]].concat()).expect_code(0);
+    // An answer of `--output json`.
+    std::fs::write(
+        server.path("tokens.json"),
+        json!({"access_token": "a", "refresh_token": "refresh-0"}).to_string(),
+    )
+    .unwrap();
+    server.run(&[&refresh[..], &["tokens.json"]].concat()).expect_code(0);
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(server.path("tokens.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&kept["access_token"], &kept["refresh_token"]),
+        (&json!("access-1"), &json!("refresh-1"))
+    );
+    let sent: Vec<String> = server
+        .asked()
+        .iter()
+        .map(|asked| asked.form["refresh_token"].clone())
+        .collect();
+    assert_eq!(sent, ["refresh-0", "refresh-1", "refresh-0"]);
+    // From standard input it could get lost.
+    server.run(&[&refresh[..], &["-"]].concat()).expect_code(2);
+    assert_eq!(server.asked().len(), 3);
+}
+
+// covers MTLS-4-3
+#[test]
+fn a_new_identity_is_presented_and_kept_with_what_is_needed_to_go_on() {
+    let server = ScriptedServer::start(json!({}), good);
+    std::fs::write(server.path("token"), "refresh-0").unwrap();
+    let refresh = [
+        "token",
+        "get",
+        "--client",
+        "client",
+        "--grant",
+        "refresh",
+        "--refresh-token",
+        "token",
+    ];
+    server.run(&refresh).expect_code(0);
+    let flags = [
+        "--new-identity=phone",
+        "--tls13-only",
+        "--token-endpoint-auth-method",
+        "none",
+    ];
+    let said = server.run(&[&refresh[..], &flags].concat()).expect_code(0);
+    assert!(said.stderr.contains("--client phone"), "{said:?}");
+    // The kept directory is a client of its own, with the same certificate.
+    server
+        .run(&[
+            "token",
+            "get",
+            "--client",
+            "phone",
+            "--grant",
+            "refresh",
+            "--refresh-token",
+            "token",
+        ])
+        .expect_code(0);
+    let toml = std::fs::read_to_string(server.path("phone/client.toml")).unwrap();
+    assert!(
+        toml.contains("token_endpoint_auth_method = \"none\"") && toml.contains("tls13_only = true"),
+        "{toml}"
+    );
+    let thumbprints: Vec<String> = server
+        .asked()
+        .into_iter()
+        .map(|asked| asked.thumbprint.unwrap())
+        .collect();
+    assert_ne!(thumbprints[0], thumbprints[1]);
+    assert_eq!(thumbprints[1], thumbprints[2]);
+    // Nothing is overwritten, and without a name each gets a directory of its own.
+    server.run(&[&refresh[..], &flags].concat()).expect_code(4);
+    server.run(&[&refresh[..], &["--new-identity"]].concat()).expect_code(0);
+    assert_eq!(std::fs::read_dir(server.path("client/identities")).unwrap().count(), 1);
+}
+
+// covers R8693-1, R8693-2
+#[test]
+fn a_token_is_exchanged_and_revoked() {
+    let server = ScriptedServer::start(json!({}), good);
+    std::fs::write(server.path("foreign"), "foreign-1\n").unwrap();
+    let exchange = [
+        "token",
+        "get",
+        "--client",
+        "client",
+        "--grant",
+        "exchange",
+        "--subject-token",
+        "foreign",
+    ];
+    let said = server.run(
+        &[
+            &["--output", "json"],
+            &exchange[..],
+            &["--resource", "https://api.example"],
+        ]
+        .concat(),
+    );
+    let answer = said.expect_code(0).json();
+    assert_eq!(answer["access_token"], "access-1");
+    let asked = &server.asked()[0].form;
+    assert_eq!(asked["subject_token"], "foreign-1");
+    assert_eq!(asked["resource"], "https://api.example");
+    std::fs::write(server.path("tokens.json"), answer.to_string()).unwrap();
+    server
+        .run(&["token", "revoke", "--client", "client", "tokens.json"])
+        .expect_code(0);
+    let asked = server.asked();
+    assert_eq!(asked.last().unwrap().path, "/revoke");
+    assert_eq!(asked.last().unwrap().form["token"], "refresh-1");
+}
+
+#[test]
+fn what_a_grant_needs_is_said_before_anything_is_sent() {
+    let server = ScriptedServer::start(json!({}), good);
+    for arguments in [
+        &["--grant", "refresh"][..],
+        &["--grant", "exchange"],
+        &["--grant", "ciba"],
+        &["--grant", "device", "--refresh-token", "x"],
+        &["--grant", "authorization-code", "--redirect-path", "callback"],
+        &["--grant", "authorization-code", "--redirect-path", "/a?b"],
+        &["--grant", "authorization-code", "--wait", "0"],
+        &["--token-endpoint-auth-method", "client_secret_basic"],
+        &["--token-endpoint-auth-method", "private_key_jwt"],
+        &["--grant", "telepathy"],
+    ] {
+        server
+            .run(&[&["token", "get", "--client", "client"], arguments].concat())
+            .expect_code(2);
+    }
+    assert!(server.asked().is_empty());
+}
