@@ -1,4 +1,5 @@
-//! The admin API, `/admin/v1/…` on the mutual-TLS listener: clients, trust anchors, refusals, signing keys, audit.
+//! The admin API, `/admin/v1/…` on the mutual-TLS listener: clients, users, trust anchors, refusals, signing keys,
+//! audit.
 //!
 //! It is a protected resource like any other, and checked as one: only access tokens that are bound to the caller's certificate,
 //! with scope `keybound:admin` and audience `{issuer}/admin`, pass, and only while their client still has that scope. There is no
@@ -16,6 +17,7 @@ mod preconditions;
 mod problem;
 mod refusals;
 mod routes;
+mod users;
 
 use std::sync::Arc;
 

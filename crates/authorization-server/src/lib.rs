@@ -27,6 +27,7 @@ mod key_sets;
 pub mod limits;
 mod metrics;
 pub mod operations;
+mod passwords;
 mod protected_resource;
 mod rate_limit;
 mod refusals;
@@ -39,9 +40,12 @@ pub mod service;
 pub mod settings;
 mod signing_keys;
 mod trust;
+pub mod users;
 
 pub use limits::Limits;
 pub use operations::OperationsService;
+pub use passwords::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN, Password, PasswordHashingError};
+pub use rate_limit::TooMany;
 pub use resources::admin_resource;
 pub use router::client_endpoints;
 pub use server::{AuthorizationServer, StartError};
@@ -50,3 +54,4 @@ pub use settings::{
     ACCESS_TOKEN_LIFETIME_MAX, Environment, GRANT_TYPES, ResourceSettings, ScopeSettings, Settings, TokenSettings,
 };
 pub use signing_keys::{PUBLISHED_BEFORE_SIGNING, SigningKeysError};
+pub use users::UserDirectory;

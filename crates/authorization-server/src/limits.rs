@@ -27,6 +27,18 @@ pub struct Limits {
     pub key_set_fetches_per_second: u32,
     /// How long a key set still counts after the last fetch that succeeded.
     pub key_set_stale_max: Duration,
+    /// Threads that hash passwords; at least one.
+    pub password_threads: usize,
+    /// Passwords that wait to be hashed; further ones get 503.
+    pub passwords_waiting_max: usize,
+    /// Attempts to sign in that one address prefix (/32 or /64) has per minute, whatever names it tries; else 429.
+    pub sign_ins_per_minute: u32,
+    /// So many wrong passwords in a row lock a user out.
+    pub failed_sign_ins_max: u32,
+    /// How long a user is locked out.
+    pub lock_out: Duration,
+    /// A sign-in that failed is answered a whole number of these after it was asked for. More than comparing a password takes.
+    pub sign_in_answer_interval: Duration,
     /// Admin requests at work at once; further ones get 503.
     pub admin_requests_max: usize,
     /// Questions for revocations that are held at once, one for each who follows; further ones get 503.
@@ -46,6 +58,12 @@ impl Default for Limits {
             key_set_refetch_interval: Duration::from_secs(30),
             key_set_fetches_per_second: 10,
             key_set_stale_max: Duration::from_secs(24 * 60 * 60),
+            password_threads: 1,
+            passwords_waiting_max: 64,
+            sign_ins_per_minute: 60,
+            failed_sign_ins_max: 10,
+            lock_out: Duration::from_secs(15 * 60),
+            sign_in_answer_interval: Duration::from_millis(250),
             admin_requests_max: 32,
             revocation_followers_max: 1_000,
         }

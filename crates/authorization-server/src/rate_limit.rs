@@ -34,11 +34,11 @@ struct Counts {
     prefixes: RateLimiter<u32, DefaultKeyedStateStore<u32>, DefaultClock>,
 }
 
-/// The failure is one too many in this second.
+/// One too many of late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooMany {
+pub struct TooMany {
     /// What `Retry-After` says.
-    pub(crate) retry_after: Duration,
+    pub retry_after: Duration,
 }
 
 impl FailedAuthentications {
@@ -87,6 +87,49 @@ impl FailedAuthentications {
     fn bucket(&self, name: &(impl std::hash::Hash + ?Sized)) -> u32 {
         // Less than 2^16, so the conversion never falls back.
         u32::try_from(self.hasher.hash_one(name) % BUCKETS).unwrap_or_default()
+    }
+}
+
+/// Counts attempts to guess something, whether they succeed or not: so many a minute for whoever is named.
+pub(crate) struct AttemptLimit {
+    counts: RateLimiter<u32, DefaultKeyedStateStore<u32>, DefaultClock>,
+    clock: DefaultClock,
+    hasher: RandomState,
+}
+
+impl AttemptLimit {
+    /// Allows `per_minute` attempts; 0 is read as 1.
+    pub(crate) fn per_minute(per_minute: u32) -> AttemptLimit {
+        let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
+        AttemptLimit {
+            counts: RateLimiter::keyed(quota),
+            clock: DefaultClock::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Counts an attempt of whoever is called `name`.
+    ///
+    /// # Errors
+    /// [`TooMany`] if there have been too many of late; then this one must not be looked at.
+    pub(crate) fn take(&self, name: &(impl std::hash::Hash + ?Sized)) -> Result<(), TooMany> {
+        let bucket = u32::try_from(self.hasher.hash_one(name) % BUCKETS).unwrap_or_default();
+        self.counts.check_key(&bucket).map_err(|not_until| TooMany {
+            retry_after: not_until.wait_time_from(self.clock.now()),
+        })
+    }
+
+    /// Counts an attempt from the prefix of `address`.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(crate) fn take_prefix(&self, address: IpAddr) -> Result<(), TooMany> {
+        self.take(&prefix(address))
+    }
+
+    /// Forgets whoever has made no attempts of late. Called on a timer.
+    pub(crate) fn forget_old(&self) {
+        self.counts.retain_recent();
     }
 }
 
@@ -143,6 +186,18 @@ mod tests {
         }
         assert!(fails(&limit, "another", "2001:db8::ffff"));
         assert!(!fails(&limit, "another", "2001:db8:0:1::"));
+    }
+
+    #[test]
+    fn attempts_are_counted_for_each_prefix_whatever_comes_of_them() {
+        let limit = AttemptLimit::per_minute(3);
+        let attempt = |address: [u8; 4]| limit.take_prefix(IpAddr::from(address));
+        for n in 0..3 {
+            assert_eq!(attempt([192, 0, 2, 1]), Ok(()), "{n}");
+        }
+        let refused = attempt([192, 0, 2, 1]);
+        assert!(refused.is_err_and(|too_many| too_many.retry_after > Duration::from_secs(15)));
+        assert_eq!(attempt([192, 0, 2, 2]), Ok(()));
     }
 
     #[test]

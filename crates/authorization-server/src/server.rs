@@ -34,6 +34,7 @@ use crate::service::AuthorizationService;
 use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, Environment, Settings};
 use crate::signing_keys::{SigningKeys, SigningKeysError};
 use crate::trust::Trust;
+use crate::users::UserDirectory;
 
 /// How often the store is asked to prove that it still takes writes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
@@ -85,7 +86,8 @@ pub(crate) struct Server {
     pub(crate) tokens: AccessTokens,
     pub(crate) refusals: Refusals,
     pub(crate) failures: FailedAuthentications,
-    pub(crate) answer_timer: AnswerTimer,
+    pub(crate) answer_timer: Arc<AnswerTimer>,
+    pub(crate) users: UserDirectory,
     pub(crate) admin: AdminApi,
     pub(crate) revocations: RevocationFeed,
     pub(crate) health: Arc<Health>,
@@ -134,6 +136,11 @@ impl AuthorizationServer {
             server: Arc::clone(&self.server),
             more_metrics: Arc::new(|_| {}),
         }
+    }
+
+    /// The users of the local directory: for whoever signs people in beside the pages.
+    pub fn users(&self) -> &UserDirectory {
+        &self.server.users
     }
 
     /// Says that every listener is open (`true`), or that the server is about to stop (`false`): what readiness depends on,
@@ -212,9 +219,9 @@ impl Server {
             random: SystemRandom::new(),
             metrics: Arc::clone(&metrics),
         };
+        let answer_timer = Arc::new(AnswerTimer::start()?);
         Ok(Server {
             clock,
-            store,
             configuration: ArcSwap::from_pointee(configuration),
             changing: Mutex::new(()),
             clients,
@@ -225,7 +232,9 @@ impl Server {
             tokens,
             refusals,
             failures: FailedAuthentications::new(limits.failed_authentications_per_second),
-            answer_timer: AnswerTimer::start()?,
+            users: UserDirectory::start(Arc::clone(&store.users), Arc::clone(&answer_timer), &limits)?,
+            answer_timer,
+            store,
             admin,
             revocations,
             health: Arc::default(),
@@ -320,6 +329,7 @@ async fn upkeep(server: std::sync::Weak<Server>, refresh_interval: Duration) {
             );
         }
         server.failures.forget_old();
+        server.users.forget_old();
         let now = server.clock.now();
         if probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL) {
             probed = Some(Instant::now());

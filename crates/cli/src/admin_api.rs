@@ -83,17 +83,29 @@ impl AdminApi {
     /// # Errors
     /// As [`send`](Self::send).
     pub(crate) async fn clients(&self, method: Method, path: &str, body: Bytes) -> Result<Vec<Value>, CommandError> {
-        let mut clients = Vec::new();
+        self.pages(method, path, body, "clients").await
+    }
+
+    /// Everything that a listing has under its own name, such as `users`, page by page.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(crate) async fn list(&self, noun: &str) -> Result<Vec<Value>, CommandError> {
+        self.pages(Method::GET, noun, Bytes::new(), noun).await
+    }
+
+    async fn pages(&self, method: Method, path: &str, body: Bytes, member: &str) -> Result<Vec<Value>, CommandError> {
+        let mut all = Vec::new();
         let mut page_path = path.to_owned();
         loop {
             let request = self.request(method.clone(), &page_path);
             let mut page = self.exchange(request, body.clone()).await?.body;
-            if let Some(Value::Array(some)) = page.get_mut("clients").map(Value::take) {
-                clients.extend(some);
+            if let Some(Value::Array(some)) = page.get_mut(member).map(Value::take) {
+                all.extend(some);
             }
             match page.get("next").and_then(Value::as_str) {
                 Some(next) => page_path = format!("{path}?after={}", segment(next)),
-                None => return Ok(clients),
+                None => return Ok(all),
             }
         }
     }

@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Registered clients.
     #[command(subcommand)]
     Client(Client),
+    /// Users of the local directory.
+    #[command(subcommand)]
+    User(User),
     /// Why a request was refused: every rule in order, the first that failed, the fix.
     Explain(Explain),
     /// Configuration files.
@@ -363,6 +366,89 @@ pub(crate) struct ClientUpdate {
     /// Make a new secret and print it, once; the one before is wrong from now on.
     #[arg(long, conflicts_with_all = ["file", "set", "unset"])]
     pub rotate_secret: bool,
+    /// As which administrator to act.
+    #[command(flatten)]
+    pub admin: ActingAdmin,
+}
+
+/// `keybound user`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Make a user.
+    Create(UserCreate),
+    /// All users.
+    List(UserList),
+    /// One user.
+    Show(UserShow),
+    /// Change a user's password or claims, or disable a user.
+    Update(UserUpdate),
+    /// Remove a user.
+    Delete(UserShow),
+}
+
+/// `keybound user create`.
+#[derive(Debug, Args)]
+pub(crate) struct UserCreate {
+    /// What the user types to sign in: letters, digits and . _ - + @
+    pub name: String,
+    /// A file with the password in its first line, or `-` for standard input.
+    #[arg(long, value_name = "FILE|-")]
+    pub password_file: PathBuf,
+    /// One claim about the user, such as email=ada@example.org; repeatable. JSON values are taken as JSON.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// A file with the code that the user says to clients of CIBA that ask for one.
+    #[arg(long, value_name = "FILE")]
+    pub user_code_file: Option<PathBuf>,
+    /// As which administrator to act.
+    #[command(flatten)]
+    pub admin: ActingAdmin,
+}
+
+/// `keybound user list`.
+#[derive(Debug, Args)]
+pub(crate) struct UserList {
+    /// As which administrator to act.
+    #[command(flatten)]
+    pub admin: ActingAdmin,
+}
+
+/// A command about one user.
+#[derive(Debug, Args)]
+pub(crate) struct UserShow {
+    /// The user.
+    pub name: String,
+    /// As which administrator to act.
+    #[command(flatten)]
+    pub admin: ActingAdmin,
+}
+
+/// `keybound user update`.
+#[derive(Debug, Args)]
+pub(crate) struct UserUpdate {
+    /// The user.
+    pub name: String,
+    /// A file with the new password in its first line, or `-` for standard input.
+    #[arg(long, value_name = "FILE|-")]
+    pub password_file: Option<PathBuf>,
+    /// One claim to set; repeatable. JSON values are taken as JSON.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// One claim to remove; repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub unset: Vec<String>,
+    /// A file with the code that the user says to clients of CIBA that ask for one.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_user_code")]
+    pub user_code_file: Option<PathBuf>,
+    /// Take that code away.
+    #[arg(long)]
+    pub no_user_code: bool,
+    /// Keep the user from signing in.
+    #[arg(long, conflicts_with = "enable")]
+    pub disable: bool,
+    /// Let the user sign in again.
+    #[arg(long)]
+    pub enable: bool,
     /// As which administrator to act.
     #[command(flatten)]
     pub admin: ActingAdmin,

@@ -217,7 +217,8 @@ fn assigned(name: &str, value: &str) -> Value {
     }
 }
 
-fn print(answer: &Answer, terminal: &Terminal) {
+/// Prints a representation, a member a line.
+pub(crate) fn print(answer: &Answer, terminal: &Terminal) {
     for (name, value) in answer.body.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         terminal.line(format!(

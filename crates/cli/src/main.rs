@@ -32,6 +32,7 @@ mod signals;
 mod templates;
 mod terminal;
 mod token;
+mod user;
 
 use std::process::ExitCode;
 
@@ -98,6 +99,7 @@ fn run(command: &Command, terminal: &Terminal) -> CommandResult {
             block_on(certificate::matching::run(arguments, terminal))
         }
         Command::Client(command) => block_on(client::run(command, terminal)),
+        Command::User(command) => block_on(user::run(command, terminal)),
         Command::Explain(arguments) => block_on(explain::run(arguments, terminal, now)),
         Command::Config(Config::Check(arguments)) => config_check::run(arguments, terminal),
         Command::Completions(arguments) => {

@@ -152,7 +152,8 @@ impl ServerDaemon {
         prepared.into_iter().for_each(PreparedReload::take_effect);
         if fixed(&file) != self.fixed {
             let keys = "listen, store, the listeners' limits, prepared_clients_max, accepted_certificates_max, \
-                        admin_requests_max, revocation_followers_max, refresh_interval";
+                        admin_requests_max, revocation_followers_max, refresh_interval, password_threads, passwords_waiting_max, \
+                        sign_ins_per_minute, failed_sign_ins_max, lock_out, sign_in_answer_interval";
             tracing::warn!(keys, "a change of these takes effect at the next start");
         }
         Ok(())
@@ -206,5 +207,22 @@ fn fixed(file: &ServerFile) -> String {
         limits.revocation_followers_max,
         limits.refresh_interval,
     );
-    format!("{:?}", (&file.listen, &file.store, &file.policy.limits.listener, sizes))
+    let signing_in = (
+        limits.password_threads,
+        limits.passwords_waiting_max,
+        limits.sign_ins_per_minute,
+        limits.failed_sign_ins_max,
+        limits.lock_out,
+        limits.sign_in_answer_interval,
+    );
+    format!(
+        "{:?}",
+        (
+            &file.listen,
+            &file.store,
+            &file.policy.limits.listener,
+            sizes,
+            signing_in
+        )
+    )
 }

@@ -195,9 +195,9 @@ pub trait Users: Send + Sync {
     fn list_users(&self, after: Option<UserName>, limit: u16) -> Answer<UserPage>;
 
     /// Counts an attempt to sign in *before* its password is compared, so that of any number of attempts at once no more pass
-    /// than the lock-out allows. One durable write whatever there is, so that the time tells nothing. An audit entry is written
-    /// only for the attempt that locks.
-    fn begin_sign_in(&self, name: UserName, lock_out: LockOut, entry: AuditEntry) -> Answer<BeginSignIn>;
+    /// than the lock-out allows. `None` stands for a text that is no name. One durable write whatever there is, so that the time
+    /// tells nothing. An audit entry is written only for the attempt that locks.
+    fn begin_sign_in(&self, name: Option<UserName>, lock_out: LockOut, entry: AuditEntry) -> Answer<BeginSignIn>;
 
     /// The password was right: forgets the failures, and stores a password hash that was made anew by today's rules, if there is
     /// one. False if the user was changed, disabled or deleted since `version` was read: then nobody is signed in.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::preconditions::entity_tag;
 use super::problem::Problem;
-use super::{anchors, audit, certificates, clients, keys, refusals};
+use super::{anchors, audit, certificates, clients, keys, refusals, users};
 
 /// The routes, below `/admin/v1`.
 pub(super) fn router() -> Router {
@@ -21,6 +21,11 @@ pub(super) fn router() -> Router {
             get(clients::show).put(clients::replace).delete(clients::delete),
         )
         .route("/clients/{client_id}/secret", post(clients::replace_secret))
+        .route("/users", get(users::list).post(users::create))
+        .route(
+            "/users/{name}",
+            get(users::show).put(users::replace).delete(users::delete),
+        )
         .route("/certificates/match", post(certificates::matching))
         .route("/anchors", get(anchors::list).post(anchors::create))
         .route(

@@ -28,9 +28,16 @@ pub(crate) fn administrator(leaf: &Leaf) -> Value {
 
 impl Administration {
     pub(crate) async fn new() -> Administration {
+        Administration::of(|_| {}).await
+    }
+
+    /// With other settings.
+    pub(crate) async fn of(change: impl FnOnce(&mut Plan)) -> Administration {
         let authority = Authority::root("corp");
         let admin = self_signed(dns("admin"));
-        let world = Plan::new()
+        let mut plan = Plan::new();
+        change(&mut plan);
+        let world = plan
             .trusts("corp", &authority)
             .client("admin", administrator(&admin))
             .client(

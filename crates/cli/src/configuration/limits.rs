@@ -121,6 +121,16 @@ pub(crate) fn server(section: Section<'_>) -> ServerLimits {
                 1..=100_000,
             ),
             key_set_stale_max: read.duration("key_set_stale_max", defaults.key_set_stale_max, MINUTE..=30 * DAY),
+            password_threads: read.number("password_threads", defaults.password_threads, 1..=64),
+            passwords_waiting_max: read.number("passwords_waiting_max", defaults.passwords_waiting_max, 1..=10_000),
+            sign_ins_per_minute: read.number("sign_ins_per_minute", defaults.sign_ins_per_minute, 1..=100_000),
+            failed_sign_ins_max: read.number("failed_sign_ins_max", defaults.failed_sign_ins_max, 1..=1_000),
+            lock_out: read.duration("lock_out", defaults.lock_out, SECOND..=DAY),
+            sign_in_answer_interval: read.duration(
+                "sign_in_answer_interval",
+                defaults.sign_in_answer_interval,
+                Duration::from_millis(10)..=10 * SECOND,
+            ),
             admin_requests_max: read.number("admin_requests_max", defaults.admin_requests_max, 1..=10_000),
             revocation_followers_max: read.number(
                 "revocation_followers_max",

@@ -64,6 +64,41 @@ fn a_client_lives_from_create_to_delete() {
 }
 
 #[test]
+fn a_user_lives_from_create_to_delete() {
+    let installation = Installation::start();
+    let run = |arguments: &[&str]| installation.run(arguments);
+    std::fs::write(installation.path("password"), "correct horse battery\n").unwrap();
+    std::fs::write(installation.path("short"), "short\n").unwrap();
+    let create = |name: &str, file: &str| run(&["--output", "json", "user", "create", name, "--password-file", file]);
+    let created = create("Ada", "password").expect_code(0).json();
+    assert_eq!(created["name"], "ada");
+    assert!(created["sub"].as_str().unwrap().starts_with("u."), "{created}");
+    create("ada", "password").expect_code(4);
+    create("grace", "short").expect_code(5);
+    create("a da", "password").expect_code(5);
+    create("grace", "missing").expect_code(3);
+    let update = |arguments: &[&str]| run(&[&["--output", "json", "user", "update", "ada"], arguments].concat());
+    let updated = update(&["--set", "email=ada@example.org", "--disable"])
+        .expect_code(0)
+        .json();
+    assert_eq!(
+        (&updated["claims"], &updated["disabled"]),
+        (&json!({"email": "ada@example.org"}), &json!(true))
+    );
+    update(&["--set", "sub=root"]).expect_code(5);
+    update(&["--unset", "website"]).expect_code(3);
+    update(&["--enable", "--disable"]).expect_code(2);
+    let updated = update(&["--enable", "--unset", "email"]).expect_code(0).json();
+    assert_eq!((&updated["claims"], &updated["disabled"]), (&json!({}), &json!(false)));
+    let listed = run(&["--output", "json", "user", "list"]).expect_code(0).json();
+    assert_eq!(listed["users"].as_array().unwrap().len(), 1, "{listed}");
+    run(&["user", "list"]).expect_code(0);
+    run(&["user", "delete", "ada"]).expect_code(0);
+    run(&["user", "show", "ada"]).expect_code(3);
+    run(&["user", "delete", "ada"]).expect_code(3);
+}
+
+#[test]
 fn a_second_administrator_is_made_locally_and_can_administer() {
     let installation = Installation::start();
     installation

@@ -59,9 +59,9 @@ impl Users for Database {
         })
     }
 
-    fn begin_sign_in(&self, name: UserName, lock_out: LockOut, entry: AuditEntry) -> Answer<BeginSignIn> {
+    fn begin_sign_in(&self, name: Option<UserName>, lock_out: LockOut, entry: AuditEntry) -> Answer<BeginSignIn> {
         self.writer
-            .submit(move |batch| begin_sign_in(batch, &name, lock_out, &entry))
+            .submit(move |batch| begin_sign_in(batch, name.as_ref(), lock_out, &entry))
     }
 
     fn complete_sign_in(
@@ -168,11 +168,12 @@ fn delete(batch: &mut Batch<'_>, removal: &UserRemoval, entry: &AuditEntry) -> R
 
 fn begin_sign_in(
     batch: &mut Batch<'_>,
-    name: &UserName,
+    name: Option<&UserName>,
     lock_out: LockOut,
     entry: &AuditEntry,
 ) -> Result<BeginSignIn, Fault> {
-    let Some(mut user) = find(batch.connection, name)? else {
+    let found = name.map(|name| find(batch.connection, name)).transpose()?;
+    let Some(mut user) = found.flatten() else {
         count_nobody(batch.connection, entry.at)?;
         return Ok(BeginSignIn::Unknown);
     };
@@ -180,14 +181,14 @@ fn begin_sign_in(
         count_nobody(batch.connection, entry.at)?;
         return Ok(BeginSignIn::Barred(Box::new(user)));
     }
-    let failures = count(batch.connection, name, lock_out, entry.at)?;
+    let failures = count(batch.connection, &user.name, lock_out, entry.at)?;
     if failures >= u64::from(lock_out.failures_max) {
         // This attempt is the last one: right, it unlocks; wrong, the next is refused.
         let until = entry.at.plus(lock_out.locked_for);
         let sql = "UPDATE users SET locked_until = ?2 WHERE name = ?1";
-        change(batch.connection, sql, (name.as_str(), until.unix_secs()))?;
+        change(batch.connection, sql, (user.name.as_str(), until.unix_secs()))?;
         let details = json!({ "failures": failures, "until": until });
-        batch.record(entry, "user.locked_out", name.as_str(), Some(details))?;
+        batch.record(entry, "user.locked_out", user.name.as_str(), Some(details))?;
         user.locked_until = Some(until);
     }
     Ok(BeginSignIn::Counted(Box::new(user)))

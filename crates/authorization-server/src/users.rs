@@ -1,0 +1,289 @@
+//! The user directory: who signs in, and what is known about them.
+//!
+//! Whoever guesses learns nothing but "no". One [text](REFUSED) is the answer to a wrong password, to an unknown name, to a user
+//! that is disabled and to one that is locked out, also with the right password. Each of them costs one durable write (the
+//! attempt, counted before anything is compared), one comparison at full cost (with a decoy where there is no user), and is answered
+//! at a whole number of [intervals](crate::Limits::sign_in_answer_interval).
+//!
+//! Two limits hold: so many failures in a row lock a name out for a while (in the store, for every node), and one address prefix
+//! has so many attempts a minute, whatever names it tries.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::{USER_SUBJECT_BYTES, UserClaims, UserName, UserSubject};
+use keybound_store::{Actor, AuditEntry, BeginSignIn, LockOut, PasswordHash, StoreError, StoredUser, Users};
+
+use crate::answer_time::AnswerTimer;
+use crate::limits::Limits;
+use crate::passwords::{Password, PasswordHashing, PasswordHashingError};
+use crate::rate_limit::{AttemptLimit, TooMany};
+
+/// What somebody is told who was not signed in, whatever the reason.
+pub const REFUSED: &str = "The name or the password is wrong, or this account cannot sign in at the moment.";
+
+/// The users of this server.
+pub struct UserDirectory {
+    stored: Arc<dyn Users>,
+    hashing: PasswordHashing,
+    random: SystemRandom,
+    attempts: AttemptLimit,
+    lock_out: LockOut,
+    timer: Arc<AnswerTimer>,
+    answer_interval: Duration,
+}
+
+/// A user, as tokens and pages need one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    /// What the user types to sign in.
+    pub name: UserName,
+    /// What tokens call the user.
+    pub subject: UserSubject,
+    /// What is said about the user.
+    pub claims: UserClaims,
+    /// Whether the user is kept from signing in; nothing new is issued either.
+    pub is_disabled: bool,
+}
+
+/// Somebody who gave the right password just now: proof for whoever begins a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedIn {
+    subject: UserSubject,
+    auth_time: Timestamp,
+}
+
+/// Somebody wants to sign in.
+#[derive(Clone, Debug)]
+pub struct SignInAttempt<'a> {
+    /// The name, as typed.
+    pub name: &'a str,
+    /// The password, as typed.
+    pub password: Password,
+    /// From where.
+    pub remote_address: IpAddr,
+    /// When the request was complete, by the server's clock.
+    pub now: Timestamp,
+}
+
+/// Why somebody was not signed in. For operators, except for what [`text`](Self::text) says.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInRefusal {
+    /// The name is nobody's.
+    #[error("there is no user {presented:?}")]
+    Unknown {
+        /// What was typed, cut short.
+        presented: String,
+    },
+    /// The name is somebody's and the password is not.
+    #[error("the password of {0} is wrong")]
+    WrongPassword(UserName),
+    /// An administrator keeps the user out.
+    #[error("{0} is disabled")]
+    Disabled(UserName),
+    /// Too many wrong passwords.
+    #[error("{name} is locked out until {until}")]
+    LockedOut {
+        /// Who.
+        name: UserName,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// An administrator changed the user between the question and the answer.
+    #[error("{0} was changed while signing in")]
+    Changed(UserName),
+    /// Too many attempts from one place.
+    #[error("one attempt too many from this address prefix within a minute")]
+    TooMany(TooMany),
+    /// The password was not compared.
+    #[error(transparent)]
+    Hashing(#[from] PasswordHashingError),
+    /// Our fault.
+    #[error("the store did not answer")]
+    Store(#[from] StoreError),
+}
+
+impl SignedIn {
+    /// Who it is.
+    pub fn subject(&self) -> &UserSubject {
+        &self.subject
+    }
+
+    /// When the password was given (`auth_time`).
+    pub fn auth_time(&self) -> Timestamp {
+        self.auth_time
+    }
+}
+
+impl SignInRefusal {
+    /// What is shown. One text for everything that depends on who was named.
+    pub fn text(&self) -> &'static str {
+        match self {
+            SignInRefusal::Unknown { .. }
+            | SignInRefusal::WrongPassword(_)
+            | SignInRefusal::Disabled(_)
+            | SignInRefusal::LockedOut { .. }
+            | SignInRefusal::Changed(_)
+            | SignInRefusal::Hashing(PasswordHashingError::TooLong) => REFUSED,
+            SignInRefusal::TooMany(_) => "Too many attempts. Wait a minute, then try again.",
+            SignInRefusal::Hashing(_) | SignInRefusal::Store(_) => {
+                "Signing in is not possible at the moment. Try again in a few seconds."
+            }
+        }
+    }
+
+    /// Whether it says nothing against the user: HTTP 429 or 503, not a failed sign-in.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            SignInRefusal::TooMany(too_many) => Some(too_many.retry_after),
+            SignInRefusal::Hashing(PasswordHashingError::Busy { .. } | PasswordHashingError::Failed(_))
+            | SignInRefusal::Store(_) => Some(Duration::from_secs(1)),
+            SignInRefusal::Unknown { .. }
+            | SignInRefusal::WrongPassword(_)
+            | SignInRefusal::Disabled(_)
+            | SignInRefusal::LockedOut { .. }
+            | SignInRefusal::Changed(_)
+            | SignInRefusal::Hashing(PasswordHashingError::TooLong) => None,
+        }
+    }
+}
+
+impl UserDirectory {
+    /// Starts the threads that hash.
+    ///
+    /// # Errors
+    /// If one cannot be started.
+    pub(crate) fn start(stored: Arc<dyn Users>, timer: Arc<AnswerTimer>, limits: &Limits) -> std::io::Result<Self> {
+        let random = SystemRandom::new();
+        Ok(UserDirectory {
+            stored,
+            hashing: PasswordHashing::start(limits.password_threads, limits.passwords_waiting_max, &random)?,
+            random,
+            attempts: AttemptLimit::per_minute(limits.sign_ins_per_minute),
+            lock_out: LockOut {
+                failures_max: limits.failed_sign_ins_max.max(1),
+                locked_for: limits.lock_out,
+            },
+            timer,
+            answer_interval: limits.sign_in_answer_interval,
+        })
+    }
+
+    /// Signs somebody in by name and password.
+    ///
+    /// # Errors
+    /// [`SignInRefusal`]; show its [`text`](SignInRefusal::text). It comes at a time that does not depend on who was named.
+    pub async fn authenticate(&self, attempt: SignInAttempt<'_>) -> Result<SignedIn, SignInRefusal> {
+        let began = Instant::now();
+        self.attempts
+            .take_prefix(attempt.remote_address)
+            .map_err(SignInRefusal::TooMany)?;
+        let outcome = self.judge(attempt).await;
+        if outcome.is_err() {
+            self.timer.wait(began, self.answer_interval).await;
+        }
+        outcome
+    }
+
+    async fn judge(&self, attempt: SignInAttempt<'_>) -> Result<SignedIn, SignInRefusal> {
+        let entry = |actor| AuditEntry {
+            remote_address: Some(attempt.remote_address.to_string()),
+            ..AuditEntry::new(attempt.now, actor)
+        };
+        let presented = || attempt.name.chars().take(64).collect::<String>();
+        let name = UserName::parse(attempt.name).ok();
+        let begun = self.stored.begin_sign_in(name, self.lock_out, entry(Actor::Server));
+        let user = match begun.await? {
+            BeginSignIn::Counted(user) => user,
+            BeginSignIn::Barred(user) => {
+                self.hashing.verify(attempt.password, &user.password_hash).await?;
+                return Err(barred(*user, attempt.now));
+            }
+            BeginSignIn::Unknown => {
+                self.hashing.verify(attempt.password, self.hashing.decoy()).await?;
+                return Err(SignInRefusal::Unknown { presented: presented() });
+            }
+        };
+        if !self
+            .hashing
+            .verify(attempt.password.clone(), &user.password_hash)
+            .await?
+        {
+            return Err(SignInRefusal::WrongPassword(user.name));
+        }
+        let rehashed = if PasswordHashing::is_outdated(&user.password_hash) {
+            Some(self.hashing.hash(attempt.password, &self.random).await?)
+        } else {
+            None
+        };
+        let entry = entry(Actor::User(user.subject.to_string()));
+        let completed = self
+            .stored
+            .complete_sign_in(user.name.clone(), user.version, rehashed, entry);
+        if !completed.await? {
+            return Err(SignInRefusal::Changed(user.name));
+        }
+        Ok(SignedIn {
+            subject: user.subject,
+            auth_time: attempt.now,
+        })
+    }
+
+    /// The user that tokens call this, if there (still) is one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn find(&self, subject: &UserSubject) -> Result<Option<User>, StoreError> {
+        Ok(self.stored.find_user_by_subject(subject)?.map(User::from))
+    }
+
+    /// The user of this name. For whoever may know who exists.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn find_by_name(&self, name: &UserName) -> Result<Option<User>, StoreError> {
+        Ok(self.stored.find_user(name)?.map(User::from))
+    }
+
+    /// Hashes a password that is to be set.
+    ///
+    /// # Errors
+    /// [`PasswordHashingError`]
+    pub(crate) async fn hash(&self, password: Password) -> Result<PasswordHash, PasswordHashingError> {
+        self.hashing.hash(password, &self.random).await
+    }
+
+    /// A subject for a new user.
+    pub(crate) fn new_subject(&self) -> Option<UserSubject> {
+        let mut octets = [0; USER_SUBJECT_BYTES];
+        self.random.fill(&mut octets).ok()?;
+        Some(UserSubject::from_random(&octets))
+    }
+
+    /// Forgets whoever has made no attempts of late. Called on a timer.
+    pub(crate) fn forget_old(&self) {
+        self.attempts.forget_old();
+    }
+}
+
+fn barred(user: StoredUser, now: Timestamp) -> SignInRefusal {
+    match user.locked_until {
+        Some(until) if !user.is_disabled && now < until => SignInRefusal::LockedOut { name: user.name, until },
+        _ => SignInRefusal::Disabled(user.name),
+    }
+}
+
+impl From<StoredUser> for User {
+    fn from(stored: StoredUser) -> User {
+        User {
+            // What an older version let pass is better than nothing.
+            claims: UserClaims::parse_stored(&stored.claims).unwrap_or_default(),
+            name: stored.name,
+            subject: stored.subject,
+            is_disabled: stored.is_disabled,
+        }
+    }
+}
