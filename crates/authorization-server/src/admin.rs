@@ -16,6 +16,7 @@ mod keys;
 mod preconditions;
 mod problem;
 mod refusals;
+mod revocations;
 mod routes;
 mod users;
 

@@ -10,7 +10,7 @@ mod decoy;
 mod presented;
 mod verdicts;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
 use keybound_protocol::authentication_method::AuthenticationMethod;
@@ -23,6 +23,7 @@ use keybound_protocol::client_authentication::{
 };
 use keybound_protocol::client_metadata::{ClientAuthentication as Registered, ClientKeys};
 use keybound_protocol::client_secret::PresentedClientSecret;
+use keybound_protocol::confirmation::CertificateThumbprint;
 use keybound_protocol::form::Form;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jwk_set::JwkSet;
@@ -31,7 +32,7 @@ use keybound_protocol::profile::Profile;
 use keybound_protocol::refusal::Refusal;
 use keybound_protocol::self_signed_tls_client_auth;
 use keybound_protocol::time::Timestamp;
-use keybound_store::{AuditEntry, ClientAssertions, ConsumeClientAssertion, OneTimeAssertion, StoreError};
+use keybound_store::{AuditEntry, ClientAssertions, ConsumeClientAssertion, OneTimeAssertion, Revocations, StoreError};
 use keybound_tls::Connection;
 use url::Url;
 
@@ -59,7 +60,14 @@ pub(crate) struct OnFile {
     pub(crate) key_sets: Arc<KeySets>,
     /// Which assertions were used.
     pub(crate) assertions: Arc<dyn ClientAssertions>,
+    /// Which certificates were revoked here.
+    pub(crate) revocations: Arc<dyn Revocations>,
 }
+
+/// The certificate of a connection that was last found not to be revoked, and the trust epoch of that: every revocation of a
+/// certificate begins another.
+#[derive(Default)]
+struct NotRevoked(Mutex<Option<(CertificateThumbprint, u64)>>);
 
 /// One request of somebody who says to be a client.
 #[derive(Clone, Copy)]
@@ -168,6 +176,11 @@ impl ClientAuthentication {
             return Err(self.failed(error, None, Some(claimed.into_owned())));
         };
         let identified = self.judge(&attempt, &client, explicit).await;
+        // Whatever the method: a certificate that was cut off takes part in nothing, be it as a credential or as a binding.
+        let identified = match identified {
+            Ok(credential) => self.require_not_revoked(&attempt, &client)?.map(|()| credential),
+            Err(failure) => Err(failure),
+        };
         match identified {
             Ok(credential) => {
                 self.metrics.authentications_accepted.inc();
@@ -179,6 +192,33 @@ impl ClientAuthentication {
                 Err(Unauthenticated::Failed(failure))
             }
         }
+    }
+
+    /// Whether the certificate of this request still counts at all. Asked once for each connection, certificate and trust epoch.
+    fn require_not_revoked(
+        &self,
+        attempt: &Attempt<'_>,
+        client: &Arc<PreparedClient>,
+    ) -> Result<Result<(), AuthenticationFailure>, StoreError> {
+        let Some(certificate) = attempt.presented.end_entity() else {
+            return Ok(Ok(()));
+        };
+        let clear = (*certificate.thumbprint(), self.on_file.trust.anchors().epoch());
+        let remembered = &attempt.connection.state::<NotRevoked>().0;
+        if *remembered.lock().unwrap_or_else(PoisonError::into_inner) == Some(clear) {
+            return Ok(Ok(()));
+        }
+        let thumbprint = clear.0;
+        let found = self
+            .on_file
+            .revocations
+            .find_certificate_revocation(&thumbprint, attempt.now)?;
+        if found.is_some() {
+            let error = ClientAuthenticationError::CertificateRevoked { thumbprint };
+            return Ok(Err(AuthenticationFailure::new(error, Some(&client.client), None)));
+        }
+        *remembered.lock().unwrap_or_else(PoisonError::into_inner) = Some(clear);
+        Ok(Ok(()))
     }
 
     /// Spends what the credential has of one use. After that the client is authenticated, or public.

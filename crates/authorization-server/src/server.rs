@@ -203,6 +203,7 @@ impl Server {
             trust: Arc::clone(&trust),
             key_sets: Arc::clone(&key_sets),
             assertions: Arc::clone(&store.client_assertions),
+            revocations: Arc::clone(&store.revocations),
         };
         let authentication = ClientAuthentication::new(on_file, limits.accepted_certificates_max, Arc::clone(&metrics));
         let tokens = AccessTokens {

@@ -61,6 +61,8 @@ pub(crate) enum Command {
     /// Users of the local directory.
     #[command(subcommand)]
     User(User),
+    /// Cut a certificate off: whatever is bound to it ends at once, here and at every gateway that follows.
+    Revoke(Revoke),
     /// Why a request was refused: every rule in order, the first that failed, the fix.
     Explain(Explain),
     /// Configuration files.
@@ -465,6 +467,20 @@ pub(crate) struct Explain {
     /// Where a gateway's operations listener is, for ids that begin with G.
     #[arg(long, value_name = "URL", default_value = DEFAULT_GATEWAY_OPERATIONS)]
     pub gateway: String,
+    /// As which administrator to act.
+    #[command(flatten)]
+    pub admin: ActingAdmin,
+}
+
+/// `keybound revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The certificate: a file (PEM, the leaf first, or DER; - for standard input), or its thumbprint (x5t#S256).
+    #[arg(long, value_name = "FILE|THUMBPRINT")]
+    pub certificate: PathBuf,
+    /// Revoke nothing; say what would be.
+    #[arg(long)]
+    pub dry_run: bool,
     /// As which administrator to act.
     #[command(flatten)]
     pub admin: ActingAdmin,

@@ -26,6 +26,7 @@ mod panic_log;
 mod pki;
 mod quickstart;
 mod random;
+mod revoke;
 mod serve;
 mod session;
 mod signals;
@@ -100,6 +101,7 @@ fn run(command: &Command, terminal: &Terminal) -> CommandResult {
         }
         Command::Client(command) => block_on(client::run(command, terminal)),
         Command::User(command) => block_on(user::run(command, terminal)),
+        Command::Revoke(arguments) => block_on(revoke::run(arguments, terminal)),
         Command::Explain(arguments) => block_on(explain::run(arguments, terminal, now)),
         Command::Config(Config::Check(arguments)) => config_check::run(arguments, terminal),
         Command::Completions(arguments) => {

@@ -168,7 +168,8 @@ impl FollowedRevocations {
         let mut failures: u32 = 0;
         loop {
             let asked = Moment::at(clock.now());
-            match self.read_on(&clock).await {
+            // After a failure it is asked to answer at once: whether it is back must not take as long as it holds a question.
+            match self.read_on(&clock, failures == 0).await {
                 Ok(is_idle) => {
                     if failures > 0 {
                         tracing::info!(issuer = %self.issuer, "revocations are followed again");
@@ -195,12 +196,15 @@ impl FollowedRevocations {
         }
     }
 
-    /// Asks once, and takes over what is answered. Whether that was nothing.
-    async fn read_on(&self, clock: &Clock) -> Result<bool, RevocationReadError> {
+    /// Asks once, for an answer that may be held or for one at once, and takes over what is answered. Whether that was nothing.
+    async fn read_on(&self, clock: &Clock, may_hold: bool) -> Result<bool, RevocationReadError> {
         let cursor = self.standing.cursor().clone();
-        let feed = timeout(REVOCATIONS_REQUEST_MAX, self.ask(cursor.as_deref(), clock.now()))
-            .await
-            .map_err(|_| RevocationReadError::Timeout)??;
+        let feed = timeout(
+            REVOCATIONS_REQUEST_MAX,
+            self.ask(cursor.as_deref(), may_hold, clock.now()),
+        )
+        .await
+        .map_err(|_| RevocationReadError::Timeout)??;
         if feed.unknown_entries > 0 {
             let entries = feed.unknown_entries;
             tracing::warn!(issuer = %self.issuer, entries, "the issuer revokes by names that this version does not know");
@@ -216,10 +220,18 @@ impl FollowedRevocations {
         Ok(is_idle)
     }
 
-    async fn ask(&self, cursor: Option<&str>, now: Timestamp) -> Result<RevocationFeed, RevocationReadError> {
+    async fn ask(
+        &self,
+        cursor: Option<&str>,
+        may_hold: bool,
+        now: Timestamp,
+    ) -> Result<RevocationFeed, RevocationReadError> {
         let mut url = self.settings.url.clone();
         if let Some(cursor) = cursor {
             url.query_pairs_mut().append_pair("after", cursor);
+        }
+        if !may_hold {
+            url.query_pairs_mut().append_pair("wait", "0");
         }
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = url.as_str().parse().map_err(|_| {

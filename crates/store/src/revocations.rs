@@ -110,6 +110,16 @@ pub trait Revocations: Send + Sync {
     /// A deny entry that covers a token now, if there is one. A point read; never cached.
     fn find_revocation(&self, token: TokenMarks<'_>, now: Timestamp) -> Result<Option<Revocation>, StoreError>;
 
+    /// A deny entry for this certificate, if there is one now: whoever presents it is nobody's client any more. A point read.
+    fn find_certificate_revocation(
+        &self,
+        thumbprint: &CertificateThumbprint,
+        now: Timestamp,
+    ) -> Result<Option<Revocation>, StoreError>;
+
+    /// How many access tokens are on file that count now and are bound to this certificate. JWTs are not on file.
+    fn count_bound_access_tokens(&self, thumbprint: CertificateThumbprint, now: Timestamp) -> Answer<u64>;
+
     /// Entries after `cursor`, at most `limit`. A short range read on the caller's connection.
     fn revocations_after(&self, cursor: RevocationCursor, limit: u16) -> Result<RevocationPage, StoreError>;
 

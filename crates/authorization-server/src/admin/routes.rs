@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::preconditions::entity_tag;
 use super::problem::Problem;
-use super::{anchors, audit, certificates, clients, keys, refusals, users};
+use super::{anchors, audit, certificates, clients, keys, refusals, revocations, users};
 
 /// The routes, below `/admin/v1`.
 pub(super) fn router() -> Router {
@@ -34,6 +34,7 @@ pub(super) fn router() -> Router {
         )
         .route("/refusals", get(refusals::list))
         .route("/refusals/{id}", get(refusals::show))
+        .route("/revocations", post(revocations::create))
         .route("/keys", get(keys::list))
         .route("/audit", get(audit::list))
         .fallback(async || Problem::not_found("the admin API has no such path"))

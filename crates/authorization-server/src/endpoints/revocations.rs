@@ -2,7 +2,8 @@
 //!
 //! Not of any RFC, so not in the metadata. A protected resource on the mutual-TLS side: it takes tokens that are bound to the
 //! caller's certificate, with scope `keybound:revocations` and audience `{issuer}/revocations`. A question with a cursor is held
-//! until there is something new, so that whoever follows knows of it at once and asks twice a minute otherwise.
+//! until there is something new, so that whoever follows knows of it at once and asks twice a minute otherwise; with `wait=0` it is
+//! answered at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +80,10 @@ impl RevocationFeed {
         let query = caller.parts.uri.query().unwrap_or_default();
         let query = Form::parse(query.as_bytes())?;
         let after = query.get("after").map(str::parse::<RevocationCursor>).transpose()?;
-        let page = self.wait(&caller, after).await?;
+        // In seconds; who was cut off asks with `wait=0` whether we are there. Anything that is no such number is the longest time.
+        let wait = query.get("wait").and_then(|wait| wait.parse().ok());
+        let wait = wait.map_or(HELD_MAX, Duration::from_secs).min(HELD_MAX);
+        let page = self.wait(&caller, after, wait).await?;
         match self.still_good(&caller, &check, &authorized) {
             Ok(()) => Ok(response::json(StatusCode::OK, feed(page).to_json())),
             Err(unauthorized) => refused(unauthorized),
@@ -87,18 +91,23 @@ impl RevocationFeed {
     }
 
     /// What comes after a cursor, once there is something; without a cursor whatever there is.
-    async fn wait(&self, caller: &Caller<'_>, after: Option<RevocationCursor>) -> Result<RevocationPage, Reason> {
+    async fn wait(
+        &self,
+        caller: &Caller<'_>,
+        after: Option<RevocationCursor>,
+        held_max: Duration,
+    ) -> Result<RevocationPage, Reason> {
         let store = &caller.server.store.revocations;
         // Before the first look: what comes between the two is not missed.
         let (mut changed, mut stopping) = (store.watch_revocations(), self.stopping.subscribe());
         let page = store.revocations_after(after.unwrap_or_default(), PAGE_MAX)?;
         let Some(after) = after else { return Ok(page) };
         let is_new = |page: &RevocationPage| !page.entries.is_empty() || page.cursor != after;
-        if is_new(&page) {
+        if is_new(&page) || held_max.is_zero() {
             return Ok(page);
         }
         let _held = self.held.try_acquire().map_err(|_| Reason::TooManyFollowers)?;
-        let until = Instant::now() + HELD_MAX;
+        let until = Instant::now() + held_max;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || *stopping.borrow_and_update() {

@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use http::Method;
+use http::{Method, StatusCode};
 use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::CertificateThumbprint;
 use keybound_protocol::time::Timestamp;
 use keybound_store::{Actor, AuditEntry, Revocation, RevocationSubject};
 use serde_json::{Value, json};
 
+use crate::admin::{Administration, assert_problem};
 use crate::pki::{Leaf, dns, self_signed};
-use crate::world::{NOW, Peer, Plan, Reply, Side, World, self_signed_client, with};
+use crate::world::{
+    API, NOW, OPAQUE_API, Peer, Plan, Reply, Side, World, credentials, self_signed_client, tls_client, with,
+};
 
 const AUDIENCE: &str = "https://as.example/revocations";
 
@@ -120,6 +123,16 @@ async fn a_question_is_held_until_something_is_revoked_and_answered_at_once_then
         json!([{"client_id": "demo", "until": NOW + 400}])
     );
 
+    let began = Instant::now();
+    let now = followed
+        .get(&format!("/revocations?wait=0&after={}", cursor(&reply)))
+        .await;
+    assert_eq!(
+        (now.json()["entries"].clone(), cursor(&now)),
+        (json!([]), cursor(&reply))
+    );
+    assert!(began.elapsed() < Duration::from_secs(5));
+
     // A server that is about to stop keeps nobody.
     let newest = cursor(&reply);
     let (reply, took) = followed
@@ -215,7 +228,7 @@ async fn only_bound_tokens_for_it_alone_get_in() {
         ),
         ([("scope", "read"), ("resource", AUDIENCE)], "invalid_scope"),
     ] {
-        let credentials = crate::world::credentials("gateway");
+        let credentials = credentials("gateway");
         let reply = world
             .post(Some(&followed.gateway), "/token", &[&credentials[..], &form].concat())
             .await;
@@ -277,4 +290,79 @@ async fn only_so_many_are_held() {
         })
         .await;
     assert_eq!(reply.json()["entries"][0]["jti"], "token");
+}
+
+// covers R7009-5
+#[tokio::test]
+async fn a_certificate_that_is_cut_off_ends_what_is_bound_to_it_and_gets_nothing_new() {
+    let it = Administration::new().await;
+    let (world, demo) = (&it.world, &it.demo);
+    let opaque = [("resource", OPAQUE_API)];
+    let tokens = [
+        world.access_token(demo, "demo", &[]).await,
+        world.access_token(demo, "demo", &opaque).await,
+    ];
+    let renewed = it.authority.issue(dns("demo.example"));
+    let kept = world.access_token(&renewed, "demo", &opaque).await;
+    // A client that may see all of them, and keeps one connection open; the holder of the certificate does, too.
+    let metadata = with(
+        tls_client("rs.example"),
+        json!({"client_id": "rs", "keybound_introspects": [API, OPAQUE_API]}),
+    );
+    assert_eq!(it.call(Method::POST, "/clients", &[], Some(metadata)).await.status, 201);
+    let rs = world.peer(Side::MutualTls, Some(&it.authority.issue(dns("rs.example"))));
+    let is_active = async |token: &str| {
+        let reply = rs.post("/introspect", &[("client_id", "rs"), ("token", token)]).await;
+        reply.json()["active"] == true
+    };
+    let holder = world.peer(Side::MutualTls, Some(demo));
+    let again = credentials("demo");
+    assert_eq!(holder.post("/token", &again).await.status, 200);
+
+    let revoke = async |body: Value| it.call(Method::POST, "/revocations", &[], Some(body)).await;
+    for wrong in [
+        json!({}),
+        json!({"x5t#S256": "short"}),
+        json!({"x5t#S256": demo.thumbprint(), "else": 1}),
+        json!({"client_id": "demo"}),
+    ] {
+        assert_problem(&revoke(wrong).await, StatusCode::BAD_REQUEST);
+    }
+    let reply = revoke(json!({"x5t#S256": demo.thumbprint(), "dry_run": true})).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(
+        (&reply.json()["revoked"], &reply.json()["opaque_access_tokens"]),
+        (&json!(false), &json!(1))
+    );
+    for token in &tokens {
+        assert!(is_active(token).await);
+    }
+
+    let reply = revoke(json!({"x5t#S256": demo.thumbprint()})).await;
+    assert_eq!(
+        (reply.status.as_u16(), &reply.json()["revoked"]),
+        (201, &json!(true)),
+        "{reply:?}"
+    );
+    for token in &tokens {
+        assert!(!is_active(token).await);
+    }
+    assert!(is_active(&kept).await, "another certificate of the same client");
+    // Also over a connection that was good a moment ago.
+    for reply in [
+        holder.post("/token", &again).await,
+        world.token(Some(demo), "demo").await,
+    ] {
+        world
+            .assert_refused(&reply, 400, "invalid_client", "certificate not revoked at this server")
+            .await;
+    }
+    assert_eq!(world.token(Some(&renewed), "demo").await.status, 200);
+    let again = revoke(json!({"x5t#S256": demo.thumbprint()})).await;
+    assert_eq!(
+        (again.status.as_u16(), &again.json()["revoked_before"]),
+        (201, &json!(true))
+    );
+    let records = it.get("/audit?action=revocation.added").await.json();
+    assert_eq!(records["records"][0]["subject"], demo.thumbprint());
 }

@@ -20,6 +20,7 @@ mod operator_files;
 mod output;
 mod peers;
 mod quickstart;
+mod revocations;
 mod scene;
 mod scripted_server;
 mod token_grants;

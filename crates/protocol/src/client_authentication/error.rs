@@ -7,6 +7,7 @@ use crate::certificate::CertificateError;
 use crate::certificate_chain::{ChainError, VerifiedChain};
 use crate::client_assertion::ClientAssertionError;
 use crate::client_secret::BasicCredentialsError;
+use crate::confirmation::CertificateThumbprint;
 use crate::error_code::ErrorCode;
 use crate::peer_certificate::ForwardingError;
 use crate::self_signed_tls_client_auth::NotRegistered;
@@ -79,6 +80,12 @@ pub enum ClientAuthenticationError {
     /// The certificate was not judged: its connection has failed before, and there are too many failures to do the work for nothing.
     #[error("the certificate was not judged: its connection failed before, and there are too many failures")]
     NotJudged,
+    /// The certificate of the connection was revoked at this server (`keybound revoke`), whatever it would have proven.
+    #[error("certificate {thumbprint} was revoked at this server")]
+    CertificateRevoked {
+        /// Its thumbprint.
+        thumbprint: CertificateThumbprint,
+    },
     /// No acceptable path to a trust anchor.
     #[error("the certificate chain was not accepted")]
     Chain(#[source] Box<ChainError>),
@@ -148,6 +155,7 @@ impl ClientAuthenticationError {
             | ClientAuthenticationError::NoCertificate
             | ClientAuthenticationError::Forwarding(_)
             | ClientAuthenticationError::NotJudged
+            | ClientAuthenticationError::CertificateRevoked { .. }
             | ClientAuthenticationError::Chain(_)
             | ClientAuthenticationError::Subject { .. }
             | ClientAuthenticationError::KeysUnavailable(_)
@@ -209,6 +217,9 @@ impl ClientAuthenticationError {
             }
             ClientAuthenticationError::NotJudged => {
                 "find out who fails so often (keybound explain, the request log), and try again on a new connection"
+            }
+            ClientAuthenticationError::CertificateRevoked { .. } => {
+                "give the client a new certificate; who revoked this one is in the audit log (keybound revoke)"
             }
             ClientAuthenticationError::Chain(error) => error.fix(),
             ClientAuthenticationError::Subject { .. } => {

@@ -44,6 +44,7 @@ const PATH: &str = "path to a trust anchor of this client";
 const KEY_USAGE: &str = "key usage digitalSignature";
 const EXTENDED_KEY_USAGE: &str = "extended key usage clientAuth";
 const REVOCATION: &str = "not revoked";
+const NOT_REVOKED_HERE: &str = "certificate not revoked at this server";
 const KEYS: &str = "registered keys available";
 const REGISTERED: &str = "one of the registered certificates, octet for octet";
 const ASSERTION: &str = "client assertion";
@@ -103,6 +104,7 @@ fn failed_rule(error: &ClientAuthenticationError) -> &'static str {
         | ClientAuthenticationError::NoCertificate
         | ClientAuthenticationError::Forwarding(_) => PRESENTED,
         ClientAuthenticationError::NotJudged => JUDGED,
+        ClientAuthenticationError::CertificateRevoked { .. } => NOT_REVOKED_HERE,
         ClientAuthenticationError::Chain(error) => match error.rule() {
             ChainRule::Length => LENGTH,
             ChainRule::Readable => READABLE,
@@ -139,6 +141,7 @@ pub fn rules(error: &ClientAuthenticationError, context: &ExplanationContext<'_>
             let position = rules.iter().position(|rule| *rule == READABLE);
             rules.insert(position.unwrap_or(rules.len()), JUDGED);
         }
+        NOT_REVOKED_HERE => rules.push(failed),
         NOT_IN_URI | ONE_CLIENT | BASIC => rules.insert(0, failed),
         _ => {}
     }

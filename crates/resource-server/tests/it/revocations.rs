@@ -263,7 +263,7 @@ async fn everything_is_read_before_the_issuer_counts_as_heard_and_then_only_what
                 .site
                 .seen_at("/revocations")
                 .iter()
-                .filter(|seen| seen.query.is_empty())
+                .filter(|seen| !seen.query.contains_key("after"))
                 .count()
                 == 2
         })

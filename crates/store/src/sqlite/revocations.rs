@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keybound_protocol::confirmation::CertificateThumbprint;
 use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::time::Timestamp;
 use rusqlite::{Connection, Row};
@@ -59,6 +60,27 @@ impl Revocations for Database {
                 }
             }
             Ok(None)
+        })
+    }
+
+    fn find_certificate_revocation(
+        &self,
+        thumbprint: &CertificateThumbprint,
+        now: Timestamp,
+    ) -> Result<Option<Revocation>, StoreError> {
+        let sql = "SELECT kind, name, issued_before, until FROM revocations
+                   WHERE kind = ?1 AND name = ?2 AND until >= ?3 LIMIT 1";
+        let params = (CERTIFICATE, &*thumbprint.to_text(), now.unix_secs());
+        self.readers.read(|connection| one(connection, sql, params, revocation))
+    }
+
+    fn count_bound_access_tokens(&self, thumbprint: CertificateThumbprint, now: Timestamp) -> Answer<u64> {
+        self.scanner.submit(move |connection| {
+            let sql = "SELECT count(*) FROM access_tokens
+                       WHERE thumbprint = ?1 AND expires_at > ?2 AND revoked_at IS NULL
+                         AND epoch = (SELECT value FROM counters WHERE name = 'epoch')";
+            let params = (&*thumbprint.to_text(), now.unix_secs());
+            Ok(one(connection, sql, params, |row| unsigned(row, 0, WHAT))?.unwrap_or_default())
         })
     }
 
