@@ -90,6 +90,10 @@ async fn the_interval_is_kept_and_slow_down_lengthens_it_for_good() {
     assert_eq!(response.access_token().expose_text(), "t");
     let seen = script.site.seen_at("/token");
     assert!(
+        seen.iter().all(|seen| seen.query.is_empty()),
+        "what is secret stays out of URIs"
+    );
+    assert!(
         seen.iter()
             .all(|seen| seen.form("device_code") == Some("device-1") && seen.form("client_id") == Some("demo"))
     );
