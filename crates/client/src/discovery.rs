@@ -1,4 +1,4 @@
-//! Finding out about an issuer: its metadata (RFC 8414) and its keys.
+//! Finding out about an issuer: its metadata (RFC 8414) and its keys; and about a resource: whose tokens it takes (RFC 9728).
 //!
 //! Every URL here was chosen by somebody else, so all of it goes through the guarded fetch: https alone, no redirects, no
 //! addresses inside unless allowed, bounded in size and time. Nothing is kept; callers decide how old an answer may be.
@@ -8,6 +8,8 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode};
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jwk_set::JwkSet;
+use keybound_protocol::protected_resource_metadata::{ProtectedResourceMetadata, ResourceMetadataUrl};
+use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::server_metadata::ServerMetadata;
 use keybound_tls::{FetchError, GuardedFetch};
 use url::Url;
@@ -85,6 +87,39 @@ impl Discovery {
             issuer: issuer.to_string(),
         })?;
         self.jwk_set(url).await
+    }
+
+    /// The metadata of a resource, from where it lies by the resource's own name (RFC 9728 §3).
+    ///
+    /// # Errors
+    /// It could not be fetched, or is not the metadata of exactly this resource.
+    pub async fn resource_metadata(&self, resource: &ResourceUri) -> Result<ProtectedResourceMetadata, DiscoveryError> {
+        let url = ResourceMetadataUrl::of(resource).ok_or_else(|| DiscoveryError::NoResourceMetadataUrl {
+            resource: resource.to_string(),
+        })?;
+        self.resource_metadata_at(url.as_str(), resource).await
+    }
+
+    /// The metadata of a resource, from where its challenge said (RFC 9728 §5.1): a stranger's URL, fetched with the guards of any other.
+    ///
+    /// # Errors
+    /// As [`resource_metadata`](Self::resource_metadata). Nothing is connected to for a URL that is not https, or leads to an address
+    /// inside that is not allowed.
+    pub async fn resource_metadata_at(
+        &self,
+        url: &str,
+        resource: &ResourceUri,
+    ) -> Result<ProtectedResourceMetadata, DiscoveryError> {
+        let failed = |source| DiscoveryError::FetchResourceMetadata {
+            url: url.to_owned(),
+            source,
+        };
+        let parsed = Url::parse(url).map_err(|_| failed(FetchError::Url))?;
+        let body = self.get(&parsed).await.map_err(failed)?;
+        ProtectedResourceMetadata::parse(&body, resource).map_err(|source| DiscoveryError::ResourceMetadata {
+            url: url.to_owned(),
+            source,
+        })
     }
 
     async fn get(&self, url: &Url) -> Result<bytes::Bytes, FetchError> {

@@ -6,6 +6,7 @@ use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::introspection::IntrospectionResponseError;
 use keybound_protocol::json::{JsonError, JsonTypeError};
 use keybound_protocol::jwk_set::JwkSetError;
+use keybound_protocol::protected_resource_metadata::ProtectedResourceMetadataError;
 use keybound_protocol::scope::ScopeError;
 use keybound_protocol::server_metadata::ServerMetadataError;
 use keybound_protocol::signer::SigningError;
@@ -49,6 +50,30 @@ pub enum DiscoveryError {
         /// The cause.
         #[source]
         source: FetchError,
+    },
+    /// The resource is none whose metadata has a place: not an https URL.
+    #[error("{resource} is not a resource that metadata can be found for")]
+    NoResourceMetadataUrl {
+        /// Which.
+        resource: String,
+    },
+    /// The metadata of a resource could not be fetched.
+    #[error("the metadata of a resource could not be fetched from {url}")]
+    FetchResourceMetadata {
+        /// From where.
+        url: String,
+        /// The cause.
+        #[source]
+        source: FetchError,
+    },
+    /// It was fetched and is not the metadata of this resource: it must not be used (RFC 9728 §3.3).
+    #[error("the document at {url} is not the metadata of the resource")]
+    ResourceMetadata {
+        /// Where it came from.
+        url: String,
+        /// The cause.
+        #[source]
+        source: ProtectedResourceMetadataError,
     },
     /// They were fetched and are not a key set.
     #[error("the document at {url} is not a key set")]
@@ -281,20 +306,28 @@ impl DiscoveryError {
     /// Whether the same request might succeed later, everything else being equal.
     pub fn is_transient(&self) -> bool {
         match self {
-            DiscoveryError::Fetch { source, .. } | DiscoveryError::FetchKeys { source, .. } => match source {
+            DiscoveryError::Fetch { source, .. }
+            | DiscoveryError::FetchKeys { source, .. }
+            | DiscoveryError::FetchResourceMetadata { source, .. } => match source {
                 FetchError::Timeout(_) => true,
                 FetchError::Status { status } => *status >= 500 || *status == 429,
                 FetchError::Request(error) => error.is_transient(),
                 _ => false,
             },
-            DiscoveryError::Metadata { .. } | DiscoveryError::NoJwksUri { .. } | DiscoveryError::Keys { .. } => false,
+            DiscoveryError::Metadata { .. }
+            | DiscoveryError::NoJwksUri { .. }
+            | DiscoveryError::Keys { .. }
+            | DiscoveryError::NoResourceMetadataUrl { .. }
+            | DiscoveryError::ResourceMetadata { .. } => false,
         }
     }
 
     /// What to do about it, in a sentence, where that is known.
     pub fn fix(&self) -> Option<String> {
         match self {
-            DiscoveryError::Fetch { source, .. } | DiscoveryError::FetchKeys { source, .. } => match source {
+            DiscoveryError::Fetch { source, .. }
+            | DiscoveryError::FetchKeys { source, .. }
+            | DiscoveryError::FetchResourceMetadata { source, .. } => match source {
                 FetchError::AddressNotAllowed { address, .. } => Some(format!(
                     "{address} is a special-use address; if the server really lies there, allow its range (outgoing.allow_addresses)"
                 )),
@@ -313,7 +346,14 @@ impl DiscoveryError {
             DiscoveryError::NoJwksUri { .. } => {
                 Some("configure jwks_uri for this issuer, or validate its tokens by introspection".to_owned())
             }
-            DiscoveryError::Metadata { .. } | DiscoveryError::Keys { .. } => None,
+            DiscoveryError::ResourceMetadata {
+                source: ProtectedResourceMetadataError::ResourceMismatch { presented, .. },
+                ..
+            } => Some(format!("if {presented:?} is the resource you mean, name exactly that")),
+            DiscoveryError::Metadata { .. }
+            | DiscoveryError::Keys { .. }
+            | DiscoveryError::NoResourceMetadataUrl { .. }
+            | DiscoveryError::ResourceMetadata { .. } => None,
         }
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! Read in this order: [`identity`], [`access_token`], [`discovery`], [`authorization_server`], [`client_authentication`],
 //! `exchange.rs`, [`token_response`], `token_cache.rs`, [`client`] with `client/protected_resource.rs`; then `client/authorization_code.rs`
-//! with [`request_object`], [`id_token`]; `client/approval.rs`, `client/token_grants.rs`, [`held_grant`]; [`error`], [`trace`].
+//! with [`request_object`], [`id_token`]; `client/approval.rs`, `client/token_grants.rs`, [`held_grant`]; [`registrations`]; [`error`], [`trace`].
 
 pub mod access_token;
 pub mod authorization_request;
@@ -28,6 +28,7 @@ pub mod held_grant;
 pub mod id_token;
 pub mod identity;
 pub mod polling;
+pub mod registrations;
 pub mod request_object;
 mod token_cache;
 pub mod token_exchange;
@@ -49,6 +50,7 @@ pub use held_grant::HeldGrant;
 pub use id_token::{ExpectedNonce, IdToken, IdTokenError, IdTokenPolicy};
 pub use identity::Identity;
 pub use polling::{PendingApproval, Poll};
+pub use registrations::{Registrations, RegistrationsCallError, RegistrationsError};
 pub use request_object::RequestObjectKey;
 pub use token_cache::{RENEW_BEFORE, TOKENS_MAX};
 pub use token_exchange::TokenExchange;

@@ -1,19 +1,51 @@
 //! Protected resource metadata (RFC 9728): what a resource says about itself, and where that lies. Clients find the address in the
 //! challenge ([`BearerChallenge::with_resource_metadata`](crate::challenge::BearerChallenge::with_resource_metadata)).
 //!
-//! Deliberately not here: signed metadata (§2.2), and reading such a document. Our client is told its authorization server and follows
-//! no stranger's word to one.
+//! Deliberately not here: signed metadata (§2.2). What a resource says about authorization servers is a stranger's word: a client chooses
+//! among those it is registered with, and goes to no other.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::issuer::Issuer;
+use crate::issuer::{Issuer, IssuerError};
+use crate::json::{JsonError, JsonObject, JsonTypeError};
 use crate::resource::ResourceUri;
 use crate::scope::Scope;
 
 /// What is put between host and path of a resource (RFC 9728 §3).
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+/// The largest document that is read, in octets.
+pub const RESOURCE_METADATA_BYTES_MAX: usize = 256 * 1024;
+
+/// Why a document is not the metadata of the resource that it was fetched for.
+#[derive(Debug, thiserror::Error)]
+pub enum ProtectedResourceMetadataError {
+    /// Larger than [`RESOURCE_METADATA_BYTES_MAX`].
+    #[error("protected resource metadata of {0} octets is too large")]
+    TooLarge(usize),
+    /// Not a JSON object without duplicate members.
+    #[error("protected resource metadata: {0}")]
+    Json(#[from] JsonError),
+    /// A member has the wrong JSON type.
+    #[error(transparent)]
+    Type(#[from] JsonTypeError),
+    /// `resource` is missing.
+    #[error("member `resource` is missing")]
+    ResourceMissing,
+    /// `resource` is another: the document is discarded (RFC 9728 §3.3).
+    #[error("the metadata is of resource {presented:?}, not of {expected:?}")]
+    ResourceMismatch {
+        /// What the document says.
+        presented: String,
+        /// Which one it was fetched for.
+        expected: String,
+    },
+    /// An authorization server is named by what is no issuer identifier.
+    #[error("an authorization server is named by what is no issuer identifier")]
+    Issuer(#[source] IssuerError),
+}
 
 /// Where the metadata of a resource lies. It has no character that a quoted string or a header would have to escape.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +164,57 @@ impl ProtectedResourceMetadata {
     pub fn with_certificate_bound_access_tokens(mut self, always: bool) -> Self {
         self.certificate_bound_access_tokens = always;
         self
+    }
+
+    /// Reads the metadata of `expected`: the identifier that the well-known path was put into, or the URL whose challenge led here.
+    ///
+    /// `resource` is compared octet for octet (RFC 9728 §3.3): else whoever answers for one resource could have the tokens of another
+    /// sent to it. Unknown members are ignored.
+    ///
+    /// # Errors
+    /// See [`ProtectedResourceMetadataError`].
+    pub fn parse(json: &[u8], expected: &ResourceUri) -> Result<Self, ProtectedResourceMetadataError> {
+        if json.len() > RESOURCE_METADATA_BYTES_MAX {
+            return Err(ProtectedResourceMetadataError::TooLarge(json.len()));
+        }
+        let object = JsonObject::parse(json)?;
+        let presented = object
+            .string("resource")?
+            .ok_or(ProtectedResourceMetadataError::ResourceMissing)?;
+        if presented != expected.as_str() {
+            return Err(ProtectedResourceMetadataError::ResourceMismatch {
+                presented: presented.to_owned(),
+                expected: expected.as_str().to_owned(),
+            });
+        }
+        let issuers = object.strings("authorization_servers")?.unwrap_or_default();
+        let issuers = issuers.into_iter().map(Issuer::parse);
+        let scopes = object.strings("scopes_supported")?.unwrap_or_default();
+        Ok(Self {
+            resource: expected.clone(),
+            authorization_servers: issuers
+                .collect::<Result<_, _>>()
+                .map_err(ProtectedResourceMetadataError::Issuer)?,
+            scopes_supported: scopes.into_iter().map(str::to_owned).collect(),
+            certificate_bound_access_tokens: object
+                .boolean("tls_client_certificate_bound_access_tokens")?
+                .unwrap_or(false),
+        })
+    }
+
+    /// The issuers whose tokens it takes, in its order.
+    pub fn authorization_servers(&self) -> &[Issuer] {
+        &self.authorization_servers
+    }
+
+    /// The scope words it names.
+    pub fn scopes_supported(&self) -> &[String] {
+        &self.scopes_supported
+    }
+
+    /// Whether all of it takes certificate-bound tokens alone.
+    pub fn certificate_bound_access_tokens(&self) -> bool {
+        self.certificate_bound_access_tokens
     }
 
     /// Whose metadata it is.

@@ -13,6 +13,7 @@ mod identities;
 mod pki;
 mod private_key_jwt;
 mod protected_resource;
+mod registrations;
 mod requests;
 mod script;
 mod site;

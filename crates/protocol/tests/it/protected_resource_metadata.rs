@@ -3,7 +3,9 @@
 use keybound_protocol::challenge::{BearerChallenge, ChallengeError, PresentedChallenge};
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::issuer::Issuer;
-use keybound_protocol::protected_resource_metadata::{ProtectedResourceMetadata, ResourceMetadataUrl};
+use keybound_protocol::protected_resource_metadata::{
+    ProtectedResourceMetadata, ProtectedResourceMetadataError, ResourceMetadataUrl,
+};
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
 use serde_json::json;
@@ -138,4 +140,56 @@ fn the_challenge_names_the_url_last_and_once() {
         read.resource_metadata.as_deref(),
         Some("https://api.example/.well-known/oauth-protected-resource/v1")
     );
+}
+
+// covers R9728-1, R9728-3
+#[test]
+fn a_document_is_read_only_by_who_asked_for_this_very_resource() {
+    let resource = resource("https://api.example/accounts");
+    for presented in [
+        "https://api.example/accounts/",
+        "https://api.example",
+        "https://API.example/accounts",
+        "https://api.example:443/accounts",
+        "https://attacker.example/accounts",
+        "",
+    ] {
+        let document = json!({"resource": presented, "authorization_servers": ["https://as.example"]}).to_string();
+        let error = ProtectedResourceMetadata::parse(document.as_bytes(), &resource).unwrap_err();
+        assert!(
+            matches!(error, ProtectedResourceMetadataError::ResourceMismatch { .. }),
+            "{presented}: {error:?}"
+        );
+    }
+    for (document, what) in [
+        ("{}".to_owned(), "no resource"),
+        ("[]".to_owned(), "no object"),
+        (
+            json!({"resource": resource, "authorization_servers": ["http://as.example"]}).to_string(),
+            "no issuer",
+        ),
+        (
+            json!({"resource": resource, "authorization_servers": "https://as.example"}).to_string(),
+            "no list",
+        ),
+        (
+            r#"{"resource":"https://api.example/accounts","resource":"https://api.example/accounts"}"#.to_owned(),
+            "twice",
+        ),
+        (" ".repeat(300_000), "too large"),
+    ] {
+        assert!(
+            ProtectedResourceMetadata::parse(document.as_bytes(), &resource).is_err(),
+            "{what}"
+        );
+    }
+    let written = ProtectedResourceMetadata::new(resource.clone())
+        .with_authorization_server(Issuer::parse("https://as.example").unwrap())
+        .with_scopes(&Scope::parse("read write").unwrap())
+        .with_certificate_bound_access_tokens(true);
+    let read = ProtectedResourceMetadata::parse(written.to_json().to_string().as_bytes(), &resource).unwrap();
+    assert_eq!(read, written);
+    assert_eq!(read.authorization_servers()[0].as_str(), "https://as.example");
+    assert_eq!(read.scopes_supported(), ["read", "write"]);
+    assert!(read.certificate_bound_access_tokens());
 }
