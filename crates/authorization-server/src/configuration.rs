@@ -9,8 +9,10 @@ use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUriError;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 
-use crate::endpoints::metadata::{Documents, EndpointUrls};
+use crate::endpoints::metadata::{Documents, EndpointUrls, url_and_alias};
+use crate::registration::{REGISTRATION_PATH, Registration};
 use crate::resources::Resources;
+use crate::router::Route;
 use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, Settings};
 
 pub(crate) struct Configuration {
@@ -30,6 +32,8 @@ pub(crate) struct Configuration {
     pub(crate) alike_answer_interval: Duration,
     /// How an administrator's clients are judged; the stored trust anchors come on top.
     pub(crate) registration_policy: RegistrationPolicy,
+    /// Where clients register themselves.
+    pub(crate) registration: Option<Registration>,
 }
 
 impl Configuration {
@@ -49,6 +53,15 @@ impl Configuration {
             body_bytes_max: settings.limits.body_bytes_max,
             alike_answer_interval: settings.limits.alike_answer_interval,
             registration_policy: settings.registration_policy(ClientOrigin::Administrator),
+            registration: Registration::new(settings, url_and_alias(settings, REGISTRATION_PATH)),
         })
+    }
+
+    /// Whether this endpoint is there at all.
+    pub(crate) fn serves(&self, route: Route) -> bool {
+        match route {
+            Route::Registration | Route::ClientConfiguration => self.registration.is_some(),
+            _ => true,
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use keybound_protocol::challenge::BearerChallenge;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::error_code::{AuthorizationScheme, ErrorCode};
 use keybound_protocol::form::FormError;
@@ -24,6 +25,7 @@ use keybound_tls::LayerRefusal;
 
 use crate::access_tokens::IssueError;
 use crate::client_authentication::{AuthenticationFailure, Unauthenticated};
+use crate::endpoints::registration::RegistrationRefusal;
 use crate::grants::client_credentials::GrantRefusal;
 use crate::response::{self, KEYBOUND_REFUSAL, Response};
 use crate::router::Route;
@@ -76,6 +78,8 @@ pub(crate) enum Reason {
     RevocationCursor(#[from] InvalidRevocationCursor),
     #[error("as many followers of revocations are being held as the limits permit")]
     TooManyFollowers,
+    #[error(transparent)]
+    Registration(#[from] RegistrationRefusal),
     #[error("the store did not answer")]
     Store(#[from] StoreError),
     #[error("the access token could not be made")]
@@ -147,6 +151,7 @@ impl Reason {
             Reason::ForeignToken => ErrorCode::InvalidGrant,
             Reason::RevocationCursor(_) => ErrorCode::InvalidRequest,
             Reason::TooManyFollowers => ErrorCode::TemporarilyUnavailable,
+            Reason::Registration(refusal) => refusal.code(),
             Reason::Store(_) => ErrorCode::TemporarilyUnavailable,
             Reason::Issue(IssueError::Store(_)) => ErrorCode::TemporarilyUnavailable,
             Reason::Issue(_) | Reason::ResponseSigning(_) => ErrorCode::ServerError,
@@ -162,6 +167,7 @@ impl Reason {
             Reason::Transport(refusal) => refusal.status(),
             Reason::Form(FormError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::TooManyFailures { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Reason::Registration(refusal) if refusal.status().is_some() => refusal.status().unwrap_or_default(),
             // Those that clients do not authenticate at follow the ordinary rule.
             _ => {
                 let endpoint = route.and_then(Route::form_endpoint).unwrap_or(Endpoint::Token);
@@ -175,6 +181,7 @@ impl Reason {
         // One failure too many is answered otherwise, and so is a secret beside a certificate, but neither is a better way to find
         // out who exists.
         matches!(self, Reason::TooManyFailures { .. } | Reason::Unauthenticated(_))
+            || matches!(self, Reason::Registration(refusal) if refusal.is_of_token())
             || self.code() == ErrorCode::InvalidClient
     }
 
@@ -200,6 +207,7 @@ impl Reason {
             | Reason::ForeignToken
             | Reason::RevocationCursor(_)
             | Reason::TooManyFollowers => false,
+            Reason::Registration(refusal) => refusal.is_ours(),
         }
     }
 
@@ -247,10 +255,7 @@ impl Reason {
         let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"));
         headers.insert(KEYBOUND_REFUSAL, text(id.to_string()));
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(
-                WWW_AUTHENTICATE,
-                text(format!("{} realm=\"{issuer}\"", scheme.challenge_scheme())),
-            );
+            headers.insert(WWW_AUTHENTICATE, text(self.challenge(issuer, scheme)));
         }
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
@@ -261,8 +266,22 @@ impl Reason {
         response
     }
 
+    /// RFC 6749 §5.2: of the scheme that the client used. Where a bearer token is wanted, of that (RFC 6750 §3).
+    fn challenge(&self, issuer: &Issuer, scheme: AuthorizationScheme) -> String {
+        match self {
+            Reason::Registration(refusal) if refusal.is_without_token() => {
+                BearerChallenge::bare(issuer.as_str()).to_string()
+            }
+            Reason::Registration(refusal) => BearerChallenge::bare(issuer.as_str())
+                .with_error(refusal.code())
+                .to_string(),
+            _ => format!("{} realm=\"{issuer}\"", scheme.challenge_scheme()),
+        }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
+            Reason::Registration(refusal) => refusal.retry_after(),
             Reason::TooManyFailures { retry_after, .. } => Some(*retry_after),
             Reason::Store(_) | Reason::Issue(IssueError::Store(_)) | Reason::TooManyFollowers => {
                 Some(RETRY_AFTER_STORE)

@@ -11,6 +11,7 @@ use keybound_tls::LayerRefusal;
 
 use crate::access_tokens::IssueError;
 use crate::client_authentication::AuthenticationFailure;
+use crate::endpoints::registration::RegistrationRefusal;
 use crate::error::Reason;
 use crate::grants::client_credentials::GrantRefusal;
 use crate::refusals::Circumstances;
@@ -66,6 +67,7 @@ pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<R
         Some(Route::Introspection) => &AT_INTROSPECTION,
         Some(Route::Revocation) => &AT_REVOCATION,
         Some(Route::Revocations) => &AT_REVOCATIONS,
+        Some(Route::Registration | Route::ClientConfiguration) => &RegistrationRefusal::RULES,
         Some(Route::Jwks | Route::Metadata | Route::Admin) | None => &ELSEWHERE,
     };
     let mut outcomes = Vec::with_capacity(names.len() + 12);
@@ -128,6 +130,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => "send token",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
         Reason::RevocationCursor(_) => "ask without `after` for everything, then with the cursor of the last answer",
+        Reason::Registration(refusal) => refusal.fix(),
         Reason::TooManyFollowers => {
             "raise limits.revocation_followers_max, or find out who asks more than once at a time"
         }
@@ -169,6 +172,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => TOKEN,
         Reason::ForeignToken => OWN_TOKEN,
         Reason::RevocationCursor(_) => CURSOR,
+        Reason::Registration(refusal) => refusal.rule(),
         Reason::TooManyFollowers => HELD,
         Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => STORE,
         Reason::Issue(_) => ISSUED,

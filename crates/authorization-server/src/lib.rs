@@ -16,6 +16,8 @@ mod access_tokens;
 mod admin;
 mod answer_time;
 mod client_authentication;
+mod client_deletion;
+mod client_secrets;
 mod clients;
 mod configuration;
 mod endpoints;
@@ -31,6 +33,7 @@ mod passwords;
 mod protected_resource;
 mod rate_limit;
 mod refusals;
+mod registration;
 mod request_log;
 pub mod resources;
 mod response;
@@ -51,7 +54,8 @@ pub use router::client_endpoints;
 pub use server::{AuthorizationServer, StartError};
 pub use service::{AuthorizationService, MUTUAL_TLS, PUBLIC};
 pub use settings::{
-    ACCESS_TOKEN_LIFETIME_MAX, Environment, GRANT_TYPES, ResourceSettings, ScopeSettings, Settings, TokenSettings,
+    ACCESS_TOKEN_LIFETIME_MAX, ClientPolicy, Environment, GRANT_TYPES, InitialAccessToken, REGISTRATION_METHODS,
+    RegistrationSettings, ResourceSettings, ScopeSettings, Settings, TokenSettings,
 };
 pub use signing_keys::{PUBLISHED_BEFORE_SIGNING, SigningKeysError};
 pub use users::UserDirectory;

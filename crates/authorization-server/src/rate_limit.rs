@@ -157,6 +157,14 @@ fn prefix(address: IpAddr) -> u64 {
     }
 }
 
+/// That network as text, to count by in the store.
+pub(crate) fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("{:016x}/64", prefix(v6.into())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

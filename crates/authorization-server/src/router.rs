@@ -6,6 +6,8 @@
 use http::Method;
 use keybound_protocol::endpoint::Endpoint;
 
+use crate::registration::REGISTRATION_PATH;
+
 /// Where the admin API is.
 pub(crate) const ADMIN_PREFIX: &str = "/admin/v1";
 
@@ -24,6 +26,10 @@ pub(crate) enum Route {
     Metadata,
     /// `GET /revocations`, for whoever came over mutual TLS
     Revocations,
+    /// `POST /register` (RFC 7591 §3), where it is enabled
+    Registration,
+    /// `/register/{client_id}` (RFC 7592 §2)
+    ClientConfiguration,
     /// `/admin/v1/…`, for whoever came over mutual TLS
     Admin,
 }
@@ -51,7 +57,7 @@ pub(crate) enum Routed {
 }
 
 impl Route {
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 9;
     /// In the order of their discriminants.
     pub(crate) const ALL: [Route; Route::COUNT] = [
         Route::Token,
@@ -60,6 +66,8 @@ impl Route {
         Route::Jwks,
         Route::Metadata,
         Route::Revocations,
+        Route::Registration,
+        Route::ClientConfiguration,
         Route::Admin,
     ];
 
@@ -72,6 +80,8 @@ impl Route {
             Route::Jwks => "jwks",
             Route::Metadata => "metadata",
             Route::Revocations => "revocations",
+            Route::Registration => "registration",
+            Route::ClientConfiguration => "client_configuration",
             Route::Admin => "admin",
         }
     }
@@ -82,7 +92,12 @@ impl Route {
             Route::Token => Some(Endpoint::Token),
             Route::Introspection => Some(Endpoint::Introspection),
             Route::Revocation => Some(Endpoint::Revocation),
-            Route::Jwks | Route::Metadata | Route::Revocations | Route::Admin => None,
+            Route::Jwks
+            | Route::Metadata
+            | Route::Revocations
+            | Route::Registration
+            | Route::ClientConfiguration
+            | Route::Admin => None,
         }
     }
 
@@ -91,6 +106,8 @@ impl Route {
             Route::Token | Route::Introspection | Route::Revocation => Some("POST, OPTIONS"),
             Route::Jwks | Route::Metadata => Some("GET, HEAD, OPTIONS"),
             Route::Revocations => Some("GET, OPTIONS"),
+            Route::Registration => Some("POST, OPTIONS"),
+            Route::ClientConfiguration => Some("GET, PUT, DELETE, OPTIONS"),
             // Its own router knows the methods of each of its paths.
             Route::Admin => None,
         }
@@ -127,8 +144,15 @@ pub(crate) fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
             "/introspect" => return Some(Route::Introspection),
             "/revoke" => return Some(Route::Revocation),
             "/jwks" => return Some(Route::Jwks),
+            REGISTRATION_PATH => return Some(Route::Registration),
             "/revocations" if side == Side::MutualTls => return Some(Route::Revocations),
             _ => {}
+        }
+        let client_id = below
+            .strip_prefix(REGISTRATION_PATH)
+            .and_then(|below| below.strip_prefix('/'));
+        if client_id.is_some_and(|client_id| !client_id.is_empty() && !client_id.contains('/')) {
+            return Some(Route::ClientConfiguration);
         }
     }
     (path.strip_prefix("/.well-known/oauth-authorization-server")? == issuer_path).then_some(Route::Metadata)

@@ -15,6 +15,7 @@ use crate::admin;
 use crate::client_authentication::Attempt;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
+use crate::endpoints::registration::{self, RegistrationRefusal, RegistrationRequest};
 use crate::endpoints::{ClientRequest, Refused, introspection, revocation, token};
 use crate::error::Reason;
 use crate::protected_resource::Caller;
@@ -78,6 +79,15 @@ impl Service for AuthorizationService {
             &parts.method,
             parts.uri.path(),
         );
+        // What is switched off is not there, by whatever method it is called.
+        let routed = match routed {
+            Routed::To(route) | Routed::Options(route, _) | Routed::MethodNotAllowed(route, _)
+                if !configuration.serves(route) =>
+            {
+                Routed::NotFound
+            }
+            routed => routed,
+        };
         let mut noted = Noted::default();
         let (route, response) = match routed {
             Routed::To(route) => (Some(route), request.answer(route, body, &mut noted).await),
@@ -204,6 +214,10 @@ impl Request<'_> {
                     Err(reason) => self.refuse(Some(route), &reason, None, noted),
                 }
             }
+            Route::Registration | Route::ClientConfiguration => match self.registration(route, body, noted).await {
+                Ok(response) => response,
+                Err(reason) => self.refuse(Some(route), &reason, None, noted),
+            },
             Route::Admin => {
                 let admin = &self.server.admin;
                 admin
@@ -263,6 +277,55 @@ impl Request<'_> {
                 self.refuse(Some(route), &reason, claimed, noted)
             }
         })
+    }
+
+    /// The registration endpoint, or a client's own registration.
+    async fn registration(&self, route: Route, body: RequestBody, noted: &mut Noted) -> Result<Response, Reason> {
+        let path = self.parts.uri.path();
+        let Some(registration) = &self.configuration.registration else {
+            return Err(Reason::PathUnknown { path: path.to_owned() });
+        };
+        let body = match body.collect_at_most(self.configuration.body_bytes_max).await {
+            Ok(body) => body,
+            Err(BodyError::Refused(refusal)) => return Err(Reason::Transport(refusal)),
+            // Nobody is left to read this.
+            Err(BodyError::Broken(_)) => return Ok(response::json(StatusCode::BAD_REQUEST, "")),
+        };
+        let (complete_at, now) = (Instant::now(), self.server.clock.now());
+        let request = RegistrationRequest {
+            server: self.server,
+            registration,
+            side: side(self.connection),
+            connection: self.connection,
+            presented: self.presented,
+            headers: &self.parts.headers,
+            body: &body,
+            now,
+        };
+        let client_id = registration::client_id_of(&self.configuration.issuer_path, path);
+        let answer = match (route, &client_id) {
+            (Route::ClientConfiguration, Some(client_id)) => request.manage(&self.parts.method, client_id).await,
+            _ => request.register().await,
+        };
+        answer.map_err(|reason| {
+            noted.alike_since = reason.is_alike().then_some(complete_at);
+            self.limited_registration(reason, client_id.as_deref())
+        })
+    }
+
+    /// Counts a token that was not the right one; one too many is answered 429.
+    fn limited_registration(&self, reason: Reason, claimed: Option<&str>) -> Reason {
+        let refusal = match reason {
+            Reason::Registration(refusal) if refusal.is_of_token() => refusal,
+            reason => return reason,
+        };
+        match self.server.failures.record(claimed, self.connection.remote_addr().ip()) {
+            Ok(()) => refusal.into(),
+            Err(too_many) => Reason::Registration(RegistrationRefusal::TooManyFailures {
+                refusal: Box::new(refusal),
+                retry_after: too_many.retry_after,
+            }),
+        }
     }
 
     /// Counts a failed authentication; one too many is answered 429.

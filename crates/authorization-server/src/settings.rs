@@ -1,5 +1,7 @@
 //! What an authorization server is told: values, already read and parsed. Nothing here opens a file or a socket.
 
+mod registration;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use keybound_tls::{Clock, GuardedFetch};
 use url::Url;
 
 use crate::limits::Limits;
+
+pub use registration::{ClientPolicy, InitialAccessToken, REGISTRATION_METHODS, RegistrationSettings};
 
 /// What may change while the server runs: [`AuthorizationServer::reload`](crate::AuthorizationServer::reload) takes a new
 /// one and every request that begins afterwards sees it whole.
@@ -39,6 +43,8 @@ pub struct Settings {
     pub clients: Vec<Client>,
     /// Whether clients may authenticate by secrets (`client_secret_basic`, `client_secret_post`), as far as their profile permits it.
     pub client_secrets_enabled: bool,
+    /// Where clients register themselves (RFC 7591); `None` where they do not.
+    pub registration: Option<RegistrationSettings>,
     /// The scopes that metadata advertises.
     pub scopes: Vec<ScopeSettings>,
     /// The resources that tokens can be asked for, beside the default one and the admin API.

@@ -1,7 +1,7 @@
 //! The two configuration files: `keybound.toml` and `gateway.toml`.
 //!
 //! Read in this order: [`document`] (TOML with places), [`server`] and [`gateway`] (which keys exist and what they mean; tables with
-//! rules of their own are in [`limits`], [`trust_anchors`] and [`forwarded_certificate`]), [`diagnostic`] (how a mistake is shown). Reading never touches the network; it does open the files it names, because a
+//! rules of their own are in [`limits`], [`trust_anchors`], [`registration`] and [`forwarded_certificate`]), [`diagnostic`] (how a mistake is shown). Reading never touches the network; it does open the files it names, because a
 //! key that does not match its certificate is a configuration error and not a surprise at the first handshake.
 
 pub(crate) mod diagnostic;
@@ -9,6 +9,7 @@ pub(crate) mod document;
 pub(crate) mod forwarded_certificate;
 pub(crate) mod gateway;
 pub(crate) mod limits;
+pub(crate) mod registration;
 pub(crate) mod server;
 pub(crate) mod trust_anchors;
 pub(crate) mod value;

@@ -217,6 +217,13 @@ impl JsonObject {
         self
     }
 
+    /// The same object with this member, in place of one of its name.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: JsonValue) -> Self {
+        self.0.insert(member.to_owned(), value);
+        self
+    }
+
     /// The same object with the members of `other`, in place of its own of the same names.
     #[must_use]
     pub fn overlaid_with(mut self, other: Self) -> Self {

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SecureRandom;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, Query};
 use http::{HeaderMap, StatusCode};
-use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::base64url;
 use keybound_protocol::client::{Client, ClientId, ClientOrigin};
 use keybound_protocol::client_metadata::{ClientMetadata, RegistrationPolicy};
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::json::JsonObject;
-use keybound_protocol::secret::{GeneratedSecret, SECRET_RANDOM_BYTES};
+use keybound_protocol::secret::GeneratedSecret;
 use keybound_store::{
-    ClientRemoval, ClientReplacement, ClientSecretReplacement, CreateClient, DeleteClient, NewClient, ReplaceClient,
-    SecretChange, StoredClient,
+    ClientReplacement, ClientSecretReplacement, CreateClient, DeleteClient, NewClient, ReplaceClient, StoredClient,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,9 +24,11 @@ use super::AdminRequest;
 use super::preconditions::if_match;
 use super::problem::Problem;
 use super::routes::{Answer, Handled, json_body, page_limit};
+use crate::client_deletion::delete_client;
+use crate::client_secrets::{self, shown_once};
 use crate::clients::parse_stored;
 use crate::router::ADMIN_PREFIX;
-use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, trust_anchor_names};
+use crate::settings::trust_anchor_names;
 
 /// Random octets of a client id that we choose.
 const CLIENT_ID_RANDOM_BYTES: usize = 16;
@@ -111,10 +112,7 @@ pub(super) async fn create(Extension(request): Extension<AdminRequest>, headers:
         return Err(in_a_file(&client_id));
     }
     let metadata = metadata(&request, &body)?;
-    let secret = match metadata.authentication_method().has_secret() {
-        true => Some(new_secret(&request)?),
-        false => None,
-    };
+    let secret = client_secrets::of_new_client(&metadata, &request.server.tokens.random).map_err(no_secret)?;
     let new = NewClient {
         client_id: client_id.clone(),
         metadata: metadata.to_json().to_string(),
@@ -154,15 +152,9 @@ pub(super) async fn replace(
     let if_version = if_match(&headers)?;
     let stored = find_stored(&request, &client_id)?;
     let metadata = metadata(&request, &body)?;
-    // A client that keeps its secret keeps the one it knows; one that changes to another method has none left that could be found.
-    let (change, secret) = match (metadata.authentication_method().has_secret(), stored.secret) {
-        (true, Some(_)) => (SecretChange::Keep, None),
-        (true, None) => {
-            let secret = new_secret(&request)?;
-            (SecretChange::Set(secret.hash()), Some(secret))
-        }
-        (false, _) => (SecretChange::Remove, None),
-    };
+    let random = &request.server.tokens.random;
+    let (change, secret) =
+        client_secrets::of_changed_client(&metadata, stored.secret.as_ref(), random).map_err(no_secret)?;
     let replacement = ClientReplacement {
         client_id: client_id.clone(),
         metadata: metadata.to_json().to_string(),
@@ -196,7 +188,7 @@ pub(super) async fn replace_secret(
             "client {client_id} authenticates by {method}: it has no secret"
         )));
     }
-    let secret = new_secret(&request)?;
+    let secret = client_secrets::generate(&request.server.tokens.random).map_err(no_secret)?;
     let replacement = ClientSecretReplacement {
         client_id: client_id.clone(),
         secret: secret.hash(),
@@ -233,23 +225,11 @@ pub(super) async fn delete(
     if if_version.is_some_and(|version| version != stored.version) {
         return Err(Problem::precondition_failed());
     }
-    // Its tokens are denied up to the time of the deletion, so none may be issued between that time and the commit.
-    let _withheld = request.server.clients.withhold(&client_id);
-    let now = request.server.clock.now();
-    let removal = ClientRemoval {
-        client_id: client_id.clone(),
-        if_version,
-        // Settings that are no longer in force may have made its tokens live longer than now.
-        tokens_until: now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2),
-    };
-    let entry = request.administrator.audit_entry(now);
-    match request.server.store.clients.delete_client(removal, entry).await? {
+    let entry = |now| request.administrator.audit_entry(now);
+    match delete_client(&request.server, &client_id, if_version, entry).await? {
         DeleteClient::Unknown => Err(unknown(&client_id)),
         DeleteClient::VersionConflict { .. } => Err(Problem::precondition_failed()),
-        DeleteClient::Deleted => {
-            request.server.clients.forget();
-            Ok(Answer::no_content())
-        }
+        DeleteClient::Deleted => Ok(Answer::no_content()),
     }
 }
 
@@ -261,20 +241,8 @@ fn shown(client: &Client) -> Value {
     shown
 }
 
-/// The same with a secret that was made just now. It is shown in this answer and never again (RFC 7591 §3.2.1).
-fn shown_once(mut shown: Value, secret: Option<&GeneratedSecret>) -> Value {
-    if let Some(secret) = secret {
-        shown["client_secret"] = json!(secret.as_str());
-        shown["client_secret_expires_at"] = json!(0);
-    }
-    shown
-}
-
-fn new_secret(request: &AdminRequest) -> Result<GeneratedSecret, Problem> {
-    let mut random = [0; SECRET_RANDOM_BYTES];
-    let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR);
-    request.server.tokens.random.fill(&mut random).map_err(failed)?;
-    Ok(GeneratedSecret::from_random(random))
+fn no_secret(_: Unspecified) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn metadata(request: &AdminRequest, body: &[u8]) -> Result<ClientMetadata, Problem> {

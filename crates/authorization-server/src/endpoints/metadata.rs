@@ -9,6 +9,7 @@ use keybound_protocol::server_metadata::ServerMetadata;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use url::Url;
 
+use crate::registration::REGISTRATION_PATH;
 use crate::response::PublicDocument;
 use crate::router::Route;
 use crate::settings::{GRANT_TYPES, Settings};
@@ -69,6 +70,10 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
         let [url, alias] = url_and_alias(settings, path);
         metadata = metadata.with_endpoint(endpoint, url, Some(alias));
     }
+    if settings.registration.is_some() {
+        let [url, alias] = url_and_alias(settings, REGISTRATION_PATH);
+        metadata = metadata.with_endpoint(Endpoint::Registration, url, Some(alias));
+    }
     let scopes = settings.scopes.iter().map(|scope| scope.name.clone());
     let metadata = metadata
         .with_jwks_uri(issuer.endpoint_url("/jwks"))
@@ -105,13 +110,18 @@ impl EndpointUrls {
             Route::Token => &self.token,
             Route::Introspection => &self.introspection,
             Route::Revocation => &self.revocation,
-            Route::Jwks | Route::Metadata | Route::Revocations | Route::Admin => &[],
+            Route::Jwks
+            | Route::Metadata
+            | Route::Revocations
+            | Route::Registration
+            | Route::ClientConfiguration
+            | Route::Admin => &[],
         }
     }
 }
 
 /// An endpoint for those without certificates, and for those with one.
-fn url_and_alias(settings: &Settings, path: &str) -> [Url; 2] {
+pub(crate) fn url_and_alias(settings: &Settings, path: &str) -> [Url; 2] {
     let issuer = &settings.issuer;
     let alias = alias(&settings.mutual_tls_origin, &format!("{}{path}", issuer.path()));
     [issuer.endpoint_url(path), alias]

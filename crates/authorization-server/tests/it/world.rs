@@ -132,6 +132,7 @@ impl Plan {
             trust_anchors: Vec::new(),
             clients: Vec::new(),
             client_secrets_enabled: false,
+            registration: None,
             scopes: Vec::new(),
             resources: vec![
                 resource(OTHER_API, None),

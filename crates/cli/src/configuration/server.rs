@@ -16,6 +16,7 @@ use super::diagnostic::{Diagnostic, Located, Location};
 use super::document::{Document, Section};
 use super::forwarded_certificate::{self, ForwardedCertificateEntry};
 use super::limits::{self, ServerLimits};
+use super::registration::{self, RegistrationEntry};
 use super::trust_anchors::{self, TrustAnchorEntries};
 use super::value::{bounded_duration, https_origin, https_url, identity, network, roots, socket_address, word};
 use super::{Base, Reading, read};
@@ -61,6 +62,8 @@ pub(crate) struct PolicyEntries {
     pub trust_anchors: TrustAnchorEntries,
     /// `client_secrets.enabled`.
     pub client_secrets_enabled: bool,
+    /// `[registration]`, where it is enabled.
+    pub registration: Option<RegistrationEntry>,
     /// `[[scopes]]`.
     pub scopes: Vec<ScopeEntry>,
     /// `[[resources]]`.
@@ -176,11 +179,6 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     let store = store(root.section("store"), base);
     let tokens = tokens(root.section("tokens"));
     unavailable(root.section("openid"), "OpenID Connect", &[]);
-    unavailable(
-        root.section("registration"),
-        "dynamic client registration",
-        &["initial_access_token_file"],
-    );
     let client_secrets = root.section("client_secrets");
     let client_secrets_enabled = client_secrets.boolean("enabled", false).value;
     client_secrets.finish();
@@ -193,6 +191,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         .collect();
     outgoing.finish();
     let trust_anchors = trust_anchors::entries(document, root.sections("trust_anchors"), base);
+    let registration = registration::entry(document, &root, base, &trust_anchors.names);
     let scopes = root.sections("scopes").into_iter().filter_map(scope).collect();
     let resources = root.sections("resources").into_iter().filter_map(resource).collect();
     let forwarded = root.sections("forwarded_certificate");
@@ -209,6 +208,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         outgoing_allow_addresses,
         trust_anchors,
         client_secrets_enabled,
+        registration,
         scopes,
         resources,
         limits,

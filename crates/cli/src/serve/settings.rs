@@ -57,6 +57,11 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
     let mut fetch = GuardedFetchSettings::new(roots);
     fetch.allow_addresses.clone_from(&policy.outgoing_allow_addresses);
     policy.limits.fetch.apply(&mut fetch);
+    let registration = policy.registration.as_ref().map(|entry| {
+        let (registration, more) = entry.load();
+        findings.extend(more);
+        registration
+    });
     let mut settings = Settings {
         issuer,
         mutual_tls_origin,
@@ -69,6 +74,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
         trust_anchors,
         clients: Vec::new(),
         client_secrets_enabled: policy.client_secrets_enabled,
+        registration,
         scopes: policy.scopes.iter().map(scope).collect(),
         resources: policy.resources.iter().map(resource).collect(),
         fetch: GuardedFetch::new(fetch),

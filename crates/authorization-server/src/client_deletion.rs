@@ -1,0 +1,35 @@
+//! A client is deleted, by an administrator or by itself: its tokens are denied in the same transaction.
+
+use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::client::ClientId;
+use keybound_protocol::time::Timestamp;
+use keybound_store::{AuditEntry, ClientRemoval, DeleteClient, StoreError};
+
+use crate::server::Server;
+use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
+
+/// Deletes a client. `entry` is asked who does it, at the time that it is done.
+///
+/// # Errors
+/// [`StoreError`]
+pub(crate) async fn delete_client(
+    server: &Server,
+    client_id: &ClientId,
+    if_version: Option<u64>,
+    entry: impl FnOnce(Timestamp) -> AuditEntry,
+) -> Result<DeleteClient, StoreError> {
+    // Its tokens are denied up to the time of the deletion, so none may be issued between that time and the commit.
+    let _withheld = server.clients.withhold(client_id);
+    let now = server.clock.now();
+    let removal = ClientRemoval {
+        client_id: client_id.clone(),
+        if_version,
+        // Settings that are no longer in force may have made its tokens live longer than now.
+        tokens_until: now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2),
+    };
+    let deleted = server.store.clients.delete_client(removal, entry(now)).await?;
+    if deleted == DeleteClient::Deleted {
+        server.clients.forget();
+    }
+    Ok(deleted)
+}
