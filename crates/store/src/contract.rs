@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "test code: a broken contract is a panic")]
 
 pub mod access_tokens;
+pub mod approval_requests;
 pub mod audit;
 pub mod authorization_codes;
 pub mod client_assertions;

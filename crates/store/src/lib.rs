@@ -16,12 +16,13 @@
 //! same contract suite (`contract.rs`, feature `contract`).
 //!
 //! Reading order: [`audit`], [`clients`], [`registrations`], [`access_tokens`], [`revocations`], [`grants`] with
-//! [`authorization_codes`] and [`refresh_tokens`], [`pushed_requests`], [`interactions`], [`user_sessions`], [`users`],
+//! [`authorization_codes`] and [`refresh_tokens`], [`pushed_requests`], [`interactions`], [`user_sessions`], [`users`], [`approval_requests`],
 //! [`client_assertions`], [`refusals`], [`issued_tokens`], [`trust_anchors`], [`signing_keys`], [`upkeep`] (the nouns);
 //! [`RefusalRecorder`] and
 //! [`IssuedTokenRecorder`] (what is written in batches); [`sqlite`].
 
 pub mod access_tokens;
+pub mod approval_requests;
 pub mod audit;
 pub mod authorization_codes;
 pub mod client_assertions;
@@ -53,6 +54,11 @@ pub mod users;
 pub use access_tokens::{
     AccessTokenHash, AccessTokenReference, AccessTokenState, AccessTokens, OpaqueAccessToken, RecordAccessToken,
     RevokeAccessToken, StoredAccessToken, TokenRevocation,
+};
+pub use approval_requests::{
+    ApprovalChannel, ApprovalDecision, ApprovalRedemption, ApprovalRequestHash, ApprovalRequests, ApprovalState,
+    CreateApprovalRequest, DecideApprovalRequest, NewApprovalRequest, NotificationToken, PollApprovalRequest,
+    RedeemApprovalRequest, StoredApprovalRequest, UserCodeHash,
 };
 pub use audit::{
     Actor, Audit, AuditCursor, AuditEntry, AuditPage, AuditQuery, AuditRecord, ChainBreak, ChainFault, ChainReport,

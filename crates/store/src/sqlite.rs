@@ -8,6 +8,7 @@
 //! in memory between two transactions.
 
 mod access_tokens;
+mod approval_requests;
 mod audit;
 mod authorization_codes;
 mod batch;
@@ -105,6 +106,7 @@ impl SqliteStore {
             issued_tokens: database.clone(),
             trust_anchors: database.clone(),
             signing_keys: database.clone(),
+            approval_requests: database.clone(),
             users: database.clone(),
             audit: database.clone(),
             upkeep: database,

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::{
-    AccessTokens, Audit, AuthorizationCodes, ClientAssertions, Clients, Grants, Interactions, IssuedTokens,
-    PushedRequests, RefreshTokens, Refusals, Registrations, Revocations, SigningKeys, StoreError, TrustAnchors, Upkeep,
-    UserSessions, Users,
+    AccessTokens, ApprovalRequests, Audit, AuthorizationCodes, ClientAssertions, Clients, Grants, Interactions,
+    IssuedTokens, PushedRequests, RefreshTokens, Refusals, Registrations, Revocations, SigningKeys, StoreError,
+    TrustAnchors, Upkeep, UserSessions, Users,
 };
 
 /// The answer to a verb that writes or scans: it comes after the commit is durable, or as a [`StoreError`] by the
@@ -54,6 +54,8 @@ pub struct Store {
     pub trust_anchors: Arc<dyn TrustAnchors>,
     /// The server's own signing keys.
     pub signing_keys: Arc<dyn SigningKeys>,
+    /// What clients asked of users who are elsewhere.
+    pub approval_requests: Arc<dyn ApprovalRequests>,
     /// Users of the local directory.
     pub users: Arc<dyn Users>,
     /// Who changed what.

@@ -71,6 +71,9 @@ pub struct UserChange {
     pub claims: Option<String>,
     /// Kept from signing in, or not any more.
     pub is_disabled: Option<bool>,
+    /// When the last access token of the user's grants will have expired (leeway included): those of a user who becomes disabled are
+    /// denied until then.
+    pub tokens_until: Timestamp,
 }
 
 /// What [`Users::delete_user`] removes.

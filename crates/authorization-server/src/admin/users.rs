@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query};
 use http::{HeaderMap, StatusCode};
 use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::{UserClaims, UserName};
 use keybound_store::{ChangeUser, CreateUser, DeleteUser, NewUser, PasswordHash, StoredUser, UserChange, UserRemoval};
 use serde::Deserialize;
@@ -149,6 +150,7 @@ pub(super) async fn replace(
         },
         claims: Some(claims.to_json()),
         is_disabled: Some(body.disabled),
+        tokens_until: tokens_until(&request),
     };
     let entry = request.administrator.audit_entry(request.now);
     match request.server.store.users.change_user(asked, entry).await? {
@@ -171,8 +173,7 @@ pub(super) async fn delete(
     let removal = UserRemoval {
         name: name.clone(),
         if_version: if_match(&headers)?,
-        // Settings that are no longer in force may have made tokens live longer than now.
-        tokens_until: request.now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2),
+        tokens_until: tokens_until(&request),
     };
     let entry = request.administrator.audit_entry(request.now);
     match request.server.store.users.delete_user(removal, entry).await? {
@@ -250,6 +251,11 @@ fn hashing_failed(error: PasswordHashingError) -> Problem {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }
+}
+
+/// When the last access token of today will have expired. Settings that are no longer in force may have made it live longer than now.
+fn tokens_until(request: &AdminRequest) -> Timestamp {
+    request.now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2)
 }
 
 fn find(request: &AdminRequest, name: &UserName) -> Result<StoredUser, Problem> {

@@ -203,6 +203,7 @@ async fn a_password_hash_by_older_rules_is_made_anew() {
         user_code_hash: None,
         claims: None,
         is_disabled: None,
+        tokens_until: Timestamp::from_unix_secs(it.world.clock.now()),
     };
     let now = Timestamp::from_unix_secs(it.world.clock.now());
     let entry = keybound_store::AuditEntry::new(now, keybound_store::Actor::Operator);

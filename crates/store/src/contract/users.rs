@@ -69,6 +69,7 @@ pub(crate) fn unchanged(text: &str, if_version: Option<u64>) -> UserChange {
         user_code_hash: None,
         claims: None,
         is_disabled: None,
+        tokens_until: t(400),
     }
 }
 

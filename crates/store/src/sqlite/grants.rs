@@ -51,7 +51,8 @@ impl Grants for Database {
     }
 }
 
-fn find(connection: &Connection, grant_id: &GrantId) -> Result<Option<StoredGrant>, Fault> {
+/// A grant, as part of another verb.
+pub(super) fn find(connection: &Connection, grant_id: &GrantId) -> Result<Option<StoredGrant>, Fault> {
     one(connection, FIND, [grant_id.as_str()], |row| stored_grant(row, 0))
 }
 

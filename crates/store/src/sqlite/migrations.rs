@@ -35,6 +35,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "grants",
         sql: include_str!("migrations/0004_grants.sql"),
     },
+    Migration {
+        name: "approval_requests",
+        sql: include_str!("migrations/0005_approval_requests.sql"),
+    },
 ];
 
 /// The newest schema version that this build knows.

@@ -37,6 +37,8 @@ pub struct SqliteLimits {
     pub pushed_requests_max: u64,
     /// Interactions that may be open at once: anybody with a browser begins one.
     pub interactions_max: u64,
+    /// Approval requests that may wait at once: public clients show codes, too.
+    pub approval_requests_max: u64,
     /// The size at which the database counts as full; `None` is as large as the disk.
     pub size_max_bytes: Option<u64>,
 }
@@ -52,6 +54,7 @@ impl Default for SqliteLimits {
             scans_max: 64,
             pushed_requests_max: 50_000,
             interactions_max: 50_000,
+            approval_requests_max: 50_000,
             size_max_bytes: None,
         }
     }

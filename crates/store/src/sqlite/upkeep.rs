@@ -20,6 +20,8 @@ use crate::{Actor, Answer, AuditEntry, Removed, Revocation, RevocationSubject, S
 const ROWS_MAX: u64 = 2_000;
 /// Batches of issued tokens are large: fewer of them.
 const BATCHES_MAX: u64 = 50;
+/// How long a client that asks about an expired request is told so.
+const APPROVAL_REQUESTS_KEPT_FOR: Duration = Duration::from_secs(600);
 /// Longer than any leeway: what has expired within it may still be accepted somewhere.
 const LEEWAY_MAX: Duration = Duration::from_secs(60);
 /// For how long a code is kept after its time: who presents one again by then still ends its grant.
@@ -130,6 +132,13 @@ fn remove_expired(batch: &mut Batch<'_>, now: Timestamp) -> Result<Removed, Faul
                  (SELECT hash FROM pushed_requests WHERE expires_at < ?1 LIMIT ?2)",
             // An interaction that it has opened is still to spend it.
             now.minus(INTERACTION_LIFETIME_MAX).minus(LEEWAY_MAX),
+        ),
+        (
+            "approval_requests",
+            "DELETE FROM approval_requests WHERE hash IN
+                 (SELECT hash FROM approval_requests WHERE expires_at < ?1 LIMIT ?2)",
+            // Until then a client that asks late is told that its time is over.
+            now.minus(APPROVAL_REQUESTS_KEPT_FOR),
         ),
         (
             "interactions",

@@ -138,6 +138,14 @@ fn change_user(batch: &mut Batch<'_>, asked: &UserChange, entry: &AuditEntry) ->
     if asked.password_hash.is_some() || asked.is_disabled == Some(true) {
         user_sessions::end_all_of(batch, &user.subject, entry)?;
     }
+    if asked.is_disabled == Some(true) && !user.is_disabled {
+        let ending = Ending {
+            why: "user disabled",
+            tokens_until: asked.tokens_until,
+            entry,
+        };
+        grants::end_all_of(batch, &user.subject, &ending)?;
+    }
     Ok(ChangeUser::Changed { version })
 }
 

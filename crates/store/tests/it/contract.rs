@@ -121,6 +121,12 @@ fn users() {
     check(contract::users::CASES);
 }
 
+// covers R8628-3, CIBA-4
+#[test]
+fn approval_requests() {
+    check(contract::approval_requests::CASES);
+}
+
 #[test]
 fn recorders() {
     check(contract::recorders::CASES);

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
+use keybound_protocol::user::UserSubject;
 use keybound_store::{
-    AccessTokenHash, NewSigningKey, OpaqueAccessToken, OpenError, PrivateKeyDer, SqliteSettings, SqliteStore,
-    StoreError,
+    AccessTokenHash, ApprovalChannel, ApprovalRequestHash, CreateApprovalRequest, NewApprovalRequest, NewSigningKey,
+    NotificationToken, OpaqueAccessToken, OpenError, PrivateKeyDer, SqliteSettings, SqliteStore, StoreError,
 };
 
 use crate::{Directory, NOW, block_on, client, entry};
@@ -57,6 +59,19 @@ fn write_canaries(directory: &Directory) {
             .await
             .unwrap();
         store.signing_keys.rotate_signing_key(key, entry()).await.unwrap();
+        let request = NewApprovalRequest {
+            hash: ApprovalRequestHash::of_auth_req_id(CANARY),
+            client_id: client("demo"),
+            channel: ApprovalChannel::Backchannel {
+                subject: UserSubject::from_random(&[1; 16]),
+                notification_token: Some(NotificationToken::new(CANARY)),
+            },
+            request: "{}".into(),
+            interval: Duration::from_secs(5),
+            expires_at: NOW,
+        };
+        let created = store.approval_requests.create_approval_request(request, entry());
+        assert_eq!(created.await.unwrap(), CreateApprovalRequest::Created);
         // Also in the log beside the database, while it is open.
         let open = contents(directory);
         assert!(
