@@ -7,6 +7,7 @@ use keybound_protocol::client_assertion::{CLIENT_ASSERTION_TYPE, client_assertio
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::signer::{Signer, SigningError};
 use keybound_protocol::time::Timestamp;
+use zeroize::Zeroizing;
 
 /// How a client authenticates.
 #[derive(Clone, Debug)]
@@ -16,8 +17,27 @@ pub enum ClientAuthentication {
     /// By assertions that it signs: `private_key_jwt` (RFC 7523). Its tokens are bound all the same if its identity has a
     /// certificate and its registration says so.
     PrivateKeyJwt(AssertionKey),
+    /// By a secret in the form: `client_secret_post` (RFC 6749 §2.3.1), for servers that offer nothing better.
+    ClientSecretPost(ClientSecret),
     /// Not at all: `none`, a public client.
     None,
+}
+
+/// A secret that a server gave to a client. Wiped when dropped, never printed.
+#[derive(Clone)]
+pub struct ClientSecret(Zeroizing<String>);
+
+impl ClientSecret {
+    /// Takes the secret as the server gave it.
+    pub fn new(text: String) -> ClientSecret {
+        ClientSecret(Zeroizing::new(text))
+    }
+}
+
+impl std::fmt::Debug for ClientSecret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ClientSecret(…)")
+    }
 }
 
 /// The key of a client that signs its assertions, and where their identifiers come from.
@@ -59,10 +79,16 @@ impl ClientAuthentication {
         now: Timestamp,
     ) -> Result<(), SigningError> {
         form.push(("client_id", client_id.as_str().to_owned()));
-        if let ClientAuthentication::PrivateKeyJwt(key) = self {
-            let assertion = client_assertion(&*key.signer, client_id, issuer, &(key.new_assertion_id)(), now)?;
-            form.push(("client_assertion_type", CLIENT_ASSERTION_TYPE.to_owned()));
-            form.push(("client_assertion", assertion));
+        match self {
+            ClientAuthentication::PrivateKeyJwt(key) => {
+                let assertion = client_assertion(&*key.signer, client_id, issuer, &(key.new_assertion_id)(), now)?;
+                form.push(("client_assertion_type", CLIENT_ASSERTION_TYPE.to_owned()));
+                form.push(("client_assertion", assertion));
+            }
+            ClientAuthentication::ClientSecretPost(ClientSecret(secret)) => {
+                form.push(("client_secret", secret.as_str().to_owned()));
+            }
+            ClientAuthentication::Certificate | ClientAuthentication::None => {}
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ pub use authorization_response::{AuthorizationRefusal, AuthorizationResponseErro
 pub use authorization_server::{AuthorizationServer, METADATA_REFRESH_AFTER, METADATA_RETRY_AFTER};
 pub use backchannel_authentication::{BackchannelRequest, UserHint};
 pub use client::{Client, ClientSettings, TokenRequest};
-pub use client_authentication::{AssertionKey, ClientAuthentication};
+pub use client_authentication::{AssertionKey, ClientAuthentication, ClientSecret};
 pub use device_authorization::DeviceAuthorization;
 pub use discovery::Discovery;
 pub use error::{ClientError, DiscoveryError, EndpointRefusal, ResponseError};

@@ -89,6 +89,29 @@ impl Client {
         })
     }
 
+    /// Puts a request together again that [`begin_authorization`](Self::begin_authorization) began: for a caller that keeps nothing while
+    /// the user is away, and makes the same `secrets` once more. That an answer is taken only once is then the caller's to see to.
+    ///
+    /// # Errors
+    /// The server's metadata cannot be had.
+    pub async fn resume_authorization(
+        &self,
+        request: &AuthorizationRequest,
+        secrets: AuthorizationSecrets,
+        now: Timestamp,
+    ) -> Result<PendingAuthorization, ClientError> {
+        let metadata = self.server.metadata(now).await?;
+        Ok(PendingAuthorization {
+            // Where the browser went is over.
+            url: request.redirect_uri().clone(),
+            expires_at: None,
+            secrets,
+            request: request.clone(),
+            requires_issuer: metadata.has(MetadataFlag::AuthorizationResponseIss),
+            identity: self.identity(),
+        })
+    }
+
     /// The parameters, or `request` alone, in which they are signed: nothing else may stand beside it but what authenticates the client
     /// (RFC 9126 §3).
     fn signed_if_able(
