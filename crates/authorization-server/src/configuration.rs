@@ -13,7 +13,7 @@ use crate::endpoints::metadata::{Documents, EndpointUrls, url_and_alias};
 use crate::registration::{REGISTRATION_PATH, Registration};
 use crate::resources::Resources;
 use crate::router::Route;
-use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, Settings};
+use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, AuthorizationSettings, Settings};
 
 pub(crate) struct Configuration {
     pub(crate) issuer: Issuer,
@@ -24,6 +24,9 @@ pub(crate) struct Configuration {
     pub(crate) profile: Profile,
     pub(crate) signing_algorithm: SignatureAlgorithm,
     pub(crate) access_token_lifetime: Duration,
+    /// How long a pushed request may be used.
+    pub(crate) pushed_request_lifetime: Duration,
+    pub(crate) authorization: AuthorizationSettings,
     pub(crate) resources: Resources,
     pub(crate) metadata: Documents,
     /// What assertions may be made out to beside the issuer.
@@ -47,6 +50,8 @@ impl Configuration {
             profile: settings.profile,
             signing_algorithm: settings.tokens.signing_algorithm,
             access_token_lifetime: settings.tokens.access_token_lifetime.min(ACCESS_TOKEN_LIFETIME_MAX),
+            pushed_request_lifetime: settings.limits.pushed_request_lifetime,
+            authorization: settings.authorization.clone(),
             resources: Resources::new(settings)?,
             metadata: Documents::new(settings),
             endpoint_urls: EndpointUrls::new(settings),

@@ -3,6 +3,7 @@
 mod answer;
 pub(crate) mod introspection;
 pub(crate) mod metadata;
+pub(crate) mod pushed_authorization;
 pub(crate) mod registration;
 pub(crate) mod revocation;
 pub(crate) mod revocations;

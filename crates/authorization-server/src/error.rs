@@ -24,6 +24,7 @@ use keybound_store::{InvalidRevocationCursor, StoreError};
 use keybound_tls::LayerRefusal;
 
 use crate::access_tokens::IssueError;
+use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::{AuthenticationFailure, Unauthenticated};
 use crate::endpoints::registration::RegistrationRefusal;
 use crate::grants::client_credentials::GrantRefusal;
@@ -84,6 +85,10 @@ pub(crate) enum Reason {
     Store(#[from] StoreError),
     #[error("the access token could not be made")]
     Issue(#[from] IssueError),
+    #[error(transparent)]
+    AuthorizationRequest(#[from] RequestRefusal),
+    #[error("as many pushed requests as there may be are waiting")]
+    TooManyPushedRequests,
     #[error("the introspection response could not be signed")]
     ResponseSigning(#[from] SigningError),
 }
@@ -146,6 +151,8 @@ impl Reason {
             Reason::Grant(refusal) => refusal.code(),
             Reason::IntrospectionRequest(error) => error.code(),
             Reason::RevocationRequest(error) => error.code(),
+            Reason::AuthorizationRequest(refusal) => refusal.code(),
+            Reason::TooManyPushedRequests => ErrorCode::TemporarilyUnavailable,
             Reason::PublicCaller => ErrorCode::InvalidClient,
             // RFC 7009 §2.1 wants the request refused; of RFC 6749's codes this is the one that says "issued to another client".
             Reason::ForeignToken => ErrorCode::InvalidGrant,
@@ -166,7 +173,7 @@ impl Reason {
             Reason::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Reason::Transport(refusal) => refusal.status(),
             Reason::Form(FormError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-            Reason::TooManyFailures { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Reason::TooManyFailures { .. } | Reason::TooManyPushedRequests => StatusCode::TOO_MANY_REQUESTS,
             Reason::Registration(refusal) if refusal.status().is_some() => refusal.status().unwrap_or_default(),
             // Those that clients do not authenticate at follow the ordinary rule.
             _ => {
@@ -203,6 +210,8 @@ impl Reason {
             | Reason::Grant(_)
             | Reason::IntrospectionRequest(_)
             | Reason::RevocationRequest(_)
+            | Reason::AuthorizationRequest(_)
+            | Reason::TooManyPushedRequests
             | Reason::PublicCaller
             | Reason::ForeignToken
             | Reason::RevocationCursor(_)
@@ -283,9 +292,10 @@ impl Reason {
         match self {
             Reason::Registration(refusal) => refusal.retry_after(),
             Reason::TooManyFailures { retry_after, .. } => Some(*retry_after),
-            Reason::Store(_) | Reason::Issue(IssueError::Store(_)) | Reason::TooManyFollowers => {
-                Some(RETRY_AFTER_STORE)
-            }
+            Reason::Store(_)
+            | Reason::Issue(IssueError::Store(_))
+            | Reason::TooManyFollowers
+            | Reason::TooManyPushedRequests => Some(RETRY_AFTER_STORE),
             Reason::Transport(LayerRefusal::TooManyConnections) => Some(RETRY_AFTER_STORE),
             _ => None,
         }

@@ -2,6 +2,7 @@
 //!
 //! Derived from the reason afterwards; nothing is decided here. The lists follow the order in which endpoints check.
 
+use keybound_protocol::authorization_request::AuthorizationRequestError;
 use keybound_protocol::client_authentication::{ExplanationContext, rules as authentication_rules};
 use keybound_protocol::form::FormError;
 use keybound_protocol::refusal::Refusal;
@@ -10,6 +11,7 @@ use keybound_protocol::token_request::TokenRequestError;
 use keybound_tls::LayerRefusal;
 
 use crate::access_tokens::IssueError;
+use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::AuthenticationFailure;
 use crate::endpoints::registration::RegistrationRefusal;
 use crate::error::Reason;
@@ -28,6 +30,9 @@ const RATE: &str = "failed authentications within their limit";
 const GRANT_KNOWN: &str = "grant type supported";
 const GRANT_REGISTERED: &str = "grant type registered";
 const BINDING: &str = "certificate presented to bind the access token to";
+const REQUEST: &str = "authorization request acceptable";
+const REQUEST_OBJECT: &str = "request object made by the client for this server, now";
+const PUSHED_ROOM: &str = "room for one more pushed request";
 const GRANT_PARAMETERS: &str = "every parameter of the grant sent, and well-formed";
 const SCOPE: &str = "scope registered";
 const RESOURCE: &str = "one configured resource asked for";
@@ -57,6 +62,17 @@ const AT_INTROSPECTION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, T
 const AT_REVOCATION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, OWN_TOKEN, STORE];
 /// After those of the protected resource, which have records of their own.
 const AT_REVOCATIONS: [&str; 5] = [METHOD, FORM, CURSOR, HELD, STORE];
+const AT_PUSHED_AUTHORIZATION: [&str; 9] = [
+    METHOD,
+    MEDIA_TYPE,
+    FORM,
+    AUTHENTICATION,
+    GRANT_REGISTERED,
+    REQUEST_OBJECT,
+    REQUEST,
+    PUSHED_ROOM,
+    STORE,
+];
 const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
 
 /// The rules of the decision that ended with `reason`.
@@ -68,6 +84,7 @@ pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<R
         Some(Route::Revocation) => &AT_REVOCATION,
         Some(Route::Revocations) => &AT_REVOCATIONS,
         Some(Route::Registration | Route::ClientConfiguration) => &RegistrationRefusal::RULES,
+        Some(Route::PushedAuthorization) => &AT_PUSHED_AUTHORIZATION,
         Some(Route::Jwks | Route::Metadata | Route::Admin) | None => &ELSEWHERE,
     };
     let mut outcomes = Vec::with_capacity(names.len() + 12);
@@ -128,6 +145,8 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
             GrantRefusal::NoDefaultResource => "configure tokens.default_resource, or send resource",
         },
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => "send token",
+        Reason::AuthorizationRequest(refusal) => request_fix(refusal),
+        Reason::TooManyPushedRequests => "wait until the pushed requests that are waiting have expired",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
         Reason::RevocationCursor(_) => "ask without `after` for everything, then with the cursor of the last answer",
         Reason::Registration(refusal) => refusal.fix(),
@@ -140,6 +159,50 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::ResponseSigning(_) => "see the server's log, and rotate the signing key",
         Reason::Transport(refusal) => refusal.fix(),
     })
+}
+
+fn request_fix(refusal: &RequestRefusal) -> &'static str {
+    let error = match refusal {
+        RequestRefusal::RequestUriNotAllowed => {
+            return "push the request itself, and send request_uri to /authorize alone";
+        }
+        RequestRefusal::RequestObject(_) => {
+            return "sign the request object with a registered key, made out to the issuer, with exp and nbf within an hour";
+        }
+        RequestRefusal::KeysUnavailable(_) => return "let the client's jwks_uri answer",
+        RequestRefusal::Request(error) => error,
+    };
+    match error {
+        AuthorizationRequestError::RedirectUri(_) => {
+            "send redirect_uri exactly as it is registered, or register it (keybound client update)"
+        }
+        AuthorizationRequestError::GrantNotRegistered => "register grant type authorization_code for the client",
+        AuthorizationRequestError::ResponseTypeMissing | AuthorizationRequestError::ResponseTypeUnsupported(_) => {
+            "send response_type=code"
+        }
+        AuthorizationRequestError::ResponseMode(_) => "use response_mode query, jwt or query.jwt, or none",
+        AuthorizationRequestError::PushedRequired => "push the request to /par, and send its request_uri",
+        AuthorizationRequestError::SignedRequired => "send the request as a signed request object",
+        AuthorizationRequestError::ChallengeMissing(_) | AuthorizationRequestError::Challenge(_) => {
+            "send code_challenge with code_challenge_method=S256"
+        }
+        AuthorizationRequestError::Scope(_)
+        | AuthorizationRequestError::ScopeNotRegistered { .. }
+        | AuthorizationRequestError::ScopeReserved(_) => "ask for less, or register the scope (keybound client update)",
+        AuthorizationRequestError::Resource { .. }
+        | AuthorizationRequestError::ResourceUnknown(_)
+        | AuthorizationRequestError::TooManyResources => {
+            "configure the resource ([[resources]]), or ask for a configured one"
+        }
+        AuthorizationRequestError::AuthorizationDetails(_) => {
+            "send authorization_details of a configured type ([[authorization_details_types]]) with its fields"
+        }
+        AuthorizationRequestError::TooLong(_)
+        | AuthorizationRequestError::Claims(_)
+        | AuthorizationRequestError::Prompt(_)
+        | AuthorizationRequestError::MaxAge
+        | AuthorizationRequestError::DpopThumbprint => "correct the parameter",
+    }
 }
 
 fn failed_rule(reason: &Reason) -> &'static str {
@@ -170,6 +233,11 @@ fn failed_rule(reason: &Reason) -> &'static str {
         ) => RESOURCE,
         Reason::Grant(GrantRefusal::ScopeOfAnotherResource { .. } | GrantRefusal::NothingInside { .. }) => TOGETHER,
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => TOKEN,
+        Reason::AuthorizationRequest(RequestRefusal::RequestObject(_) | RequestRefusal::KeysUnavailable(_)) => {
+            REQUEST_OBJECT
+        }
+        Reason::AuthorizationRequest(_) => REQUEST,
+        Reason::TooManyPushedRequests => PUSHED_ROOM,
         Reason::ForeignToken => OWN_TOKEN,
         Reason::RevocationCursor(_) => CURSOR,
         Reason::Registration(refusal) => refusal.rule(),

@@ -15,6 +15,8 @@
 mod access_tokens;
 mod admin;
 mod answer_time;
+mod authorization_requests;
+mod authorization_responses;
 mod client_authentication;
 mod client_deletion;
 mod client_secrets;
@@ -54,8 +56,8 @@ pub use router::client_endpoints;
 pub use server::{AuthorizationServer, StartError};
 pub use service::{AuthorizationService, MUTUAL_TLS, PUBLIC};
 pub use settings::{
-    ACCESS_TOKEN_LIFETIME_MAX, ClientPolicy, Environment, GRANT_TYPES, InitialAccessToken, REGISTRATION_METHODS,
-    RegistrationSettings, ResourceSettings, ScopeSettings, Settings, TokenSettings,
+    ACCESS_TOKEN_LIFETIME_MAX, AuthorizationSettings, ClientPolicy, Environment, GRANT_TYPES, InitialAccessToken,
+    REGISTRATION_METHODS, RegistrationSettings, ResourceSettings, ScopeSettings, Settings, TokenSettings,
 };
 pub use signing_keys::{PUBLISHED_BEFORE_SIGNING, SigningKeysError};
 pub use users::UserDirectory;

@@ -39,6 +39,8 @@ pub struct Limits {
     pub lock_out: Duration,
     /// A sign-in that failed is answered a whole number of these after it was asked for. More than comparing a password takes.
     pub sign_in_answer_interval: Duration,
+    /// How long a pushed authorization request may be used: `expires_in` of its answer. Counted to the second, without leeway.
+    pub pushed_request_lifetime: Duration,
     /// Admin requests at work at once; further ones get 503.
     pub admin_requests_max: usize,
     /// Questions for revocations that are held at once, one for each who follows; further ones get 503.
@@ -64,6 +66,7 @@ impl Default for Limits {
             failed_sign_ins_max: 10,
             lock_out: Duration::from_secs(15 * 60),
             sign_in_answer_interval: Duration::from_millis(250),
+            pushed_request_lifetime: Duration::from_secs(60),
             admin_requests_max: 32,
             revocation_followers_max: 1_000,
         }

@@ -1,6 +1,6 @@
 //! The protected resources that tokens can be asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::issuer::Issuer;
@@ -15,6 +15,7 @@ pub(crate) struct Resources {
     formats: HashMap<ResourceUri, Option<AccessTokenFormat>>,
     default: Option<ResourceUri>,
     inside: [InsideResource; 2],
+    for_users: BTreeSet<ResourceUri>,
 }
 
 /// A protected resource of this server itself. It takes tokens with one scope word of ours, and that word is for it alone.
@@ -43,6 +44,7 @@ impl Resources {
             InsideResource::new(admin_resource(&settings.issuer)?, ADMIN_SCOPE),
             InsideResource::new(revocations_resource(&settings.issuer)?, REVOCATIONS_SCOPE),
         ];
+        let for_users = formats.keys().cloned().collect();
         formats.extend(
             inside
                 .iter()
@@ -52,6 +54,7 @@ impl Resources {
             formats,
             default,
             inside,
+            for_users,
         })
     }
 
@@ -66,6 +69,11 @@ impl Resources {
 
     pub(crate) fn default_resource(&self) -> Option<&ResourceUri> {
         self.default.as_ref()
+    }
+
+    /// Those that users can give access to: all but those of this server itself.
+    pub(crate) fn for_users(&self) -> &BTreeSet<ResourceUri> {
+        &self.for_users
     }
 
     /// The admin API, `{issuer}/admin`.

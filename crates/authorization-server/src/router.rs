@@ -20,6 +20,8 @@ pub(crate) enum Route {
     Introspection,
     /// `POST /revoke` (RFC 7009 §2)
     Revocation,
+    /// `POST /par` (RFC 9126 §2)
+    PushedAuthorization,
     /// `GET /jwks` (RFC 7517 §5)
     Jwks,
     /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3)
@@ -57,12 +59,13 @@ pub(crate) enum Routed {
 }
 
 impl Route {
-    pub(crate) const COUNT: usize = 9;
+    pub(crate) const COUNT: usize = 10;
     /// In the order of their discriminants.
     pub(crate) const ALL: [Route; Route::COUNT] = [
         Route::Token,
         Route::Introspection,
         Route::Revocation,
+        Route::PushedAuthorization,
         Route::Jwks,
         Route::Metadata,
         Route::Revocations,
@@ -77,6 +80,7 @@ impl Route {
             Route::Token => "token",
             Route::Introspection => "introspection",
             Route::Revocation => "revocation",
+            Route::PushedAuthorization => "pushed_authorization",
             Route::Jwks => "jwks",
             Route::Metadata => "metadata",
             Route::Revocations => "revocations",
@@ -92,6 +96,7 @@ impl Route {
             Route::Token => Some(Endpoint::Token),
             Route::Introspection => Some(Endpoint::Introspection),
             Route::Revocation => Some(Endpoint::Revocation),
+            Route::PushedAuthorization => Some(Endpoint::PushedAuthorizationRequest),
             Route::Jwks
             | Route::Metadata
             | Route::Revocations
@@ -103,7 +108,9 @@ impl Route {
 
     fn allow(self) -> Option<&'static str> {
         match self {
-            Route::Token | Route::Introspection | Route::Revocation => Some("POST, OPTIONS"),
+            Route::Token | Route::Introspection | Route::Revocation | Route::PushedAuthorization => {
+                Some("POST, OPTIONS")
+            }
             Route::Jwks | Route::Metadata => Some("GET, HEAD, OPTIONS"),
             Route::Revocations => Some("GET, OPTIONS"),
             Route::Registration => Some("POST, OPTIONS"),
@@ -143,6 +150,7 @@ pub(crate) fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
             "/token" => return Some(Route::Token),
             "/introspect" => return Some(Route::Introspection),
             "/revoke" => return Some(Route::Revocation),
+            "/par" => return Some(Route::PushedAuthorization),
             "/jwks" => return Some(Route::Jwks),
             REGISTRATION_PATH => return Some(Route::Registration),
             "/revocations" if side == Side::MutualTls => return Some(Route::Revocations),

@@ -16,7 +16,7 @@ use crate::client_authentication::Attempt;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
 use crate::endpoints::registration::{self, RegistrationRefusal, RegistrationRequest};
-use crate::endpoints::{ClientRequest, Refused, introspection, revocation, token};
+use crate::endpoints::{ClientRequest, Refused, introspection, pushed_authorization, revocation, token};
 use crate::error::Reason;
 use crate::protected_resource::Caller;
 use crate::refusals::Circumstances;
@@ -184,7 +184,7 @@ fn side(connection: &Connection) -> Side {
 impl Request<'_> {
     async fn answer(&self, route: Route, body: RequestBody, noted: &mut Noted) -> Response {
         match route {
-            Route::Token | Route::Introspection | Route::Revocation => {
+            Route::Token | Route::Introspection | Route::Revocation | Route::PushedAuthorization => {
                 match self.form_endpoint(route, body, noted).await {
                     Ok(response) => response,
                     Err(reason) => self.refuse(Some(route), &reason, None, noted),
@@ -260,6 +260,7 @@ impl Request<'_> {
         let answer = match route {
             Route::Introspection => introspection::post(self.server, &request).await,
             Route::Revocation => revocation::post(self.server, &request).await,
+            Route::PushedAuthorization => pushed_authorization::post(self.server, &request).await,
             _ => token::post(self.server, &request).await,
         };
         Ok(match answer {

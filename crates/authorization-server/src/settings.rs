@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::authentication_method::AuthenticationMethod;
+use keybound_protocol::authorization_details::AuthorizationDetailsTypes;
 use keybound_protocol::client::{Client, ClientOrigin};
 use keybound_protocol::client_metadata::{PermittedAnchors, RegistrationPolicy};
 use keybound_protocol::grant_type::GrantType;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub profile: Profile,
     /// What tokens look like.
     pub tokens: TokenSettings,
+    /// What authorization requests may and have to be.
+    pub authorization: AuthorizationSettings,
     /// The certification authorities that certificates of `tls_client_auth` clients may come from, revocation lists
     /// included. None means that nobody is trusted.
     pub trust_anchors: Vec<TrustAnchor>,
@@ -69,6 +72,15 @@ pub struct TokenSettings {
     pub signing_algorithm: SignatureAlgorithm,
     /// How long an access token lives, at most [`ACCESS_TOKEN_LIFETIME_MAX`]; longer counts as that.
     pub access_token_lifetime: Duration,
+}
+
+/// What authorization requests may and have to be.
+#[derive(Clone, Debug, Default)]
+pub struct AuthorizationSettings {
+    /// Whether every client has to push its requests (RFC 9126 §5), whatever it registered. The profile may demand it, too.
+    pub require_pushed_authorization_requests: bool,
+    /// The types of authorization details (RFC 9396). None means that `authorization_details` is refused.
+    pub details_types: AuthorizationDetailsTypes,
 }
 
 /// A scope that metadata advertises.
@@ -118,7 +130,7 @@ impl Settings {
             grant_types: GRANT_TYPES.into(),
             trust_anchors_if_omitted: PermittedAnchors::Every,
             signing_algorithms: [self.tokens.signing_algorithm].into(),
-            authorization_details_types: BTreeSet::new(),
+            authorization_details_types: self.authorization.details_types.names().map(str::to_owned).collect(),
             backchannel_delivery_modes: BTreeSet::new(),
             trust_anchors: self.trust_anchors.iter().flat_map(trust_anchor_names).collect(),
             scopes: self.scope_words(),

@@ -14,7 +14,7 @@ use aws_lc_rs::rand::SystemRandom;
 use keybound_protocol::access_token::encoder::PreparedSigner;
 use keybound_protocol::jwk_set::{JwkSet, JwkSetError};
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
-use keybound_protocol::signer::{LocalSigner, Signer, SignerError};
+use keybound_protocol::signer::{LocalSigner, Signer, SignerError, SigningError};
 use keybound_protocol::time::Timestamp;
 use keybound_store::{
     Actor, AuditEntry, NewSigningKey, PrivateKeyDer, SigningKeyState, SigningKeys as StoredKeys, StoreError,
@@ -27,6 +27,23 @@ use crate::response::PublicDocument;
 pub const PUBLISHED_BEFORE_SIGNING: Duration = Duration::from_secs(60);
 /// How long caches may keep the key set.
 const KEY_SET_FRESH: Duration = Duration::from_secs(15);
+
+/// Makes a signature, elsewhere if it takes long: this thread serves many connections, and none of them waits for another one's.
+///
+/// # Errors
+/// [`SigningError`] if the key cannot be used.
+pub(crate) async fn sign(
+    signer: Arc<dyn Signer>,
+    make: impl FnOnce(&dyn Signer) -> Result<String, SigningError> + Send + 'static,
+) -> Result<String, SigningError> {
+    let algorithm = signer.algorithm();
+    if !algorithm.signs_slowly() {
+        return make(&*signer);
+    }
+    tokio::task::spawn_blocking(move || make(&*signer))
+        .await
+        .unwrap_or(Err(SigningError { algorithm }))
+}
 
 /// The keys of this server, as they are now.
 pub(crate) struct SigningKeys {

@@ -1,9 +1,10 @@
 //! The two configuration files: `keybound.toml` and `gateway.toml`.
 //!
 //! Read in this order: [`document`] (TOML with places), [`server`] and [`gateway`] (which keys exist and what they mean; tables with
-//! rules of their own are in [`limits`], [`trust_anchors`], [`registration`] and [`forwarded_certificate`]), [`diagnostic`] (how a mistake is shown). Reading never touches the network; it does open the files it names, because a
+//! rules of their own are in [`limits`], [`authorization`], [`trust_anchors`], [`registration`] and [`forwarded_certificate`]), [`diagnostic`] (how a mistake is shown). Reading never touches the network; it does open the files it names, because a
 //! key that does not match its certificate is a configuration error and not a surprise at the first handshake.
 
+pub(crate) mod authorization;
 pub(crate) mod diagnostic;
 pub(crate) mod document;
 pub(crate) mod forwarded_certificate;

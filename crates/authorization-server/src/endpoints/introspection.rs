@@ -21,6 +21,7 @@ use crate::client_authentication::Identified;
 use crate::error::Reason;
 use crate::response;
 use crate::server::Server;
+use crate::signing_keys;
 
 const JWT: HeaderValue = HeaderValue::from_static(INTROSPECTION_JWT_MEDIA_TYPE);
 
@@ -86,14 +87,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
 async fn sign(server: &Server, jwt: IntrospectionJwt<'_>) -> Result<String, SigningError> {
     let signer = Arc::clone(server.keys.ring().signer.signer());
     let unsigned = jwt.encode_unsigned(&*signer);
-    let algorithm = signer.algorithm();
-    if !algorithm.signs_slowly() {
-        return unsigned.sign(&*signer);
-    }
-    // This thread serves many connections: none of them waits for another one's signature.
-    tokio::task::spawn_blocking(move || unsigned.sign(&*signer))
-        .await
-        .unwrap_or(Err(SigningError { algorithm }))
+    signing_keys::sign(signer, |signer| unsigned.sign(signer)).await
 }
 
 fn may_see(caller: &Client, token: &LiveToken) -> bool {

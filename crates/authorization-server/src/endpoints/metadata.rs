@@ -30,6 +30,7 @@ const ENDPOINTS: [(Endpoint, &str); 3] = [TOKEN, INTROSPECTION, REVOCATION];
 const TOKEN: (Endpoint, &str) = (Endpoint::Token, "/token");
 const INTROSPECTION: (Endpoint, &str) = (Endpoint::Introspection, "/introspect");
 const REVOCATION: (Endpoint, &str) = (Endpoint::Revocation, "/revoke");
+const PUSHED_AUTHORIZATION: (Endpoint, &str) = (Endpoint::PushedAuthorizationRequest, "/par");
 
 /// How long caches may keep the document.
 const FRESH: Duration = Duration::from_secs(60);
@@ -91,6 +92,7 @@ pub(crate) struct EndpointUrls {
     token: Vec<Url>,
     introspection: Vec<Url>,
     revocation: Vec<Url>,
+    pushed_authorization: Vec<Url>,
 }
 
 impl EndpointUrls {
@@ -101,6 +103,7 @@ impl EndpointUrls {
             token: url_and_alias(settings, TOKEN.1).into(),
             introspection: token_and(INTROSPECTION),
             revocation: token_and(REVOCATION),
+            pushed_authorization: token_and(PUSHED_AUTHORIZATION),
         }
     }
 
@@ -110,6 +113,7 @@ impl EndpointUrls {
             Route::Token => &self.token,
             Route::Introspection => &self.introspection,
             Route::Revocation => &self.revocation,
+            Route::PushedAuthorization => &self.pushed_authorization,
             Route::Jwks
             | Route::Metadata
             | Route::Revocations

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode};
 use keybound_authorization_server::{
-    AuthorizationServer, Environment, Limits, MUTUAL_TLS, PUBLIC, ResourceSettings, Settings, TokenSettings,
+    AuthorizationServer, AuthorizationSettings, Environment, Limits, MUTUAL_TLS, PUBLIC, ResourceSettings, Settings,
+    TokenSettings,
 };
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::base64url;
@@ -129,6 +130,7 @@ impl Plan {
                 signing_algorithm: SignatureAlgorithm::Es256,
                 access_token_lifetime: Duration::from_secs(300),
             },
+            authorization: AuthorizationSettings::default(),
             trust_anchors: Vec::new(),
             clients: Vec::new(),
             client_secrets_enabled: false,

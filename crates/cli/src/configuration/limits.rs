@@ -131,6 +131,11 @@ pub(crate) fn server(section: Section<'_>) -> ServerLimits {
                 defaults.sign_in_answer_interval,
                 Duration::from_millis(10)..=10 * SECOND,
             ),
+            pushed_request_lifetime: read.duration(
+                "pushed_request_lifetime",
+                defaults.pushed_request_lifetime,
+                SECOND..=Duration::from_secs(599),
+            ),
             admin_requests_max: read.number("admin_requests_max", defaults.admin_requests_max, 1..=10_000),
             revocation_followers_max: read.number(
                 "revocation_followers_max",

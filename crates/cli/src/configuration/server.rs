@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use keybound_authorization_server::settings::AuthorizationSettings;
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::resource::ResourceUri;
@@ -12,6 +13,7 @@ use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_tls::{Identity, OperatorFileError, Roots};
 use url::Url;
 
+use super::authorization;
 use super::diagnostic::{Diagnostic, Located, Location};
 use super::document::{Document, Section};
 use super::forwarded_certificate::{self, ForwardedCertificateEntry};
@@ -54,6 +56,8 @@ pub(crate) struct PolicyEntries {
     pub clients: Vec<Located<PathBuf>>,
     /// `tokens.*`.
     pub tokens: Tokens,
+    /// `authorization.*`, `[[authorization_details_types]]`.
+    pub authorization: AuthorizationSettings,
     /// `outgoing.ca`; `None` means the system's.
     pub outgoing_roots: Option<Roots>,
     /// `outgoing.allow_addresses`.
@@ -178,6 +182,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     tls_section.finish();
     let store = store(root.section("store"), base);
     let tokens = tokens(root.section("tokens"));
+    let authorization = authorization::settings(&root);
     unavailable(root.section("openid"), "OpenID Connect", &[]);
     let client_secrets = root.section("client_secrets");
     let client_secrets_enabled = client_secrets.boolean("enabled", false).value;
@@ -204,6 +209,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         location: root.location().clone(),
         clients,
         tokens,
+        authorization,
         outgoing_roots,
         outgoing_allow_addresses,
         trust_anchors,

@@ -71,6 +71,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
             signing_algorithm: policy.tokens.signing_algorithm,
             access_token_lifetime: policy.tokens.access_token_lifetime,
         },
+        authorization: policy.authorization.clone(),
         trust_anchors,
         clients: Vec::new(),
         client_secrets_enabled: policy.client_secrets_enabled,

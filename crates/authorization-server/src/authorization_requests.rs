@@ -1,0 +1,133 @@
+//! From what a client sent to an [`AuthorizationRequest`]: with parameters as they are, or with a request object that its keys signed.
+
+use std::sync::Arc;
+
+use keybound_protocol::authorization_request::{
+    AuthorizationParameters, AuthorizationPolicy, AuthorizationRefusal, AuthorizationRequest, AuthorizationRequestError,
+};
+use keybound_protocol::authorization_response::ResponseTarget;
+use keybound_protocol::client::Client;
+use keybound_protocol::client_metadata::ClientKeys;
+use keybound_protocol::error_code::ErrorCode;
+use keybound_protocol::form::Form;
+use keybound_protocol::jwk_set::JwkSet;
+use keybound_protocol::profile::Profile;
+use keybound_protocol::request_object::{RequestObject, RequestObjectError, RequestObjectKind, RequestObjectPolicy};
+use keybound_protocol::time::Timestamp;
+
+use crate::configuration::Configuration;
+use crate::key_sets::{KeySetError, KeySets};
+
+/// A request of a client that is known, and at `/par` authenticated.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) client: &'a Arc<Client>,
+    pub(crate) form: &'a Form<'a>,
+    /// Whether it came to `/par`.
+    pub(crate) is_pushed: bool,
+    pub(crate) now: Timestamp,
+}
+
+/// Why there is no authorization request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestRefusal {
+    /// A `request_uri` where there must be none: in a pushed request (RFC 9126 §2.1), or beside `request` (RFC 9101 §5).
+    #[error("`request_uri` must not be sent here")]
+    RequestUriNotAllowed,
+    /// The request object is not acceptable.
+    #[error(transparent)]
+    RequestObject(#[from] RequestObjectError),
+    /// The keys of the client could not be had.
+    #[error("the request object's keys could not be fetched")]
+    KeysUnavailable(#[from] KeySetError),
+    /// What it asks for is not acceptable.
+    #[error(transparent)]
+    Request(#[from] AuthorizationRequestError),
+}
+
+/// A [`RequestRefusal`], and where the client may be told.
+pub(crate) struct RefusedRequest {
+    pub(crate) reason: RequestRefusal,
+    pub(crate) target: Option<Box<ResponseTarget>>,
+}
+
+impl RequestRefusal {
+    /// The code for it.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            RequestRefusal::RequestUriNotAllowed => ErrorCode::InvalidRequest,
+            RequestRefusal::RequestObject(error) => error.code(),
+            RequestRefusal::KeysUnavailable(_) => ErrorCode::InvalidRequestObject,
+            RequestRefusal::Request(error) => error.code(),
+        }
+    }
+}
+
+impl From<AuthorizationRefusal> for RefusedRequest {
+    fn from(AuthorizationRefusal { reason, target }: AuthorizationRefusal) -> RefusedRequest {
+        RefusedRequest {
+            reason: reason.into(),
+            target,
+        }
+    }
+}
+
+impl From<RequestRefusal> for RefusedRequest {
+    /// What was not even read redirects nobody.
+    fn from(reason: RequestRefusal) -> RefusedRequest {
+        RefusedRequest { reason, target: None }
+    }
+}
+
+/// Reads and judges what was asked.
+///
+/// With `request`, what lies inside counts and nothing beside it (RFC 9101 §6.3).
+///
+/// # Errors
+/// [`RefusedRequest`]
+pub(crate) async fn read(
+    key_sets: &Arc<KeySets>,
+    configuration: &Configuration,
+    asked: Asked<'_>,
+) -> Result<AuthorizationRequest, RefusedRequest> {
+    if asked.form.get("request_uri").is_some() {
+        return Err(RequestRefusal::RequestUriNotAllowed.into());
+    }
+    let parameters = match asked.form.get("request") {
+        None => AuthorizationParameters::of_form(asked.form),
+        Some(request) => request_object(key_sets, configuration, asked, request).await?,
+    };
+    let policy = AuthorizationPolicy {
+        profile: configuration.profile,
+        is_pushed: asked.is_pushed,
+        requires_pushed: configuration.authorization.require_pushed_authorization_requests,
+        resources: configuration.resources.for_users(),
+        authorization_details_types: &configuration.authorization.details_types,
+    };
+    Ok(AuthorizationRequest::parse(asked.client, &parameters, &policy)?)
+}
+
+async fn request_object(
+    key_sets: &Arc<KeySets>,
+    configuration: &Configuration,
+    asked: Asked<'_>,
+    request: &str,
+) -> Result<AuthorizationParameters, RequestRefusal> {
+    let metadata = asked.client.metadata();
+    let keys = match metadata.keys() {
+        None => Arc::new(JwkSet::default()),
+        Some(ClientKeys::Jwks(keys)) => Arc::clone(keys),
+        Some(ClientKeys::JwksUri(uri)) => key_sets.key_set(asked.client.client_id(), uri, asked.now).await?,
+    };
+    let policy = RequestObjectPolicy {
+        kind: match metadata.effective_profile(configuration.profile) {
+            Profile::Default => RequestObjectKind::Authorization,
+            Profile::Fapi2 | Profile::Fapi2MessageSigning => RequestObjectKind::FapiAuthorization,
+        },
+        issuer: &configuration.issuer,
+        algorithms: &metadata.request_object_algorithms(configuration.profile),
+        now: asked.now,
+    };
+    let object = RequestObject::verify(request, asked.client, &keys, &policy)?;
+    Ok(AuthorizationParameters::of_request_object(&object)?)
+}

@@ -1,0 +1,72 @@
+//! `POST /par`: takes an authorization request from its client before any browser sees it (RFC 9126).
+
+use aws_lc_rs::rand::SecureRandom;
+use http::StatusCode;
+use keybound_protocol::authorization_request::REQUEST_URI_PREFIX;
+use keybound_protocol::base64url;
+use keybound_protocol::grant_type::GrantType;
+use keybound_store::{PushRequest, PushedRequest, RequestUriHash};
+
+use super::{Answer, ClientRequest, Refused};
+use crate::access_tokens::IssueError;
+use crate::authorization_requests::{self, Asked, RefusedRequest};
+use crate::client_authentication::Identified;
+use crate::error::Reason;
+use crate::response;
+use crate::server::Server;
+
+/// Random octets of a `request_uri`: 256 bits, where RFC 9126 §7.1 wants what cannot be guessed.
+const REQUEST_URI_RANDOM_BYTES: usize = 32;
+
+/// Answers a pushed authorization request.
+pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
+    let Identified { client, credential } = server.authentication.authenticate(request.attempt).await?;
+    let refused = |reason: Reason| Refused::of(&client, reason);
+    let metadata = client.client.metadata();
+    if !metadata.permits_grant_type(GrantType::AuthorizationCode) {
+        return Err(refused(Reason::GrantNotRegistered {
+            presented: GrantType::AuthorizationCode,
+            registered: metadata.grant_types().to_vec(),
+        }));
+    }
+    let asked = Asked {
+        client: &client.client,
+        form: request.form(),
+        is_pushed: true,
+        now: request.attempt.now,
+    };
+    let authorization_request = authorization_requests::read(&server.key_sets, request.configuration, asked)
+        .await
+        .map_err(|RefusedRequest { reason, .. }| refused(reason.into()))?;
+    // The last thing: an assertion is spent for a request that is kept and for nothing else.
+    let entry = || request.audit_entry(client.client.client_id());
+    server.authentication.spend(&client, credential, entry).await?;
+
+    let mut random = [0; REQUEST_URI_RANDOM_BYTES];
+    let drawn = server.tokens.random.fill(&mut random);
+    drawn.map_err(|error| refused(IssueError::from(error).into()))?;
+    let request_uri = format!("{REQUEST_URI_PREFIX}{}", base64url::encode(&random));
+    let lifetime = request.configuration.pushed_request_lifetime;
+    let pushed = PushedRequest {
+        hash: RequestUriHash::of(&request_uri),
+        client_id: client.client.client_id().clone(),
+        request: authorization_request.to_json(),
+        expires_at: request.attempt.now.plus(lifetime),
+    };
+    let pushed = server.store.pushed_requests.push_request(pushed).await;
+    match pushed.map_err(|error| refused(error.into()))? {
+        PushRequest::Pushed => {}
+        PushRequest::AlreadyPushed => return Err(refused(IssueError::RandomnessRepeated.into())),
+        PushRequest::TooMany => return Err(refused(Reason::TooManyPushedRequests)),
+    }
+    // Neither has a character that JSON escapes.
+    let body = format!(
+        r#"{{"request_uri":"{request_uri}","expires_in":{}}}"#,
+        lifetime.as_secs()
+    );
+    Ok(Answer {
+        response: response::json(StatusCode::CREATED, body),
+        client,
+        is_alike: false,
+    })
+}
