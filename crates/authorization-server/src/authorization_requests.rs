@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use keybound_protocol::authorization_request::{
-    AuthorizationParameters, AuthorizationPolicy, AuthorizationRefusal, AuthorizationRequest, AuthorizationRequestError,
+    AuthorizationParameters, AuthorizationPolicy, AuthorizationRequest, AuthorizationRequestError,
 };
-use keybound_protocol::authorization_response::ResponseTarget;
 use keybound_protocol::client::Client;
 use keybound_protocol::client_metadata::ClientKeys;
 use keybound_protocol::error_code::ErrorCode;
@@ -45,12 +44,6 @@ pub(crate) enum RequestRefusal {
     Request(#[from] AuthorizationRequestError),
 }
 
-/// A [`RequestRefusal`], and where the client may be told.
-pub(crate) struct RefusedRequest {
-    pub(crate) reason: RequestRefusal,
-    pub(crate) target: Option<Box<ResponseTarget>>,
-}
-
 impl RequestRefusal {
     /// The code for it.
     pub(crate) fn code(&self) -> ErrorCode {
@@ -63,35 +56,19 @@ impl RequestRefusal {
     }
 }
 
-impl From<AuthorizationRefusal> for RefusedRequest {
-    fn from(AuthorizationRefusal { reason, target }: AuthorizationRefusal) -> RefusedRequest {
-        RefusedRequest {
-            reason: reason.into(),
-            target,
-        }
-    }
-}
-
-impl From<RequestRefusal> for RefusedRequest {
-    /// What was not even read redirects nobody.
-    fn from(reason: RequestRefusal) -> RefusedRequest {
-        RefusedRequest { reason, target: None }
-    }
-}
-
 /// Reads and judges what was asked.
 ///
 /// With `request`, what lies inside counts and nothing beside it (RFC 9101 §6.3).
 ///
 /// # Errors
-/// [`RefusedRequest`]
+/// [`RequestRefusal`]
 pub(crate) async fn read(
     key_sets: &Arc<KeySets>,
     configuration: &Configuration,
     asked: Asked<'_>,
-) -> Result<AuthorizationRequest, RefusedRequest> {
+) -> Result<AuthorizationRequest, RequestRefusal> {
     if asked.form.get("request_uri").is_some() {
-        return Err(RequestRefusal::RequestUriNotAllowed.into());
+        return Err(RequestRefusal::RequestUriNotAllowed);
     }
     let parameters = match asked.form.get("request") {
         None => AuthorizationParameters::of_form(asked.form),
@@ -104,7 +81,7 @@ pub(crate) async fn read(
         resources: configuration.resources.for_users(),
         authorization_details_types: &configuration.authorization.details_types,
     };
-    Ok(AuthorizationRequest::parse(asked.client, &parameters, &policy)?)
+    AuthorizationRequest::parse(asked.client, &parameters, &policy).map_err(|refusal| refusal.reason.into())
 }
 
 async fn request_object(

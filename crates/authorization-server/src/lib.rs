@@ -16,7 +16,6 @@ mod access_tokens;
 mod admin;
 mod answer_time;
 mod authorization_requests;
-mod authorization_responses;
 mod client_authentication;
 mod client_deletion;
 mod client_secrets;

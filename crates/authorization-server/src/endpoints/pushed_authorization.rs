@@ -1,5 +1,7 @@
 //! `POST /par`: takes an authorization request from its client before any browser sees it (RFC 9126).
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::SecureRandom;
 use http::StatusCode;
 use keybound_protocol::authorization_request::REQUEST_URI_PREFIX;
@@ -9,7 +11,7 @@ use keybound_store::{PushRequest, PushedRequest, RequestUriHash};
 
 use super::{Answer, ClientRequest, Refused};
 use crate::access_tokens::IssueError;
-use crate::authorization_requests::{self, Asked, RefusedRequest};
+use crate::authorization_requests::{self, Asked};
 use crate::client_authentication::Identified;
 use crate::error::Reason;
 use crate::response;
@@ -37,10 +39,10 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     };
     let authorization_request = authorization_requests::read(&server.key_sets, request.configuration, asked)
         .await
-        .map_err(|RefusedRequest { reason, .. }| refused(reason.into()))?;
+        .map_err(|refusal| refused(refusal.into()))?;
     // The last thing: an assertion is spent for a request that is kept and for nothing else.
     let entry = || request.audit_entry(client.client.client_id());
-    server.authentication.spend(&client, credential, entry).await?;
+    let identified = server.authentication.spend(&client, credential, entry).await?;
 
     let mut random = [0; REQUEST_URI_RANDOM_BYTES];
     let drawn = server.tokens.random.fill(&mut random);
@@ -64,9 +66,6 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         r#"{{"request_uri":"{request_uri}","expires_in":{}}}"#,
         lifetime.as_secs()
     );
-    Ok(Answer {
-        response: response::json(StatusCode::CREATED, body),
-        client,
-        is_alike: false,
-    })
+    let response = response::json(StatusCode::CREATED, body);
+    Ok(Answer::to(&identified, Arc::clone(&client), response))
 }

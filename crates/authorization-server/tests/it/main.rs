@@ -28,6 +28,7 @@ mod rfc8705_2;
 mod rfc8705_2_1;
 mod rfc8705_2_2;
 mod rfc8705_3;
+mod rfc9126;
 mod rfc9701;
 mod signing_algorithms;
 mod store_away;

@@ -3,6 +3,9 @@
 
 mod access_tokens;
 mod appendix_a;
+mod authorization_details;
+mod authorization_requests;
+mod authorization_responses;
 mod bearer;
 mod chains;
 mod client_assertions;
@@ -27,6 +30,7 @@ mod oracles_names;
 mod oracles_paths;
 mod pki;
 mod protected_resource_metadata;
+mod request_objects;
 mod revocation;
 mod rfc8705_2_1;
 mod rfc8705_2_2;
