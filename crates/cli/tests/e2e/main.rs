@@ -13,6 +13,7 @@ mod daemons;
 mod forwarded;
 mod initialised;
 mod installation;
+mod node_process;
 mod one_connection;
 mod opaque;
 mod openssl;

@@ -2,13 +2,13 @@
 //! method by value and by URI × {right, same key re-issued, not registered, expired, none}; asked by curl and by npm's
 //! openid-client with certificates of OpenSSL.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::installation::{Installation, curl, free_port_offset, run_in};
+use crate::node_process::NodeProcess;
 use crate::openssl::{ED25519, OpenSsl, P256, P384, RSA, Wanted};
 
 const SUBJECT: &str = "/C=BR/O=Example\\, Inc.+OU=Prod/CN=João \\+ Söhne/emailAddress=ops@example.com";
@@ -331,21 +331,7 @@ fn curl_with_openssl_certificates_is_answered_as_registered(matrix: &Matrix) {
 }
 
 fn openid_client_is_answered_as_registered(matrix: &Matrix) {
-    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/xtask/node/node_modules");
-    let modules = modules
-        .canonicalize()
-        .expect("`cargo xtask test` installs openid-client; run it once");
-    let mut node = Command::new(modules.join("../bin/node"))
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/openid_client.mjs"))
-        .arg(modules)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("node is installed");
-    let (mut ask, mut answers) = (
-        node.stdin.take().unwrap(),
-        BufReader::new(node.stdout.take().unwrap()).lines(),
-    );
+    let mut openid_client = NodeProcess::start("openid_client.mjs");
     for case in &matrix.cases {
         let identity = files(matrix, case);
         let question = json!({
@@ -356,8 +342,7 @@ fn openid_client_is_answered_as_registered(matrix: &Matrix) {
             "resource": matrix.installation.gateway("/hello"),
         });
         let answer: Value = loop {
-            writeln!(ask, "{question}").unwrap();
-            let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+            let answer = openid_client.ask(&question);
             // Failures come faster than the 20 a second that one address may cause: it is told to wait, and does.
             if answer["status"] != 429 {
                 break answer;
@@ -381,8 +366,6 @@ fn openid_client_is_answered_as_registered(matrix: &Matrix) {
             ),
         }
     }
-    drop(ask);
-    node.wait().unwrap();
 }
 
 fn thumbprints_and_names_of_openssl_certificates_are_read_as_openssl_reads_them(matrix: &Matrix) {

@@ -19,6 +19,7 @@ use crate::installation::{Said, keybound, run_in};
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) path: String,
+    pub(crate) authority: Option<String>,
     pub(crate) form: HashMap<String, String>,
     /// `x5t#S256` of the certificate on its connection.
     pub(crate) thumbprint: Option<String>,
@@ -150,6 +151,11 @@ impl Service for Scripted {
             let body = body.collect().await.unwrap_or_default();
             let asked = Asked {
                 path: parts.uri.path().to_owned(),
+                authority: parts
+                    .headers
+                    .get("host")
+                    .and_then(|host| host.to_str().ok())
+                    .map(str::to_owned),
                 form: url::form_urlencoded::parse(&body).into_owned().collect(),
                 thumbprint: presented.end_entity().map(|it| it.thumbprint().to_string()),
             };

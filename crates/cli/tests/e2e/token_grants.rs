@@ -2,11 +2,18 @@
 //! be sent.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_lc_rs::rand::SystemRandom;
+use keybound_protocol::base64url;
+use keybound_protocol::signer::{LocalSigner, SignatureAlgorithm, Signer};
+use keybound_protocol::unsigned_jwt::UnsignedJwt;
 use serde_json::{Value, json};
 
 use crate::installation::{Said, curl};
+use crate::scene::now;
 use crate::scripted_server::{Asked, ScriptedServer};
 
 /// What a good server answers.
@@ -171,11 +178,9 @@ fn nobody_who_comes_back_is_not_waited_for_without_end() {
 // covers R8628-3
 #[test]
 fn a_device_shows_its_code_and_polls_until_it_is_decided() {
-    let polls = std::sync::atomic::AtomicUsize::new(0);
+    let polls = AtomicUsize::new(0);
     let server = ScriptedServer::start(json!({}), move |asked| match asked.path.as_str() {
-        "/token" if polls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 => {
-            (400, json!({"error": "authorization_pending"}))
-        }
+        "/token" if polls.fetch_add(1, Ordering::SeqCst) == 0 => (400, json!({"error": "authorization_pending"})),
         _ => good(asked),
     });
     let said = server.run(&[
@@ -382,6 +387,121 @@ fn a_token_is_exchanged_and_revoked() {
     let asked = server.asked();
     assert_eq!(asked.last().unwrap().path, "/revoke");
     assert_eq!(asked.last().unwrap().form["token"], "refresh-1");
+}
+
+// covers CIBA-1, CIBA-2
+#[test]
+fn a_user_whom_the_server_asks_is_waited_for() {
+    let signer = LocalSigner::generate(SignatureAlgorithm::Es256, &SystemRandom::new()).unwrap();
+    let polls = AtomicUsize::new(0);
+    let server = ScriptedServer::start(json!({}), move |asked| match asked.path.as_str() {
+        "/jwks" => (200, json!({"keys": [signer.public_jwk().to_json()]})),
+        "/bc-authorize" => (
+            200,
+            json!({"auth_req_id": "request-1", "expires_in": 60, "interval": 1}),
+        ),
+        "/token" if polls.fetch_add(1, Ordering::SeqCst) == 0 => (400, json!({"error": "authorization_pending"})),
+        "/token" => {
+            let issuer = asked.authority.as_deref().unwrap_or_default();
+            let claims = json!({
+                "iss": format!("https://{issuer}"), "sub": "u.1", "aud": "demo", "iat": now(), "exp": now() + 60,
+            });
+            let id_token = UnsignedJwt::new(&signer, "JWT", &claims).sign(&signer).unwrap();
+            (
+                200,
+                json!({"access_token": "access-1", "token_type": "Bearer", "id_token": id_token}),
+            )
+        }
+        _ => (404, json!({})),
+    });
+    let ciba = [
+        "token",
+        "get",
+        "--client",
+        "client",
+        "--grant",
+        "ciba",
+        "--login-hint",
+        "ada",
+        "--binding-message",
+        "4711",
+    ];
+    let said = server.run(&[&["--output", "json"], &ciba[..]].concat()).expect_code(0);
+    assert_eq!(said.json()["access_token"], "access-1");
+    let instruction: Value = serde_json::from_str(said.stderr.lines().next().unwrap()).unwrap();
+    assert_eq!(instruction["auth_req_id"], "request-1");
+    let asked = server.asked();
+    assert_eq!(asked[0].form["login_hint"], "ada");
+    assert_eq!(asked[0].form["binding_message"], "4711");
+    assert_eq!(asked[0].form["scope"], "openid");
+    let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
+    assert_eq!(paths, ["/bc-authorize", "/token", "/token", "/jwks"]);
+}
+
+/// The claims of a JWT in a form, unverified.
+fn claims(jwt: &str) -> Value {
+    serde_json::from_slice(&base64url::decode(jwt.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+// covers R-FAPI-7, R9126-5, MTLS-5-6
+#[test]
+fn a_client_file_says_how_the_client_authenticates_signs_and_where_it_goes() {
+    let aliases = ScriptedServer::start(json!({}), good);
+    let alias = |endpoint: &str| format!("{}/{endpoint}", aliases.issuer);
+    let more = json!({
+        "mtls_endpoint_aliases": {
+            "token_endpoint": alias("token"), "pushed_authorization_request_endpoint": alias("par"),
+        },
+        "require_signed_request_object": true,
+    });
+    let server = ScriptedServer::start(more, good);
+    // One that trusts both servers, has no certificate, and signs.
+    let both = ["client/ca.pem".as_ref(), aliases.path("client/ca.pem").as_path()]
+        .map(|file: &Path| std::fs::read_to_string(server.path("").join(file)).unwrap())
+        .concat();
+    std::fs::create_dir(server.path("signing")).unwrap();
+    std::fs::write(server.path("signing/ca.pem"), both).unwrap();
+    std::fs::copy(server.path("client/key.pem"), server.path("signing/signing.pem")).unwrap();
+    let toml = format!(
+        "issuer = \"{}\"\nclient_id = \"demo\"\nca = \"ca.pem\"\ntoken_endpoint_auth_method = \"private_key_jwt\"\n\
+         signing_key = \"signing.pem\"\nuse_mtls_endpoint_aliases = true\n",
+        server.issuer
+    );
+    std::fs::write(server.path("signing/client.toml"), toml).unwrap();
+    server.run(&["token", "get", "--client", "signing"]).expect_code(0);
+    assert!(server.asked().is_empty(), "the alias is where it goes");
+    let asked = &aliases.asked()[0];
+    assert_eq!(asked.thumbprint, None);
+    let assertion = claims(&asked.form["client_assertion"]);
+    assert_eq!(
+        (&assertion["iss"], &assertion["aud"]),
+        (&json!("demo"), &json!(server.issuer))
+    );
+    // Its requests are signed, as this server demands; nothing stands beside that but what authenticates it.
+    let waits_in_vain = [
+        "token",
+        "get",
+        "--client",
+        "signing",
+        "--grant",
+        "authorization-code",
+        "--wait",
+        "1",
+    ];
+    server.run(&waits_in_vain).expect_code(8);
+    let pushed = &aliases.asked()[1];
+    let mut names: Vec<&str> = pushed.form.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["client_assertion", "client_assertion_type", "client_id", "request"]
+    );
+    assert_eq!(claims(&pushed.form["request"])["aud"], server.issuer);
+    // Without the key nothing is sent.
+    server
+        .run(&["token", "get", "--client", "client", "--grant", "authorization-code"])
+        .expect_code(2);
+    assert!(server.asked().is_empty());
 }
 
 #[test]
