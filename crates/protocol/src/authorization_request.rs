@@ -70,6 +70,31 @@ pub struct AuthorizationRequest {
     dpop_jkt: Option<String>,
 }
 
+/// What a client asks a user for: the part that every way of asking has in common.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WantedAuthorization {
+    /// `scope`; if the request left it out, all that the client registered (RFC 6749 §3.3).
+    pub scope: Scope,
+    /// `resource`, in the order asked, without repetition; empty leaves it to the server (RFC 8707).
+    pub resources: Vec<ResourceUri>,
+    /// `authorization_details`, each of a configured type.
+    pub authorization_details: AuthorizationDetails,
+}
+
+impl WantedAuthorization {
+    /// Judges what `client` asks for, on a device (RFC 8628 §3.1) or by backchannel authentication (CIBA Core §7.1).
+    ///
+    /// # Errors
+    /// Those of scope, resources and authorization details among [`AuthorizationRequestError`].
+    pub fn read(
+        client: &Client,
+        parameters: &AuthorizationParameters,
+        policy: &AuthorizationPolicy<'_>,
+    ) -> Result<Self, AuthorizationRequestError> {
+        parse::wanted(client, parameters, policy)
+    }
+}
+
 impl AuthorizationRequest {
     /// Judges an authorization request of `client`.
     ///

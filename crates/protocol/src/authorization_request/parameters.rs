@@ -6,8 +6,8 @@ use crate::form::Form;
 use crate::json::{JsonObject, JsonTypeError, JsonValue};
 use crate::request_object::{RequestObject, RequestObjectError};
 
-/// The parameters that count. All others are ignored (RFC 6749 §3.1).
-const NAMES: [&str; 17] = [
+/// The parameters that count, those of backchannel authentication (CIBA Core §7.1) last. All others are ignored (RFC 6749 §3.1).
+const NAMES: [&str; 23] = [
     "response_type",
     "client_id",
     "redirect_uri",
@@ -25,6 +25,12 @@ const NAMES: [&str; 17] = [
     "claims",
     "authorization_details",
     "dpop_jkt",
+    "login_hint_token",
+    "id_token_hint",
+    "binding_message",
+    "user_code",
+    "requested_expiry",
+    "client_notification_token",
 ];
 
 /// The parameters of one authorization request, all of them from one place: a form, or a request object and nothing beside it
@@ -87,7 +93,7 @@ fn text(claims: &JsonObject, name: &'static str) -> Result<Option<String>, JsonT
     match (name, claims.get(name)) {
         ("claims", Some(value @ JsonValue::Object(_)))
         | ("authorization_details", Some(value @ JsonValue::Array(_)))
-        | ("max_age", Some(value @ JsonValue::Number(_))) => Ok(serde_json::to_string(value).ok()),
+        | ("max_age" | "requested_expiry", Some(value @ JsonValue::Number(_))) => Ok(serde_json::to_string(value).ok()),
         (name, _) => claims.string(name).map(|text| text.map(str::to_owned)),
     }
 }

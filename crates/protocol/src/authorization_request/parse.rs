@@ -3,6 +3,7 @@
 use super::error::{AuthorizationRefusal, AuthorizationRequestError, ChallengeRequiredOf};
 use super::{
     AuthorizationParameters, AuthorizationPolicy, AuthorizationRequest, Prompt, STATE_BYTES_MAX, TEXT_BYTES_MAX,
+    WantedAuthorization,
 };
 use crate::authentication_method::AuthenticationMethod;
 use crate::authorization_details::AuthorizationDetails;
@@ -19,6 +20,25 @@ use crate::scope::Scope;
 use crate::token_request::RESOURCES_MAX;
 
 type Result<T> = std::result::Result<T, AuthorizationRequestError>;
+
+/// What a request asks for, however the user is asked.
+pub(super) fn wanted(
+    client: &Client,
+    parameters: &AuthorizationParameters,
+    policy: &AuthorizationPolicy<'_>,
+) -> Result<WantedAuthorization> {
+    let question = Question {
+        client,
+        parameters,
+        policy,
+        profile: client.metadata().effective_profile(policy.profile),
+    };
+    Ok(WantedAuthorization {
+        scope: question.scope()?,
+        resources: question.resources()?,
+        authorization_details: question.authorization_details()?,
+    })
+}
 
 pub(super) fn parse(
     client: &Client,
