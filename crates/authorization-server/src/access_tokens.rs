@@ -9,11 +9,14 @@ use std::time::Duration;
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use keybound_protocol::access_token::encoder::TOKEN_ID_RANDOM_BYTES;
-use keybound_protocol::access_token::{ACCESS_TOKEN_TYPE, AccessTokenEncoder, CLOCK_LEEWAY, IssuedClaims, TokenId};
+use keybound_protocol::access_token::{
+    ACCESS_TOKEN_TYPE, AccessTokenEncoder, CLOCK_LEEWAY, IssuedClaims, OnBehalfOf, TokenId,
+};
 use keybound_protocol::base64url;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::client_authentication::IdentifiedClient;
 use keybound_protocol::confirmation::Confirmation;
+use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::json::{JsonObject, JsonValue};
 use keybound_protocol::jws::{JwsPolicy, UnverifiedJws};
@@ -22,6 +25,7 @@ use keybound_protocol::scope::Scope;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::signer::SigningError;
 use keybound_protocol::time::Timestamp;
+use zeroize::Zeroizing;
 
 use keybound_store::{
     AccessTokenHash, AccessTokenReference, AccessTokenState, AccessTokens as StoredAccessTokens, AuditEntry,
@@ -65,8 +69,18 @@ pub(crate) struct NewAccessToken<'a> {
     pub(crate) audience: &'a ResourceUri,
     /// The certificate it is bound to; `None` only for a client whose tokens are not bound.
     pub(crate) confirmation: Option<&'a Confirmation>,
+    /// The user whom it speaks for; `None` for the client itself.
+    pub(crate) on_behalf_of: Option<OnBehalfOf<'a>>,
     pub(crate) issued_at: Timestamp,
     pub(crate) lifetime: Duration,
+}
+
+/// An opaque token that nobody has yet. It counts once its record is durable.
+pub(crate) struct UnrecordedToken {
+    /// What is handed out.
+    pub(crate) text: Zeroizing<String>,
+    /// What is stored.
+    pub(crate) record: (AccessTokenHash, OpaqueAccessToken),
 }
 
 /// Why a token could not be made. All of it is our fault.
@@ -96,6 +110,10 @@ pub(crate) struct LiveToken {
     pub(crate) subject: String,
     pub(crate) scope: Scope,
     pub(crate) audience: Vec<String>,
+    pub(crate) auth_time: Option<Timestamp>,
+    pub(crate) acr: Option<String>,
+    /// An array of objects.
+    pub(crate) authorization_details: Option<serde_json::Value>,
     pub(crate) confirmation: Option<Confirmation>,
     pub(crate) issued_at: Timestamp,
     pub(crate) expires_at: Timestamp,
@@ -139,7 +157,12 @@ impl TokenIds {
 impl AccessTokens {
     /// Makes a JWT. Nothing is waited for, unless the key is of a kind that signs slowly.
     pub(crate) async fn issue_jwt(&self, token: NewAccessToken<'_>) -> Result<String, IssueError> {
-        let token_id = self.token_id()?;
+        let token_id = self.token_id(None)?;
+        self.sign_jwt(&token_id, token).await
+    }
+
+    /// Makes the JWT that has this `jti`: what is used once is spent between the two.
+    pub(crate) async fn sign_jwt(&self, token_id: &TokenId, token: NewAccessToken<'_>) -> Result<String, IssueError> {
         let expires_at = token.issued_at.plus(token.lifetime);
         let ring = self.keys.ring();
         let claims = IssuedClaims {
@@ -147,8 +170,9 @@ impl AccessTokens {
             scope: token.scope,
             issued_at: token.issued_at,
             expires_at,
-            token_id: &token_id,
+            token_id,
             confirmation: token.confirmation,
+            on_behalf_of: token.on_behalf_of,
         };
         let unsigned = token.encoder.encode_unsigned(&ring.signer, &claims);
         let key_id = Arc::clone(&ring.key_id);
@@ -181,29 +205,48 @@ impl AccessTokens {
         token: NewAccessToken<'_>,
         entry: AuditEntry,
     ) -> Result<String, IssueError> {
-        let token_id = self.token_id()?;
-        let mut random = [0; OPAQUE_TOKEN_RANDOM_BYTES];
-        self.random.fill(&mut random)?;
-        let encoded = base64url::encode(&random);
+        let UnrecordedToken { text, record } = self.draw_opaque(&self.token_id(None)?, token)?;
+        let (hash, record) = record;
+        match self.stored.record_opaque_access_token(hash, record, entry).await? {
+            RecordAccessToken::Recorded => Ok(text.to_string()),
+            RecordAccessToken::AlreadyRecorded => Err(IssueError::RandomnessRepeated),
+        }
+    }
+
+    /// Draws an opaque token that has this `jti`, for a verb that records it with something else.
+    pub(crate) fn draw_opaque(
+        &self,
+        token_id: &TokenId,
+        token: NewAccessToken<'_>,
+    ) -> Result<UnrecordedToken, IssueError> {
+        let text = self.draw_secret()?;
         let client_id = token.recipient.client().client_id();
+        let user = token.on_behalf_of;
         let record = OpaqueAccessToken {
             token_id: token_id.as_str().to_owned(),
             client_id: client_id.clone(),
-            subject: client_id.as_str().to_owned(),
+            subject: user.map_or(client_id.as_str(), |user| user.subject).to_owned(),
             scope: token.scope.as_str().to_owned(),
             audience: vec![token.audience.as_str().to_owned()],
-            authorization_details: None,
-            auth_time: None,
-            acr: None,
+            authorization_details: user.and_then(|user| user.authorization_details).map(str::to_owned),
+            auth_time: user.and_then(|user| user.auth_time),
+            acr: user.and_then(|user| user.acr).map(str::to_owned),
             thumbprint: token.confirmation.and_then(Confirmation::certificate).copied(),
             issued_at: token.issued_at,
             expires_at: token.issued_at.plus(token.lifetime),
         };
-        let hash = AccessTokenHash::of_token(&encoded);
-        match self.stored.record_opaque_access_token(hash, record, entry).await? {
-            RecordAccessToken::Recorded => Ok(encoded),
-            RecordAccessToken::AlreadyRecorded => Err(IssueError::RandomnessRepeated),
-        }
+        let hash = AccessTokenHash::of_token(&text);
+        Ok(UnrecordedToken {
+            text,
+            record: (hash, record),
+        })
+    }
+
+    /// 256 random bits as text: an opaque access token, a refresh token, a code.
+    pub(crate) fn draw_secret(&self) -> Result<Zeroizing<String>, IssueError> {
+        let mut random = Zeroizing::new([0; OPAQUE_TOKEN_RANDOM_BYTES]);
+        self.random.fill(random.as_mut())?;
+        Ok(Zeroizing::new(base64url::encode(random.as_ref())))
     }
 
     /// The token, if this server issued it and it counts at `now`: neither expired nor revoked in any way.
@@ -254,10 +297,14 @@ impl AccessTokens {
         })
     }
 
-    fn token_id(&self) -> Result<TokenId, Unspecified> {
+    /// A new `jti`: of a token of this grant, if there is one.
+    pub(crate) fn token_id(&self, grant_id: Option<&GrantId>) -> Result<TokenId, IssueError> {
         let mut random = [0; TOKEN_ID_RANDOM_BYTES];
         self.token_ids.draw(&mut random, &self.random)?;
-        Ok(TokenId::from_random(random))
+        Ok(match grant_id {
+            Some(grant_id) => TokenId::of_grant(grant_id, random),
+            None => TokenId::from_random(random),
+        })
     }
 
     fn find_jwt(&self, token: &str, issuer: &Issuer, now: Timestamp) -> Result<Option<LiveToken>, StoreError> {
@@ -289,6 +336,11 @@ impl AccessTokens {
             subject: token.subject,
             scope,
             audience: token.audience,
+            auth_time: token.auth_time,
+            acr: token.acr,
+            authorization_details: token
+                .authorization_details
+                .and_then(|text| serde_json::from_str(&text).ok()),
             confirmation: token.thumbprint.map(Confirmation::certificate_bound),
             issued_at: token.issued_at,
             expires_at: token.expires_at,
@@ -331,6 +383,11 @@ impl AccessTokens {
                 .into_iter()
                 .map(str::to_owned)
                 .collect(),
+            auth_time: date("auth_time"),
+            acr: text("acr").map(str::to_owned),
+            authorization_details: claims
+                .get("authorization_details")
+                .and_then(|details| serde_json::to_value(details).ok()),
             confirmation,
             issued_at: date("iat")?,
             expires_at: date("exp")?,

@@ -43,7 +43,7 @@ impl<'a> ClientRequest<'a> {
     }
 
     /// Who changes something by this request, if it does.
-    fn audit_entry(&self, client_id: &ClientId) -> AuditEntry {
+    pub(crate) fn audit_entry(&self, client_id: &ClientId) -> AuditEntry {
         AuditEntry {
             remote_address: Some(self.attempt.connection.remote_addr().ip().to_string()),
             thumbprint: self
@@ -58,7 +58,7 @@ impl<'a> ClientRequest<'a> {
 
 impl Refused {
     /// A refusal of a client that is known to be who it says.
-    fn of(client: &Arc<PreparedClient>, reason: impl Into<Reason>) -> Refused {
+    pub(crate) fn of(client: &Arc<PreparedClient>, reason: impl Into<Reason>) -> Refused {
         Refused {
             reason: reason.into(),
             client: Some(Arc::clone(client)),

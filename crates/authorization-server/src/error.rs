@@ -27,7 +27,10 @@ use crate::access_tokens::IssueError;
 use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::{AuthenticationFailure, Unauthenticated};
 use crate::endpoints::registration::RegistrationRefusal;
+use crate::grants::authorization_code::CodeRefusal;
 use crate::grants::client_credentials::GrantRefusal;
+use crate::grants::refresh_token::RefreshRefusal;
+use crate::grants::share::ShareRefusal;
 use crate::response::{self, KEYBOUND_REFUSAL, Response};
 use crate::router::Route;
 
@@ -67,6 +70,12 @@ pub(crate) enum Reason {
     NothingToBindTo(NothingToBindTo),
     #[error(transparent)]
     Grant(#[from] GrantRefusal),
+    #[error(transparent)]
+    AuthorizationCode(#[from] CodeRefusal),
+    #[error(transparent)]
+    RefreshToken(#[from] RefreshRefusal),
+    #[error(transparent)]
+    Share(#[from] ShareRefusal),
     #[error(transparent)]
     IntrospectionRequest(#[from] IntrospectionRequestError),
     #[error(transparent)]
@@ -149,6 +158,9 @@ impl Reason {
             Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => ErrorCode::UnauthorizedClient,
             Reason::NothingToBindTo(_) => ErrorCode::InvalidRequest,
             Reason::Grant(refusal) => refusal.code(),
+            Reason::AuthorizationCode(refusal) => refusal.code(),
+            Reason::RefreshToken(refusal) => refusal.code(),
+            Reason::Share(refusal) => refusal.code(),
             Reason::IntrospectionRequest(error) => error.code(),
             Reason::RevocationRequest(error) => error.code(),
             Reason::AuthorizationRequest(refusal) => refusal.code(),
@@ -208,6 +220,9 @@ impl Reason {
             | Reason::PublicClient { .. }
             | Reason::NothingToBindTo(_)
             | Reason::Grant(_)
+            | Reason::AuthorizationCode(_)
+            | Reason::RefreshToken(_)
+            | Reason::Share(_)
             | Reason::IntrospectionRequest(_)
             | Reason::RevocationRequest(_)
             | Reason::AuthorizationRequest(_)

@@ -15,7 +15,10 @@ use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::AuthenticationFailure;
 use crate::endpoints::registration::RegistrationRefusal;
 use crate::error::Reason;
+use crate::grants::authorization_code::CodeRefusal;
 use crate::grants::client_credentials::GrantRefusal;
+use crate::grants::refresh_token::RefreshRefusal;
+use crate::grants::share::ShareRefusal;
 use crate::refusals::Circumstances;
 use crate::router::Route;
 
@@ -34,6 +37,15 @@ const REQUEST: &str = "authorization request acceptable";
 const REQUEST_OBJECT: &str = "request object made by the client for this server, now";
 const PUSHED_ROOM: &str = "room for one more pushed request";
 const GRANT_PARAMETERS: &str = "every parameter of the grant sent, and well-formed";
+const CODE: &str = "authorization code of this client, in time and unused";
+const REDIRECT_URI: &str = "redirect_uri of the authorization request";
+const VERIFIER: &str = "code_verifier of the code_challenge";
+const KEY: &str = "key that the code is bound to";
+const REFRESH_TOKEN: &str = "refresh token of this client, in time";
+const HOLDER: &str = "certificate or key that the refresh token is bound to";
+const REUSE: &str = "refresh token not replaced before";
+const USER: &str = "user not kept out";
+const GRANTED: &str = "within what the user allowed";
 const SCOPE: &str = "scope registered";
 const RESOURCE: &str = "one configured resource asked for";
 const TOGETHER: &str = "scope and resource belong together";
@@ -43,7 +55,7 @@ const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
 
-const AT_TOKEN: [&str; 13] = [
+const AT_TOKEN: [&str; 22] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -52,6 +64,15 @@ const AT_TOKEN: [&str; 13] = [
     GRANT_REGISTERED,
     BINDING,
     GRANT_PARAMETERS,
+    CODE,
+    REDIRECT_URI,
+    VERIFIER,
+    KEY,
+    REFRESH_TOKEN,
+    HOLDER,
+    REUSE,
+    USER,
+    GRANTED,
     SCOPE,
     RESOURCE,
     TOGETHER,
@@ -111,7 +132,9 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::Unauthenticated(failure) => failure.error.fix(),
         Reason::TooManyFailures { failure, .. } => failure.error.fix(),
         Reason::TokenRequest(TokenRequestError::GrantTypeMissing) => "send grant_type",
-        Reason::TokenRequest(TokenRequestError::GrantTypeUnsupported(_)) => "use grant_type=client_credentials",
+        Reason::TokenRequest(TokenRequestError::GrantTypeUnsupported(_)) => {
+            "use a grant type of the metadata's grant_types_supported"
+        }
         Reason::TokenRequest(TokenRequestError::Scope(_)) => "send scope as words with single spaces between them",
         Reason::TokenRequest(TokenRequestError::ParameterMissing(_) | TokenRequestError::ActorIncomplete) => {
             "send the parameters that the grant type needs"
@@ -143,6 +166,44 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
             }
             GrantRefusal::SeveralResources { .. } => "ask for one token for each resource",
             GrantRefusal::NoDefaultResource => "configure tokens.default_resource, or send resource",
+        },
+        Reason::AuthorizationCode(refusal) => match refusal {
+            CodeRefusal::Unknown | CodeRefusal::Expired | CodeRefusal::GrantEnded => {
+                "begin again with an authorization request: a code is good once and for a minute"
+            }
+            CodeRefusal::OfAnotherClient { .. } => "let the client redeem the code that asked for it",
+            CodeRefusal::AlreadyRedeemed => {
+                "find out who else had the code; the client has to begin again with an authorization request"
+            }
+            CodeRefusal::RedirectUri { .. } => "send the redirect_uri of the authorization request, octet for octet",
+            CodeRefusal::Verifier(_) => {
+                "send the code_verifier that the code_challenge was made of, and none without one"
+            }
+            CodeRefusal::PublicWithoutChallenge => "send code_challenge (S256) in the authorization request",
+            CodeRefusal::KeyDiffers => "send a DPoP proof by the key that the authorization request named",
+            CodeRefusal::UserBarred => "let the user in again (keybound user update), if that is meant",
+        },
+        Reason::RefreshToken(refusal) => match refusal {
+            RefreshRefusal::Unknown | RefreshRefusal::Idle | RefreshRefusal::GrantEnded => {
+                "begin again with an authorization request"
+            }
+            RefreshRefusal::OfAnotherClient { .. } => "let the client use the refresh token that it was given to",
+            RefreshRefusal::NotAuthenticated => "authenticate as the client was registered when the token was given",
+            RefreshRefusal::HolderDiffers { .. } => {
+                "use the certificate or key that the refresh token was given over; after a new one, begin again"
+            }
+            RefreshRefusal::Reused => {
+                "find out who else had the refresh token; the client has to begin again with an authorization request"
+            }
+            RefreshRefusal::UserBarred => "let the user in again (keybound user update), if that is meant",
+        },
+        Reason::Share(refusal) => match refusal {
+            ShareRefusal::ScopeNotGranted { .. } => "ask for less, or ask the user for more",
+            ShareRefusal::ResourceNotGranted { .. } => "ask for a resource that the user allowed, or ask the user",
+            ShareRefusal::ResourceUnknown { .. } => "configure the resource ([[resources]]), or ask for another",
+            ShareRefusal::SeveralResources { .. } => "send one resource: one token for each",
+            ShareRefusal::NoDefaultResource => "configure tokens.default_resource, or send resource",
+            ShareRefusal::AuthorizationDetails(_) => "ask for the details that were granted, or for a part of them",
         },
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => "send token",
         Reason::AuthorizationRequest(refusal) => request_fix(refusal),
@@ -232,6 +293,27 @@ fn failed_rule(reason: &Reason) -> &'static str {
             | GrantRefusal::NoDefaultResource,
         ) => RESOURCE,
         Reason::Grant(GrantRefusal::ScopeOfAnotherResource { .. } | GrantRefusal::NothingInside { .. }) => TOGETHER,
+        Reason::AuthorizationCode(refusal) => match refusal {
+            CodeRefusal::Unknown
+            | CodeRefusal::OfAnotherClient { .. }
+            | CodeRefusal::Expired
+            | CodeRefusal::AlreadyRedeemed
+            | CodeRefusal::GrantEnded => CODE,
+            CodeRefusal::RedirectUri { .. } => REDIRECT_URI,
+            CodeRefusal::Verifier(_) | CodeRefusal::PublicWithoutChallenge => VERIFIER,
+            CodeRefusal::KeyDiffers => KEY,
+            CodeRefusal::UserBarred => USER,
+        },
+        Reason::RefreshToken(refusal) => match refusal {
+            RefreshRefusal::Unknown
+            | RefreshRefusal::OfAnotherClient { .. }
+            | RefreshRefusal::Idle
+            | RefreshRefusal::GrantEnded => REFRESH_TOKEN,
+            RefreshRefusal::NotAuthenticated | RefreshRefusal::HolderDiffers { .. } => HOLDER,
+            RefreshRefusal::Reused => REUSE,
+            RefreshRefusal::UserBarred => USER,
+        },
+        Reason::Share(_) => GRANTED,
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => TOKEN,
         Reason::AuthorizationRequest(RequestRefusal::RequestObject(_) | RequestRefusal::KeysUnavailable(_)) => {
             REQUEST_OBJECT
@@ -277,7 +359,16 @@ fn failed(outcome: RuleOutcome, reason: &Reason) -> RuleOutcome {
                 .registered(text(registered.as_str()))
                 .detail(text(&detail))
         }
-        Reason::Grant(GrantRefusal::ResourceUnknown { presented }) => outcome.presented(text(presented.as_str())),
+        Reason::Grant(GrantRefusal::ResourceUnknown { presented })
+        | Reason::Share(ShareRefusal::ResourceUnknown { presented } | ShareRefusal::ResourceNotGranted { presented }) => {
+            outcome.presented(text(presented.as_str()))
+        }
+        Reason::Share(ShareRefusal::ScopeNotGranted { presented, granted }) => outcome
+            .presented(text(presented.as_str()))
+            .registered(text(granted.as_str())),
+        Reason::RefreshToken(RefreshRefusal::HolderDiffers { expected, presented }) => {
+            outcome.presented(text(presented)).registered(text(expected))
+        }
         other => outcome.detail(Refusal::reason_of(other)),
     }
 }

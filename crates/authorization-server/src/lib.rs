@@ -43,6 +43,7 @@ pub mod server;
 pub mod service;
 pub mod settings;
 mod signing_keys;
+mod token_response;
 mod trust;
 pub mod users;
 

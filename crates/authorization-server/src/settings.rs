@@ -111,7 +111,11 @@ pub struct Environment {
 }
 
 /// The grant types that this server serves.
-pub const GRANT_TYPES: [GrantType; 1] = [GrantType::ClientCredentials];
+pub const GRANT_TYPES: [GrantType; 3] = [
+    GrantType::AuthorizationCode,
+    GrantType::ClientCredentials,
+    GrantType::RefreshToken,
+];
 
 /// The profiles that this server enforces whole.
 pub(crate) const PROFILES: [Profile; 1] = [Profile::Default];

@@ -16,7 +16,7 @@ use crate::confirmation::Confirmation;
 use crate::scope::Scope;
 use crate::time::Timestamp;
 
-pub use encoder::{AccessTokenEncoder, IssuedClaims, PreparedSigner, TokenId};
+pub use encoder::{AccessTokenEncoder, IssuedClaims, OnBehalfOf, PreparedSigner, TokenId};
 pub use error::AccessTokenError;
 pub use verification::{IssuerPolicy, UnverifiedAccessToken, VerifiedAccessToken, verify};
 

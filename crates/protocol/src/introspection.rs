@@ -110,6 +110,15 @@ pub struct ActiveToken {
     /// Its identifier.
     #[serde(rename = "jti", skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
+    /// When the user whom it speaks for had signed in (RFC 9470 §6.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<Timestamp>,
+    /// How (RFC 9470 §6.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// What was granted beyond the scope (RFC 9396 §9.2): an array of objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_details: Option<serde_json::Value>,
     /// What it is bound to (RFC 8705 §3.2, RFC 9449 §6.2).
     #[serde(rename = "cnf", skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,
@@ -200,6 +209,11 @@ impl IntrospectionResponse {
                 .collect(),
             issuer: text("iss")?,
             token_id: text("jti")?,
+            auth_time: date("auth_time")?,
+            acr: text("acr")?,
+            authorization_details: object
+                .get("authorization_details")
+                .and_then(|details| serde_json::to_value(details).ok()),
             confirmation: confirmation_of(&object).map_err(IntrospectionResponseError::Confirmation)?,
         };
         let expired = token

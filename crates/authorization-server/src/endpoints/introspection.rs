@@ -2,7 +2,7 @@
 //! signed JWT that says the same (RFC 9701).
 //!
 //! A token is shown to callers that an operator named for its audience (`keybound_introspects`), and to the one that *is* its
-//! audience. To everybody else it does not exist: unknown, expired, revoked and foreign tokens have one answer, octet for octet,
+//! audience. Refresh tokens are for this server alone, no resource has any use for one: to everybody they are inactive. To everybody else it does not exist: unknown, expired, revoked and foreign tokens have one answer, octet for octet,
 //! and it is sent at [one time](crate::answer_time), whatever it took to find.
 
 use std::sync::Arc;
@@ -113,6 +113,9 @@ fn active(token: LiveToken, issuer: &Issuer) -> ActiveToken {
         audience: token.audience,
         issuer: Some(issuer.as_str().to_owned()),
         token_id: Some(token.token_id),
+        auth_time: token.auth_time,
+        acr: token.acr,
+        authorization_details: token.authorization_details,
         confirmation: token.confirmation,
     }
 }

@@ -2,21 +2,29 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-use keybound_protocol::access_token::AccessTokenFormat;
+use keybound_protocol::client_authentication::IdentifiedClient;
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::grant_type::GrantType;
-use keybound_protocol::scope::Scope;
+use keybound_protocol::time::Timestamp;
 use keybound_protocol::token_request::{self, TokenRequest, TokenRequestError};
+use keybound_protocol::user::UserSubject;
+use keybound_store::{AuditEntry, StoreError};
 
 use super::{Answer, ClientRequest, Refused};
-use crate::access_tokens::{IssueError, NewAccessToken};
 use crate::client_authentication::{Credential, Identified};
 use crate::clients::PreparedClient;
 use crate::error::{NothingToBindTo, Reason};
-use crate::grants::client_credentials;
-use crate::response;
+use crate::grants::{authorization_code, client_credentials, refresh_token};
 use crate::server::Server;
+
+/// What every grant is decided with.
+pub(crate) struct GrantRequest<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) request: &'a ClientRequest<'a>,
+    pub(crate) client: &'a Arc<PreparedClient>,
+    /// What the tokens will be bound to; `None` only for a client whose tokens are not bound.
+    pub(crate) confirmation: Option<Confirmation>,
+}
 
 /// Answers a token request.
 pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
@@ -26,37 +34,51 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     require_grant_type(&client, &credential, grant_type).map_err(refused)?;
     // Before anything is spent: a client whose tokens are bound and that shows no certificate keeps what it has.
     let confirmation = binding_for(&client, request).map_err(refused)?;
-    let asked = match TokenRequest::parse(request.form()).map_err(|error| refused(error.into()))? {
-        TokenRequest::ClientCredentials(asked) => asked,
-        other => {
-            let name = other.grant_type().name().to_owned();
-            return Err(refused(TokenRequestError::GrantTypeUnsupported(name).into()));
+    let asked = TokenRequest::parse(request.form()).map_err(|error| refused(error.into()))?;
+    let grant = GrantRequest {
+        server,
+        request,
+        client: &client,
+        confirmation,
+    };
+    match asked {
+        TokenRequest::ClientCredentials(asked) => client_credentials::exchange(&grant, credential, asked).await,
+        TokenRequest::AuthorizationCode(asked) => authorization_code::exchange(&grant, credential, asked).await,
+        TokenRequest::RefreshToken(asked) => refresh_token::exchange(&grant, credential, asked).await,
+        TokenRequest::DeviceCode(_) | TokenRequest::TokenExchange(_) | TokenRequest::BackchannelAuthentication(_) => {
+            let name = grant_type.name().to_owned();
+            Err(refused(TokenRequestError::GrantTypeUnsupported(name).into()))
         }
-    };
-    let resources = &request.configuration.resources;
-    let decision = client_credentials::decide(&client.client, resources, asked.scope.as_ref(), &asked.resources)
-        .map_err(|refusal| refused(refusal.into()))?;
-    // The last thing: an assertion is spent for a token and for nothing else.
-    let entry = || request.audit_entry(client.client.client_id());
-    let identified = server.authentication.spend(&client, credential, entry).await?;
-    let token = NewAccessToken {
-        recipient: &identified,
-        encoder: &client.encoder,
-        scope: &decision.scope,
-        audience: &decision.audience,
-        confirmation: confirmation.as_ref(),
-        issued_at: request.attempt.now,
-        lifetime: request.configuration.access_token_lifetime,
-    };
-    let token = issue(server, request, decision.format, token)
-        .await
-        .map_err(|error| refused(error.into()))?;
-    let response = token_response(
-        &token,
-        request.configuration.access_token_lifetime.as_secs(),
-        &decision.scope,
-    );
-    Ok(Answer::to(&identified, Arc::clone(&client), response))
+    }
+}
+
+impl GrantRequest<'_> {
+    /// When the request was received.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.request.attempt.now
+    }
+
+    /// Who changes something by it.
+    pub(crate) fn audit_entry(&self) -> AuditEntry {
+        self.request.audit_entry(self.client.client.client_id())
+    }
+
+    /// Spends the client's assertion, if it authenticated by one: the last thing before the grant itself is, for an assertion is good
+    /// for one answer and for nothing else.
+    pub(crate) async fn identify(&self, credential: Credential) -> Result<IdentifiedClient, Refused> {
+        let entry = || self.audit_entry();
+        let spent = self.server.authentication.spend(self.client, credential, entry).await;
+        Ok(spent?)
+    }
+
+    /// Whether the user is kept out by now: a grant outlives no such thing.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it is not known then.
+    pub(crate) fn is_barred(&self, subject: &UserSubject) -> Result<bool, StoreError> {
+        let user = self.server.store.users.find_user_by_subject(subject)?;
+        Ok(user.is_some_and(|user| user.is_disabled))
+    }
 }
 
 fn require_grant_type(client: &PreparedClient, credential: &Credential, presented: GrantType) -> Result<(), Reason> {
@@ -90,40 +112,4 @@ fn binding_for(client: &PreparedClient, request: &ClientRequest<'_>) -> Result<O
         Some(certificate) => Ok(Some(Confirmation::certificate_bound(*certificate.thumbprint()))),
         None => Err(Reason::NothingToBindTo(NothingToBindTo::of(request.attempt.presented))),
     }
-}
-
-async fn issue(
-    server: &Server,
-    request: &ClientRequest<'_>,
-    format: AccessTokenFormat,
-    token: NewAccessToken<'_>,
-) -> Result<String, IssueError> {
-    match format {
-        AccessTokenFormat::Jwt => {
-            server.metrics.tokens_jwt.inc();
-            server.tokens.issue_jwt(token).await
-        }
-        AccessTokenFormat::Opaque => {
-            server.metrics.tokens_opaque.inc();
-            let entry = request.audit_entry(token.recipient.client().client_id());
-            server.tokens.issue_opaque(token, entry).await
-        }
-    }
-}
-
-/// RFC 6749 §5.1. `Bearer` also for a bound token (RFC 8705 §3), and no refresh token with this grant (§4.4.3).
-fn token_response(token: &str, expires_in: u64, scope: &Scope) -> response::Response {
-    // Neither a token nor a scope has a character that JSON escapes.
-    let mut body = String::with_capacity(token.len() + scope.as_str().len() + 80);
-    body.push_str(r#"{"access_token":""#);
-    body.push_str(token);
-    body.push_str(r#"","token_type":"Bearer","expires_in":"#);
-    body.push_str(&expires_in.to_string());
-    if !scope.is_empty() {
-        body.push_str(r#","scope":""#);
-        body.push_str(scope.as_str());
-        body.push('"');
-    }
-    body.push('}');
-    response::json(StatusCode::OK, body)
 }

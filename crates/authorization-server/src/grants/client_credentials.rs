@@ -4,13 +4,63 @@
 //! (RFC 9068 §3). So a token is for exactly one resource, and the words of this server's own resources (the admin API, the feed of
 //! revocations) are for these alone, one for each.
 
+use std::sync::Arc;
+
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::client::Client;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
+use keybound_protocol::token_request::ClientCredentialsRequest;
 
+use super::issue::token_type;
+use crate::access_tokens::NewAccessToken;
+use crate::client_authentication::Credential;
+use crate::endpoints::token::GrantRequest;
+use crate::endpoints::{Answer, Refused};
+use crate::error::Reason;
 use crate::resources::{InsideResource, Resources};
+use crate::token_response::TokenResponse;
+
+/// Answers a client that asks for itself. No refresh token comes with this grant (RFC 6749 §4.4.3).
+pub(crate) async fn exchange(
+    grant: &GrantRequest<'_>,
+    credential: Credential,
+    asked: ClientCredentialsRequest,
+) -> Result<Answer, Refused> {
+    let refused = |reason: Reason| Refused::of(grant.client, reason);
+    let configuration = grant.request.configuration;
+    let (client, resources) = (&grant.client.client, &configuration.resources);
+    let decision =
+        decide(client, resources, asked.scope.as_ref(), &asked.resources).map_err(|refusal| refused(refusal.into()))?;
+    let recipient = grant.identify(credential).await?;
+    let lifetime = configuration.access_token_lifetime;
+    let token = NewAccessToken {
+        recipient: &recipient,
+        encoder: &grant.client.encoder,
+        scope: &decision.scope,
+        audience: &decision.audience,
+        confirmation: grant.confirmation.as_ref(),
+        on_behalf_of: None,
+        issued_at: grant.now(),
+        lifetime,
+    };
+    let (metrics, tokens) = (&grant.server.metrics, &grant.server.tokens);
+    let issued = match decision.format {
+        AccessTokenFormat::Jwt => {
+            metrics.tokens_jwt.inc();
+            tokens.issue_jwt(token).await
+        }
+        AccessTokenFormat::Opaque => {
+            metrics.tokens_opaque.inc();
+            tokens.issue_opaque(token, grant.audit_entry()).await
+        }
+    };
+    let issued = issued.map_err(|error| refused(error.into()))?;
+    let token_type = token_type(grant.confirmation.as_ref());
+    let response = TokenResponse::new(&issued, token_type, lifetime.as_secs(), &decision.scope).to_response();
+    Ok(Answer::to(&recipient, Arc::clone(grant.client), response))
+}
 
 /// What the client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ async fn the_metadata_tells_the_truth() {
             "revocation_endpoint": "https://mtls.as.example/revoke",
         },
         "tls_client_certificate_bound_access_tokens": true,
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
         "response_types_supported": [],
         "scopes_supported": ["read"],
         "token_endpoint_auth_methods_supported": ["tls_client_auth", "self_signed_tls_client_auth", "private_key_jwt"],

@@ -10,6 +10,7 @@ use crate::access_token::ACCESS_TOKEN_TYPE;
 use crate::base64url;
 use crate::client::ClientId;
 use crate::confirmation::{CertificateThumbprint, Confirmation};
+use crate::grant_id::GrantId;
 use crate::issuer::Issuer;
 use crate::key_thumbprint::KeyThumbprint;
 use crate::resource::ResourceUri;
@@ -21,7 +22,7 @@ use crate::time::Timestamp;
 /// How many random octets a token id is made of.
 pub const TOKEN_ID_RANDOM_BYTES: usize = 16;
 
-/// A token's identifier, `jti`: 22 characters of base64url.
+/// A token's identifier, `jti`: 22 characters of base64url; of a grant's token behind the grant's name and a dot.
 ///
 /// It needs to be distinct, not secret; 128 random bits are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,6 +32,13 @@ impl TokenId {
     /// Makes an identifier of random octets.
     pub fn from_random(random: [u8; TOKEN_ID_RANDOM_BYTES]) -> Self {
         Self(base64url::encode(&random).into())
+    }
+
+    /// Makes the identifier of a token of a grant: what ends the grant names all of them by how they begin.
+    pub fn of_grant(grant_id: &GrantId, random: [u8; TOKEN_ID_RANDOM_BYTES]) -> Self {
+        let mut text = grant_id.token_id_prefix();
+        base64url::encode_to(&random, &mut text);
+        Self(text.into())
     }
 
     /// The identifier's text.
@@ -60,6 +68,21 @@ pub struct IssuedClaims<'a> {
     pub token_id: &'a TokenId,
     /// `cnf`
     pub confirmation: Option<&'a Confirmation>,
+    /// Whom it speaks for; `None` for the client itself (RFC 9068 §2.2).
+    pub on_behalf_of: Option<OnBehalfOf<'a>>,
+}
+
+/// What a token says about the user whom it speaks for.
+#[derive(Debug, Clone, Copy)]
+pub struct OnBehalfOf<'a> {
+    /// `sub`
+    pub subject: &'a str,
+    /// `auth_time`: when the user had signed in (RFC 9068 §2.2.1).
+    pub auth_time: Option<Timestamp>,
+    /// `acr`: how the user had signed in.
+    pub acr: Option<&'a str>,
+    /// `authorization_details` (RFC 9396 §9.1), those that concern the audience: the JSON text of an array.
+    pub authorization_details: Option<&'a str>,
 }
 
 /// A signing key with its encoded header: `base64url({"alg":…,"kid":…,"typ":"at+jwt"}).`
@@ -119,11 +142,13 @@ pub struct UnsignedAccessToken(String);
 
 /// Makes the access tokens of one client.
 ///
-/// `sub` is the client: this is the encoder of `client_credentials` (RFC 9068 §2.2).
+/// Without anybody whom it speaks for, `sub` is the client (RFC 9068 §2.2).
 #[derive(Debug, Clone)]
 pub struct AccessTokenEncoder {
     /// `{"iss":…,"client_id":…,"sub":…`
     constant_claims: Box<str>,
+    /// How much of that comes before `,"sub"`.
+    before_subject: usize,
 }
 
 impl AccessTokenEncoder {
@@ -131,8 +156,13 @@ impl AccessTokenEncoder {
     pub fn new(issuer: &Issuer, client_id: &ClientId) -> Self {
         let issuer = json_string(issuer.as_str());
         let client_id = json_string(client_id.as_str());
+        let mut constant_claims = format!(r#"{{"iss":{issuer},"client_id":{client_id}"#);
+        let before_subject = constant_claims.len();
+        constant_claims.push_str(r#","sub":"#);
+        constant_claims.push_str(&client_id);
         Self {
-            constant_claims: format!(r#"{{"iss":{issuer},"client_id":{client_id},"sub":{client_id}"#).into(),
+            constant_claims: constant_claims.into(),
+            before_subject,
         }
     }
 
@@ -147,7 +177,14 @@ impl AccessTokenEncoder {
     /// Makes one token as far as its signature, by which `signer` has to complete it: the header names its key.
     pub fn encode_unsigned(&self, signer: &PreparedSigner, claims: &IssuedClaims<'_>) -> UnsignedAccessToken {
         let mut json = String::with_capacity(self.constant_claims.len() + 512);
-        json.push_str(&self.constant_claims);
+        match &claims.on_behalf_of {
+            None => json.push_str(&self.constant_claims),
+            Some(user) => {
+                let (before_subject, _) = self.constant_claims.split_at(self.before_subject);
+                json.push_str(before_subject);
+                user.write(&mut json);
+            }
+        }
         // Writing to a string cannot fail. None of these texts can need an escape: see `ResourceUri`, `Scope`, `TokenId`.
         let _ = match claims.audience {
             [one] => write!(json, r#","aud":"{one}""#),
@@ -195,6 +232,28 @@ impl AccessTokenEncoder {
         token.push_str(&signer.header);
         base64url::encode_to(json.as_bytes(), &mut token);
         UnsignedAccessToken(token)
+    }
+}
+
+impl OnBehalfOf<'_> {
+    /// Appends the claims, each with a comma before it.
+    fn write(&self, json: &mut String) {
+        let mut member = |name: &str, value: &str| {
+            json.push_str(",\"");
+            json.push_str(name);
+            json.push_str("\":");
+            json.push_str(value);
+        };
+        member("sub", &json_string(self.subject));
+        if let Some(auth_time) = self.auth_time {
+            member("auth_time", &auth_time.unix_secs().to_string());
+        }
+        if let Some(acr) = self.acr {
+            member("acr", &json_string(acr));
+        }
+        if let Some(authorization_details) = self.authorization_details {
+            member("authorization_details", authorization_details);
+        }
     }
 }
 

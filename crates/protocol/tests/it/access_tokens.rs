@@ -79,6 +79,7 @@ fn issued(audience: &[&str], scope: &str, confirmation: Option<&Confirmation>) -
                 expires_at: NOW.plus(Duration::from_secs(300)),
                 token_id: &TokenId::from_random([9; 16]),
                 confirmation,
+                on_behalf_of: None,
             },
         )
         .unwrap();

@@ -37,6 +37,9 @@ fn active() -> ActiveToken {
         audience: vec!["https://api.example".into()],
         issuer: Some("https://as.example".into()),
         token_id: Some("id".into()),
+        auth_time: None,
+        acr: None,
+        authorization_details: None,
         confirmation: Some(Confirmation::certificate_bound(CertificateThumbprint::of_certificate(
             b"certificate",
         ))),

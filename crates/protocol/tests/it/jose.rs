@@ -199,6 +199,7 @@ fn another_implementation_reads_our_tokens() {
                     expires_at: NOW.plus(std::time::Duration::from_secs(300)),
                     token_id: &TokenId::from_random([7; 16]),
                     confirmation: Some(&confirmation),
+                    on_behalf_of: None,
                 },
             )
             .unwrap();
