@@ -17,7 +17,7 @@ use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::rule::{Outcome, RuleOutcome};
 use keybound_protocol::time::Timestamp;
 use keybound_resource_server::{
-    IssuerSettings, KeySource, Refused, ResourceServer, RoutePolicy, SettingsError, Validation,
+    Dpop, IssuerSettings, KeySource, Refused, ResourceServer, RoutePolicy, SettingsError, Validation,
 };
 use keybound_store::{StoreError, TokenMarks};
 use keybound_tls::Connection;
@@ -97,7 +97,10 @@ impl TokenCheck {
         Ok(TokenCheck {
             issuer,
             resource_server: ResourceServer::new(vec![settings])?,
-            policy: RoutePolicy::new(resource.uri.clone()).with_scopes(resource.scope.clone()),
+            // Certificates alone: what is inside here is not for clients that cannot do mutual TLS.
+            policy: RoutePolicy::new(resource.uri.clone())
+                .with_scopes(resource.scope.clone())
+                .with_dpop(Dpop::Refused),
             resource: resource.clone(),
             route,
         })

@@ -10,6 +10,7 @@ use keybound_client::{
 };
 use keybound_gateway::settings::{Authorization, GatewaySettings, LongRunning, RouteSettings};
 use keybound_gateway::{Environment, Gateway};
+use keybound_protocol::dpop_nonce::DpopNonces;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::resource::ResourceUri;
@@ -56,7 +57,7 @@ pub(crate) fn run(arguments: &ConfigFile, terminal: &Terminal, clock: &Clock) ->
 pub(crate) fn check(reading: Reading<GatewayFile>) -> Vec<Diagnostic> {
     let mut findings = reading.findings;
     if let Some(file) = reading.value
-        && let Err(error) = assemble(&file)
+        && let Err(error) = assemble(&file, &random_nonces())
     {
         findings.push(Diagnostic::error("C030", &file.location, format!("{:#}", error.cause)));
     }
@@ -71,6 +72,8 @@ pub(crate) struct GatewayDaemon {
     fixed: String,
     gateway: Gateway,
     resource: String,
+    /// The same through reloads, so that no client is asked for another nonce because of one.
+    dpop_nonces: Arc<DpopNonces>,
     running: Running,
 }
 
@@ -83,7 +86,8 @@ impl GatewayDaemon {
         let watch = FileWatch::default();
         let (file, warnings) = watch.read(|| load(path), |(file, _)| watched(path, &file.files))?;
         warn(&warnings);
-        let (settings, issuers) = assemble(&file)?;
+        let dpop_nonces = random_nonces();
+        let (settings, issuers) = assemble(&file, &dpop_nonces)?;
         let resource_server = ResourceServer::with_limits(issuers, file.limits.resource_server)
             .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?;
         let environment = Environment {
@@ -110,6 +114,7 @@ impl GatewayDaemon {
             fixed: fixed(&file),
             gateway,
             resource: file.resource.to_string(),
+            dpop_nonces,
             running,
         })
     }
@@ -134,7 +139,7 @@ impl GatewayDaemon {
         let path = &self.path;
         let (file, warnings) = self.watch.read(|| load(path), |(file, _)| watched(path, &file.files))?;
         warn(&warnings);
-        let (settings, issuers) = assemble(&file)?;
+        let (settings, issuers) = assemble(&file, &self.dpop_nonces)?;
         let invalid = |error: anyhow::Error| CommandError::new(ExitCode::InvalidConfiguration, error);
         let resource_server = self
             .gateway
@@ -199,7 +204,17 @@ fn hosts(file: &GatewayFile) -> HostPolicies {
     HostPolicies::one(HostPolicy::new("gateway", policy, file.tls.clone()))
 }
 
-fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, Vec<IssuerSettings>), CommandError> {
+/// Nonces of this process alone: a caller that meets several gateways behind one name is asked for a nonce of each.
+fn random_nonces() -> Arc<DpopNonces> {
+    let mut key = [0; 32];
+    random::fill(&mut key);
+    Arc::new(DpopNonces::new(&key))
+}
+
+fn assemble(
+    file: &GatewayFile,
+    dpop_nonces: &Arc<DpopNonces>,
+) -> Result<(GatewaySettings, Vec<IssuerSettings>), CommandError> {
     let invalid = |error: anyhow::Error| CommandError::new(ExitCode::InvalidConfiguration, error);
     let roots = file.outgoing_roots.clone().map_or_else(Roots::system, Ok);
     let roots = roots.map_err(|error| invalid(error.into()))?;
@@ -212,7 +227,16 @@ fn assemble(file: &GatewayFile) -> Result<(GatewaySettings, Vec<IssuerSettings>)
     let routes = file
         .routes
         .iter()
-        .map(|entry| route(entry, &file.resource))
+        .map(|entry| {
+            let route = route(entry, &file.resource)?;
+            Ok(match file.dpop_nonces {
+                true => RouteSettings {
+                    policy: route.policy.with_dpop_nonces(Arc::clone(dpop_nonces)),
+                    ..route
+                },
+                false => route,
+            })
+        })
         .collect::<anyhow::Result<_>>()
         .map_err(invalid)?;
     Ok((
@@ -319,6 +343,7 @@ fn route(entry: &RouteEntry, audience: &ResourceUri) -> anyhow::Result<RouteSett
             gateway::Binding::Optional => Binding::Optional,
             gateway::Binding::None => Binding::None,
         })
+        .with_dpop(entry.dpop)
         .with_issuers(issuers);
     let mut settings = RouteSettings::new(&entry.path.value, entry.upstream.clone(), policy);
     settings.methods = entry

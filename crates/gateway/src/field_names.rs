@@ -48,6 +48,8 @@ const IDENTITY_PREFIXES: &[&str] = &[
     "keybound-",
 ];
 const IDENTITY_NAMES: &[&str] = &[
+    // RFC 9449: a proof is for the request to the gateway, which was its judge.
+    "dpop",
     // IIS and Azure.
     "x-arr-clientcert",
     "x-client-dn",
@@ -106,7 +108,7 @@ pub(crate) fn kind(name: &HeaderName) -> FieldKind {
     // Nearly every field of nearly every request ends here.
     if !matches!(
         name.as_bytes().first(),
-        Some(b'c' | b'f' | b'h' | b'k' | b'p' | b's' | b't' | b'u' | b'w' | b'x')
+        Some(b'c' | b'd' | b'f' | b'h' | b'k' | b'p' | b's' | b't' | b'u' | b'w' | b'x')
     ) {
         return FieldKind::EndToEnd;
     }

@@ -12,7 +12,7 @@ use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::refusal::{CertificateSummary, REFUSAL_ID_RANDOM_BYTES, Refusal, RefusalId, RefusalSource};
 use keybound_protocol::rule::{Outcome, RuleOutcome};
 use keybound_protocol::time::Timestamp;
-use keybound_resource_server::Refused as TokenRefused;
+use keybound_resource_server::{DPOP_NONCE, Refused as TokenRefused};
 use keybound_tls::service::refusal_response;
 use keybound_tls::{LayerRefusal, ResponseBody};
 
@@ -114,8 +114,11 @@ impl Refused {
                     false => json(refused.status(), body.into()),
                 };
                 let headers = response.headers_mut();
-                if let Some(challenge) = refused.challenge() {
-                    headers.insert(WWW_AUTHENTICATE, challenge);
+                for challenge in refused.challenges() {
+                    headers.append(WWW_AUTHENTICATE, challenge);
+                }
+                if let Some(nonce) = refused.dpop_nonce() {
+                    headers.insert(DPOP_NONCE, nonce);
                 }
                 if let Some(retry_after) = refused.retry_after() {
                     headers.insert(RETRY_AFTER, retry_after);

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderValue, Response};
 use keybound_protocol::protected_resource_metadata::{ProtectedResourceMetadata, ResourceMetadataUrl};
 use keybound_protocol::resource::ResourceUri;
-use keybound_resource_server::{Binding, MetadataDocument, ResourceServer, RoutePolicy};
+use keybound_resource_server::{Binding, DPOP_ALGORITHMS, Dpop, MetadataDocument, ResourceServer, RoutePolicy};
 use keybound_tls::ResponseBody;
 
 use crate::canonical_path::CanonicalPath;
@@ -94,8 +94,13 @@ fn metadata(
     resource_server: &ResourceServer,
 ) -> ProtectedResourceMetadata {
     let own = || policies.iter().filter(|policy| policy.audience() == resource);
-    let metadata = ProtectedResourceMetadata::new(resource.clone())
-        .with_certificate_bound_access_tokens(own().all(|policy| policy.binding() == Binding::Required));
+    let metadata = ProtectedResourceMetadata::new(resource.clone()).with_certificate_bound_access_tokens(
+        own().all(|policy| policy.binding() == Binding::Required && policy.dpop() != Dpop::Required),
+    );
+    let metadata = match own().any(|policy| policy.dpop() != Dpop::Refused) {
+        true => metadata.with_dpop(DPOP_ALGORITHMS, own().all(|policy| policy.dpop() == Dpop::Required)),
+        false => metadata,
+    };
     let metadata = resource_server
         .issuers()
         .filter(|issuer| own().any(|policy| policy.admits_issuer(issuer)))

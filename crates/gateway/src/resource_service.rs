@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::upgrade::OnUpgrade;
 use keybound_protocol::time::Timestamp;
-use keybound_resource_server::{AcceptedAccessToken, Caller};
+use keybound_resource_server::{AcceptedAccessToken, Caller, DPOP_NONCE};
 use keybound_tls::{Connection, LayerRefusal, RequestBody, ResponseBody, Service};
 
 use crate::canonical_path::CanonicalPath;
@@ -104,7 +104,11 @@ impl<'a> Visit<'a> {
             target,
             host,
         };
-        forward.run(body, upgrade).await
+        let mut response = forward.run(body, upgrade).await?;
+        if let Some(nonce) = token.next_nonce() {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
+        }
+        Ok(response)
     }
 
     /// One canonical path: what the route is found by is what the upstream will be asked for.

@@ -1,4 +1,4 @@
-//! The bearer token of a request (RFC 6750 §2.1): from the `Authorization` header and from nowhere else.
+//! The access token of a request (RFC 6750 §2.1, RFC 9449 §7.1): from the `Authorization` header and from nowhere else.
 //!
 //! A token in the query or in a form body is not looked for (RFC 9700 §4.3.2): such a request simply has no token.
 
@@ -13,14 +13,26 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BearerToken<'a>(&'a str);
 
+/// The scheme that a token was presented by.
+///
+/// It belongs to the binding: `DPoP` says that the token is bound to a key (RFC 9449 §7.1), `Bearer` that it is not. A token that is
+/// bound to a certificate keeps `Bearer` (RFC 8705 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenScheme {
+    /// `Bearer`
+    Bearer,
+    /// `DPoP`
+    Dpop,
+}
+
 /// Why a request has no usable bearer token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BearerError {
     /// No `Authorization` header.
     #[error("the request has no Authorization header")]
     Missing,
-    /// An `Authorization` header of another scheme: the request has no bearer token.
-    #[error("the Authorization header is of another scheme than Bearer")]
+    /// An `Authorization` header of another scheme than the resource takes: the request has no token for it.
+    #[error("the Authorization header is of a scheme that is not taken here")]
     OtherScheme,
     /// More than one `Authorization` header, so that two readers could see two tokens.
     #[error("the request has more than one Authorization header")]
@@ -44,22 +56,39 @@ impl<'a> BearerToken<'a> {
     /// # Errors
     /// See [`BearerError`].
     pub fn from_authorization(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, BearerError> {
+        let (_, token) = Self::of_schemes(values, &[TokenScheme::Bearer])?;
+        Ok(token)
+    }
+
+    /// The same for a resource that takes tokens by these schemes, with the one it was presented by.
+    ///
+    /// # Errors
+    /// See [`BearerError`].
+    pub fn of_schemes(
+        values: impl IntoIterator<Item = &'a [u8]>,
+        schemes: &[TokenScheme],
+    ) -> Result<(TokenScheme, Self), BearerError> {
         let mut values = values.into_iter();
         let value = values.next().ok_or(BearerError::Missing)?;
         if values.next().is_some() {
             return Err(BearerError::Repeated);
         }
-        let scheme = value.get(..6).unwrap_or(value);
-        let rest = value.get(6..).unwrap_or_default();
-        if !scheme.eq_ignore_ascii_case(b"Bearer") || !matches!(rest.first(), None | Some(b' ' | b'\t')) {
-            return Err(BearerError::OtherScheme);
-        }
+        let end = value
+            .iter()
+            .position(|octet| matches!(octet, b' ' | b'\t'))
+            .unwrap_or(value.len());
+        let (name, rest) = value.split_at(end);
+        let scheme = schemes
+            .iter()
+            .copied()
+            .find(|scheme| scheme.as_str().as_bytes().eq_ignore_ascii_case(name))
+            .ok_or(BearerError::OtherScheme)?;
         let start = rest.iter().position(|octet| *octet != b' ').unwrap_or(rest.len());
         let token = rest.get(start..).unwrap_or_default();
         if token.is_empty() {
             return Err(BearerError::Empty);
         }
-        Self::parse(token)
+        Ok((scheme, Self::parse(token)?))
     }
 
     /// Reads a token that came another way, such as the `token` parameter of an introspection request.
@@ -87,6 +116,16 @@ impl<'a> BearerToken<'a> {
     /// The token's text. Not for logs.
     pub fn as_str(&self) -> &'a str {
         self.0
+    }
+}
+
+impl TokenScheme {
+    /// The registered name, which is also a `token_type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
     }
 }
 
@@ -156,6 +195,28 @@ mod tests {
             );
         }
         assert_eq!(extracted(&["Bearer   abc"]), Ok("abc"));
+    }
+
+    #[test]
+    fn a_resource_that_takes_proofs_is_told_by_which_scheme_a_token_came() {
+        let both = [TokenScheme::Bearer, TokenScheme::Dpop];
+        for (value, expected) in [
+            ("Bearer abc", Ok(TokenScheme::Bearer)),
+            ("DPoP abc", Ok(TokenScheme::Dpop)),
+            ("dpop  abc", Ok(TokenScheme::Dpop)),
+            ("DPoPabc", Err(BearerError::OtherScheme)),
+            ("DPo abc", Err(BearerError::OtherScheme)),
+            ("DPoP", Err(BearerError::Empty)),
+            ("DPoP a b", Err(BearerError::Syntax)),
+        ] {
+            let found = BearerToken::of_schemes([value.as_bytes()], &both).map(|(scheme, token)| {
+                assert_eq!(token.as_str(), "abc", "{value}");
+                scheme
+            });
+            assert_eq!(found, expected, "{value}");
+        }
+        let only_proofs = BearerToken::of_schemes([&b"Bearer abc"[..]], &[TokenScheme::Dpop]);
+        assert_eq!(only_proofs, Err(BearerError::OtherScheme));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::error_code::ErrorCode;
 use crate::protected_resource_metadata::ResourceMetadataUrl;
 use crate::scope::Scope;
+use crate::signature_algorithm::SignatureAlgorithm;
 
 /// A `Bearer` challenge.
 ///
@@ -57,9 +58,47 @@ impl BearerChallenge {
     }
 }
 
+/// A `DPoP` challenge (RFC 9449 §7.1): the parameters of a bearer challenge, and the algorithms that a proof may be signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DpopChallenge {
+    parameters: BearerChallenge,
+    algorithms: &'static [SignatureAlgorithm],
+}
+
+impl BearerChallenge {
+    /// The same for the scheme `DPoP`, with `algs`.
+    #[must_use]
+    pub fn for_dpop(self, algorithms: &'static [SignatureAlgorithm]) -> DpopChallenge {
+        DpopChallenge {
+            parameters: self,
+            algorithms,
+        }
+    }
+}
+
+impl fmt::Display for DpopChallenge {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("DPoP ")?;
+        self.parameters.write_parameters(formatter)?;
+        formatter.write_str(", algs=\"")?;
+        for (position, algorithm) in self.algorithms.iter().enumerate() {
+            let separator = if position == 0 { "" } else { " " };
+            write!(formatter, "{separator}{algorithm}")?;
+        }
+        formatter.write_str("\"")
+    }
+}
+
 impl fmt::Display for BearerChallenge {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Bearer realm=\"")?;
+        formatter.write_str("Bearer ")?;
+        self.write_parameters(formatter)
+    }
+}
+
+impl BearerChallenge {
+    fn write_parameters(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("realm=\"")?;
         for character in self.realm.chars() {
             if matches!(character, '"' | '\\') {
                 formatter.write_str("\\")?;

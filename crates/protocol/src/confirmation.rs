@@ -96,6 +96,15 @@ impl Confirmation {
         }
     }
 
+    /// What is left of it where no certificate is compared; `None` if nothing is.
+    #[must_use]
+    pub const fn without_certificate(self) -> Option<Confirmation> {
+        match self {
+            Confirmation::Certificate(_) => None,
+            Confirmation::Key(key) | Confirmation::CertificateAndKey { key, .. } => Some(Confirmation::Key(key)),
+        }
+    }
+
     /// Decides whether the sender of this request proved to hold all that the token is bound to.
     ///
     /// RFC 8705 §3, RFC 9449 §7.1. The certificate is compared whole, by its hash, and not judged: it may be expired, self-signed,

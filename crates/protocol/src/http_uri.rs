@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::str::FromStr;
 
 /// The longest `htu` in octets that is read.
 pub const HTTP_URI_BYTES_MAX: usize = 4 * 1024;
@@ -108,6 +109,14 @@ impl HttpOrigin {
     /// The normalised text, without a slash at its end.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for HttpOrigin {
+    type Err = HttpUriError;
+
+    fn from_str(text: &str) -> Result<HttpOrigin, HttpUriError> {
+        HttpOrigin::of(text)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::issuer::{Issuer, IssuerError};
 use crate::json::{JsonError, JsonObject, JsonTypeError};
 use crate::resource::ResourceUri;
 use crate::scope::Scope;
+use crate::signature_algorithm::SignatureAlgorithm;
 
 /// What is put between host and path of a resource (RFC 9728 §3).
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -125,6 +126,8 @@ pub struct ProtectedResourceMetadata {
     authorization_servers: Vec<Issuer>,
     scopes_supported: Vec<String>,
     certificate_bound_access_tokens: bool,
+    dpop_algorithms: Vec<SignatureAlgorithm>,
+    dpop_bound_access_tokens_required: bool,
 }
 
 impl ProtectedResourceMetadata {
@@ -135,6 +138,8 @@ impl ProtectedResourceMetadata {
             authorization_servers: Vec::new(),
             scopes_supported: Vec::new(),
             certificate_bound_access_tokens: false,
+            dpop_algorithms: Vec::new(),
+            dpop_bound_access_tokens_required: false,
         }
     }
 
@@ -158,8 +163,8 @@ impl ProtectedResourceMetadata {
         self
     }
 
-    /// Whether all of the resource takes certificate-bound tokens alone (RFC 8705 §3). To be true of every part of it: a client that
-    /// reads it may then not even try with another token.
+    /// Whether all of the resource wants bound tokens and takes those that are bound to a certificate (RFC 8705 §3). To be true of
+    /// every part of it: a client that reads it may then not even try with a bearer token.
     #[must_use]
     pub fn with_certificate_bound_access_tokens(mut self, always: bool) -> Self {
         self.certificate_bound_access_tokens = always;
@@ -199,6 +204,14 @@ impl ProtectedResourceMetadata {
             certificate_bound_access_tokens: object
                 .boolean("tls_client_certificate_bound_access_tokens")?
                 .unwrap_or(false),
+            // Algorithms that are not ours are passed over: no proof of ours is signed with one.
+            dpop_algorithms: object
+                .strings("dpop_signing_alg_values_supported")?
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(SignatureAlgorithm::from_name)
+                .collect(),
+            dpop_bound_access_tokens_required: object.boolean("dpop_bound_access_tokens_required")?.unwrap_or(false),
         })
     }
 
@@ -215,6 +228,15 @@ impl ProtectedResourceMetadata {
     /// Whether all of it takes certificate-bound tokens alone.
     pub fn certificate_bound_access_tokens(&self) -> bool {
         self.certificate_bound_access_tokens
+    }
+
+    /// With the algorithms that DPoP proofs may be signed with, for a resource that takes tokens which are bound to a key
+    /// (RFC 9449 §7.1); `required` if every part of it takes no others.
+    #[must_use]
+    pub fn with_dpop(mut self, algorithms: &[SignatureAlgorithm], required: bool) -> Self {
+        self.dpop_algorithms = algorithms.to_vec();
+        self.dpop_bound_access_tokens_required = required;
+        self
     }
 
     /// Whose metadata it is.
@@ -241,6 +263,10 @@ impl ProtectedResourceMetadata {
         );
         list("bearer_methods_supported", vec!["header"]);
         list(
+            "dpop_signing_alg_values_supported",
+            self.dpop_algorithms.iter().map(|algorithm| algorithm.name()).collect(),
+        );
+        list(
             "scopes_supported",
             self.scopes_supported.iter().map(String::as_str).collect(),
         );
@@ -250,6 +276,9 @@ impl ProtectedResourceMetadata {
                 "tls_client_certificate_bound_access_tokens".to_owned(),
                 Value::from(true),
             );
+        }
+        if self.dpop_bound_access_tokens_required {
+            members.insert("dpop_bound_access_tokens_required".to_owned(), Value::from(true));
         }
         Value::Object(members)
     }

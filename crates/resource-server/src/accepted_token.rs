@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use keybound_protocol::access_token::AccessTokenClaims;
 use keybound_protocol::confirmation::{BindingProof, CertificateThumbprint};
+use keybound_protocol::dpop_proof::VerifiedDpopProof;
 use keybound_protocol::key_thumbprint::KeyThumbprint;
 
 use crate::cached_token::CachedToken;
@@ -25,6 +27,9 @@ pub enum AcceptedAccessToken {
 pub struct BoundAccessToken {
     token: Arc<CachedToken>,
     proof: BindingProof,
+    /// What the key of the token proved with, for what goes on after the request.
+    dpop: Option<VerifiedDpopProof>,
+    next_nonce: Option<Box<str>>,
 }
 
 /// An access token that was accepted without a binding, by the policy of the route.
@@ -34,8 +39,35 @@ pub struct BearerAccessToken {
 }
 
 impl AcceptedAccessToken {
-    pub(crate) fn bound(token: Arc<CachedToken>, proof: BindingProof) -> AcceptedAccessToken {
-        AcceptedAccessToken::Bound(BoundAccessToken { token, proof })
+    pub(crate) fn bound(
+        token: Arc<CachedToken>,
+        proof: BindingProof,
+        dpop: Option<VerifiedDpopProof>,
+    ) -> AcceptedAccessToken {
+        AcceptedAccessToken::Bound(BoundAccessToken {
+            token,
+            proof,
+            dpop,
+            next_nonce: None,
+        })
+    }
+
+    /// The same, and the caller is to be given another nonce for its next proof.
+    pub(crate) fn with_next_nonce(mut self, nonce: String) -> AcceptedAccessToken {
+        if let AcceptedAccessToken::Bound(bound) = &mut self {
+            bound.next_nonce = Some(nonce.into());
+        }
+        self
+    }
+
+    pub(crate) fn dpop(&self) -> Option<&VerifiedDpopProof> {
+        self.as_bound().and_then(|bound| bound.dpop.as_ref())
+    }
+
+    /// The value of `DPoP-Nonce` that belongs in the answer, if the caller's nonce is about to be replaced (RFC 9449 §8.2).
+    pub fn next_nonce(&self) -> Option<HeaderValue> {
+        let nonce = self.as_bound()?.next_nonce.as_deref()?;
+        HeaderValue::from_str(nonce).ok()
     }
 
     pub(crate) fn bearer(token: Arc<CachedToken>) -> AcceptedAccessToken {

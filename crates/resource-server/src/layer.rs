@@ -22,6 +22,7 @@ use tower_service::Service;
 use crate::accepted_token::AcceptedAccessToken;
 use crate::caller::Caller;
 use crate::metadata_document::MetadataDocument;
+use crate::presentation::DPOP_NONCE;
 use crate::refusal::Refused;
 use crate::resource_server::ResourceServer;
 use crate::route_policy::RoutePolicy;
@@ -135,8 +136,13 @@ where
         Box::pin(async move {
             match check.finish().await {
                 Ok(accepted) => {
+                    let next_nonce = accepted.next_nonce();
                     parts.extensions.insert::<AcceptedAccessToken>(accepted);
-                    inner.call(Request::from_parts(parts, body)).await
+                    let mut response = inner.call(Request::from_parts(parts, body)).await?;
+                    if let Some(nonce) = next_nonce {
+                        response.headers_mut().insert(DPOP_NONCE, nonce);
+                    }
+                    Ok(response)
                 }
                 Err(refused) => Ok(response_to(refused)),
             }
@@ -155,8 +161,11 @@ pub fn response_to<Body: From<String>>(refused: Box<Refused>) -> Response<Body> 
     if has_body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    if let Some(challenge) = refused.challenge() {
-        headers.insert(WWW_AUTHENTICATE, challenge);
+    for challenge in refused.challenges() {
+        headers.append(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(nonce) = refused.dpop_nonce() {
+        headers.insert(DPOP_NONCE, nonce);
     }
     if let Some(retry_after) = refused.retry_after() {
         headers.insert(RETRY_AFTER, retry_after);

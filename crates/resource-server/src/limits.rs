@@ -33,6 +33,9 @@ pub struct Limits {
     pub introspections_max: usize,
     /// Inactive tokens that are remembered, per issuer. Anybody can make them up, so they have a cache of their own.
     pub inactive_tokens_max: usize,
+    /// DPoP proofs that are remembered, so that none is used twice: about 100 octets each, for up to two minutes. One key fills a
+    /// sixteenth at most; what finds no room is answered 503.
+    pub dpop_proofs_max: usize,
     /// An issuer whose revocations are followed and that has not answered for this long counts as silent.
     pub revocations_silence_max: Duration,
 }
@@ -65,6 +68,7 @@ impl Limits {
         introspection_pause: Duration::from_secs(1),
         introspections_max: 256,
         inactive_tokens_max: 10_000,
+        dpop_proofs_max: 200_000,
         revocations_silence_max: Duration::from_secs(60),
     };
 }

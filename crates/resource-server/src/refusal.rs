@@ -9,16 +9,17 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode};
 use keybound_client::{ClientError, DiscoveryError};
 use keybound_protocol::access_token::{AccessTokenClaims, AccessTokenError};
-use keybound_protocol::bearer::BearerError;
+use keybound_protocol::bearer::{BearerError, TokenScheme};
 use keybound_protocol::challenge::BearerChallenge;
 use keybound_protocol::confirmation::BindingError;
+use keybound_protocol::dpop_proof::DpopProofError;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::scope::Scope;
 use keybound_protocol::time::Timestamp;
 
 use crate::cached_token::{CachedToken, Vouched};
 use crate::deny_list::DeniedSubject;
-use crate::route_policy::RoutePolicy;
+use crate::route_policy::{DPOP_ALGORITHMS, Dpop, RoutePolicy};
 
 mod explanation;
 
@@ -96,6 +97,15 @@ pub enum AccessTokenRefusal {
     /// It is bound to a certificate that this request did not come with (RFC 8705 §3).
     #[error(transparent)]
     Binding(#[from] BindingError),
+    /// Its DPoP proof is not one for this request (RFC 9449 §4.3).
+    #[error("the DPoP proof was not accepted")]
+    Proof(#[from] DpopProofError),
+    /// A bearer token and a DPoP proof in one request, which are two ways to say who may use the token.
+    #[error("the token was sent as a bearer token, and a DPoP proof beside it")]
+    ProofBesideBearer,
+    /// A bearer token on a route that takes only tokens which are bound to a key.
+    #[error("the token was sent as a bearer token, and this route takes only tokens that are bound to a key")]
+    ProofRequired,
     /// Its scope does not permit this request.
     #[error("the token has scope {presented:?}, and {required:?} is required")]
     InsufficientScope {
@@ -147,6 +157,10 @@ impl AccessTokenRefusal {
             | AccessTokenRefusal::Unbound
             | AccessTokenRefusal::CertificateRequired(_)
             | AccessTokenRefusal::Binding(_) => Some(ErrorCode::InvalidToken),
+            AccessTokenRefusal::ProofBesideBearer | AccessTokenRefusal::ProofRequired => Some(ErrorCode::InvalidToken),
+            // At a resource a proof that is missing is one that is not valid: the scheme announced it.
+            AccessTokenRefusal::Proof(DpopProofError::Missing) => Some(ErrorCode::InvalidDpopProof),
+            AccessTokenRefusal::Proof(error) => Some(error.code()),
             AccessTokenRefusal::InsufficientScope { .. } => Some(ErrorCode::InsufficientScope),
             AccessTokenRefusal::KeysUnavailable { .. }
             | AccessTokenRefusal::IssuerUnavailable { .. }
@@ -167,6 +181,9 @@ pub struct Refused {
     policy: RoutePolicy,
     claims: Option<Arc<AccessTokenClaims>>,
     vouching: Vouching,
+    /// The scheme of the request, which the challenge answers.
+    scheme: TokenScheme,
+    dpop_nonce: Option<String>,
 }
 
 /// Who was to vouch for the token, which decides what was asked in which order.
@@ -187,6 +204,8 @@ impl Refused {
             policy: policy.clone(),
             claims: None,
             vouching: Vouching::Local,
+            scheme: TokenScheme::Bearer,
+            dpop_nonce: None,
         })
     }
 
@@ -215,7 +234,16 @@ impl Refused {
             policy: policy.clone(),
             claims: Some(Arc::clone(&token.claims)),
             vouching,
+            scheme: TokenScheme::Bearer,
+            dpop_nonce: None,
         })
+    }
+
+    /// The same for a request that came by the scheme `DPoP`, with the nonce for its next proof.
+    pub(crate) fn of_dpop(mut self: Box<Self>, nonce: Option<String>) -> Box<Refused> {
+        self.scheme = TokenScheme::Dpop;
+        self.dpop_nonce = nonce;
+        self
     }
 
     /// Why.
@@ -243,21 +271,60 @@ impl Refused {
         self.reason.status()
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750 §3): absent only where the fault is ours and another token would not help.
-    pub fn challenge(&self) -> Option<HeaderValue> {
-        let bare = BearerChallenge::bare(self.policy.audience().as_str());
-        let challenge = match self.code() {
-            None => bare,
-            Some(ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError) => return None,
-            Some(code @ ErrorCode::InsufficientScope) => bare.with_error(code).with_scope(self.policy.scopes().clone()),
-            Some(code) => bare.with_error(code),
+    /// The values of `WWW-Authenticate` (RFC 6750 §3, RFC 9449 §7.1), one field each: empty only where the fault is ours and another
+    /// token would not help.
+    ///
+    /// The answer is of the request's own scheme; a bearer token that should have come with a proof is told of the other one, too. A
+    /// request without a token is told `Bearer`, which every client knows, unless the route takes none but `DPoP`: that others may use
+    /// that is in the resource's metadata.
+    pub fn challenges(&self) -> Vec<HeaderValue> {
+        let bare = match self.policy.resource_metadata() {
+            Some(url) => BearerChallenge::bare(self.policy.audience().as_str()).with_resource_metadata(url.clone()),
+            None => BearerChallenge::bare(self.policy.audience().as_str()),
         };
-        let challenge = match self.policy.resource_metadata() {
-            Some(url) => challenge.with_resource_metadata(url.clone()),
-            None => challenge,
+        let bearer = |challenge: BearerChallenge| challenge.to_string();
+        let dpop = |challenge: BearerChallenge| challenge.for_dpop(DPOP_ALGORITHMS).to_string();
+        let takes_proofs = self.policy.dpop() != Dpop::Refused;
+        let challenges = match self.code() {
+            Some(ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError) => Vec::new(),
+            None => match self.policy.dpop() {
+                Dpop::Refused | Dpop::Accepted => vec![bearer(bare)],
+                Dpop::Required => vec![dpop(bare)],
+            },
+            Some(code) => {
+                let told = match code {
+                    ErrorCode::InsufficientScope => {
+                        bare.clone().with_error(code).with_scope(self.policy.scopes().clone())
+                    }
+                    code => bare.clone().with_error(code),
+                };
+                match (self.scheme, &self.reason) {
+                    (TokenScheme::Dpop, _) => vec![dpop(told)],
+                    (
+                        TokenScheme::Bearer,
+                        AccessTokenRefusal::Binding(BindingError::NoProof)
+                        | AccessTokenRefusal::ProofBesideBearer
+                        | AccessTokenRefusal::ProofRequired,
+                    ) if takes_proofs => vec![bearer(told), dpop(bare)],
+                    (TokenScheme::Bearer, _) => vec![bearer(told)],
+                }
+            }
         };
         // Realm, codes, descriptions, scopes and URLs have no character that a header may not have.
-        HeaderValue::try_from(challenge.to_string()).ok()
+        challenges
+            .into_iter()
+            .filter_map(|challenge| HeaderValue::try_from(challenge).ok())
+            .collect()
+    }
+
+    /// The first of [`challenges`](Self::challenges).
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        self.challenges().into_iter().next()
+    }
+
+    /// The value of `DPoP-Nonce`: what the next proof has to contain, where proofs need a nonce (RFC 9449 §9).
+    pub fn dpop_nonce(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(self.dpop_nonce.as_deref()?).ok()
     }
 
     /// The value of `Retry-After`, where trying again later may help.
@@ -268,6 +335,7 @@ impl Refused {
             | AccessTokenRefusal::RevocationsUnknown { retry_after, .. } => {
                 Some(HeaderValue::from(retry_after.as_secs().max(1)))
             }
+            AccessTokenRefusal::Proof(DpopProofError::MemoryFull) => Some(HeaderValue::from_static("10")),
             _ => None,
         }
     }

@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
 use keybound_client::Clock;
 use keybound_protocol::access_token::{AccessTokenError, UnverifiedAccessToken};
-use keybound_protocol::bearer::BearerToken;
+use keybound_protocol::bearer::TokenScheme;
+use keybound_protocol::confirmation::Possession;
+use keybound_protocol::dpop_proof::VerifiedDpopProof;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::jws::JwsError;
@@ -26,9 +26,11 @@ use crate::introspector::Introspector;
 use crate::issuer_keys::Fetch;
 use crate::issuer_state::{Authority, IssuerState, LocalVerdict};
 use crate::limits::Limits;
+use crate::presentation::{Presentation, Sender, scheme_of};
 use crate::refusal::{AccessTokenRefusal, Refused};
 use crate::revocation_follower::{RevocationFollower, RevocationStanding};
 use crate::route_policy::RoutePolicy;
+use crate::seen_proofs::SeenProofs;
 use crate::settings::{IssuerSettings, SettingsError, require_consistent};
 
 mod check;
@@ -38,7 +40,7 @@ mod running_token;
 
 use check::Pending;
 pub use check::{Check, PendingCheck, Verdict};
-use decision::require_certificate;
+use decision::require_something_proven;
 use followed_token::FollowedTokens;
 pub use running_token::RunningToken;
 
@@ -53,6 +55,7 @@ struct State {
     issuers: Vec<IssuerState>,
     tokens: TokenCache,
     followed: Arc<FollowedTokens>,
+    seen_proofs: Arc<SeenProofs>,
     origin: Origin,
     limits: Limits,
 }
@@ -114,22 +117,35 @@ impl ResourceServer {
 
     /// The same for whoever knows more of the caller than its certificate.
     pub fn check_for(&self, parts: &Parts, caller: &Caller<'_>, policy: &RoutePolicy, now: Timestamp) -> Check {
-        self.check_headers(&parts.headers, caller, policy, now)
+        let check = self.check_parts(parts, caller, policy, now);
+        let scheme = scheme_of(&parts.headers, policy);
+        match check {
+            Check::Done(verdict) => Check::Done(answered_by(verdict, scheme, policy, now)),
+            Check::Pending(pending) => {
+                let policy = policy.clone();
+                Check::Pending(PendingCheck(Box::pin(async move {
+                    answered_by(pending.await, scheme, &policy, now)
+                })))
+            }
+        }
     }
 
     /// Decides about a token that is already known to this connection or process, or whose keys are here; else returns what
     /// to wait for.
-    fn check_headers(&self, headers: &HeaderMap, caller: &Caller<'_>, policy: &RoutePolicy, now: Timestamp) -> Check {
+    fn check_parts(&self, parts: &Parts, caller: &Caller<'_>, policy: &RoutePolicy, now: Timestamp) -> Check {
         let Caller { presented, last, .. } = *caller;
-        let values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-        let token = match BearerToken::from_authorization(values) {
-            Ok(token) => token.as_str(),
-            Err(error) => return Check::Done(Err(Refused::new(error, policy))),
+        let Presentation { token, proof } = match Presentation::of(parts, policy, now) {
+            Ok(presentation) => presentation,
+            Err(reason) => return Check::Done(Err(Refused::new(reason, policy))),
+        };
+        let possession = Possession {
+            certificate: presented,
+            proof: proof.as_ref(),
         };
         if let Some(known) = last.and_then(|last| last.find(&self.state.origin, token))
             && self.state.is_vouched_for(&known, now)
         {
-            return Check::Done(self.state.decide(&known, presented, policy, now));
+            return Check::Done(self.state.decide(&known, &possession, policy, now));
         }
         let hash = hash_of(token);
         if let Some(known) = self.state.tokens.find(&hash)
@@ -138,7 +154,7 @@ impl ResourceServer {
             if let Some(last) = last {
                 last.remember(&self.state.origin, token, &known);
             }
-            return Check::Done(self.state.decide(&known, presented, policy, now));
+            return Check::Done(self.state.decide(&known, &possession, policy, now));
         }
         match self.state.vouch(token, policy, now, true) {
             Vouching::Done(Ok(vouched)) => {
@@ -146,19 +162,19 @@ impl ResourceServer {
                 if let Some(last) = last {
                     last.remember(&self.state.origin, token, &vouched);
                 }
-                Check::Done(self.state.decide(&vouched, presented, policy, now))
+                Check::Done(self.state.decide(&vouched, &possession, policy, now))
             }
             Vouching::Done(Err(reason)) => Check::Done(Err(Refused::new(reason, policy))),
             Vouching::AwaitKeys(fetch) => {
-                let check = self.pending(token, hash, caller, policy, now);
+                let check = self.pending(Presentation { token, proof }, hash, caller, policy, now);
                 Check::Pending(PendingCheck(Box::pin(check.with_keys(fetch))))
             }
             Vouching::Introspect(introspectors) => {
-                // Whatever the issuer says, this request cannot pass. So who has no certificate costs it nothing.
-                if let Err(reason) = require_certificate(presented, policy) {
+                // Whatever the issuer says, this request cannot pass. So who proved nothing costs it nothing.
+                if let Err(reason) = require_something_proven(&possession, policy) {
                     return Check::Done(Err(Refused::before_introspection(reason, policy)));
                 }
-                let check = self.pending(token, hash, caller, policy, now);
+                let check = self.pending(Presentation { token, proof }, hash, caller, policy, now);
                 Check::Pending(PendingCheck(Box::pin(check.by_introspection(introspectors))))
             }
         }
@@ -166,7 +182,7 @@ impl ResourceServer {
 
     fn pending(
         &self,
-        token: &str,
+        presentation: Presentation<'_>,
         hash: TokenHash,
         caller: &Caller<'_>,
         policy: &RoutePolicy,
@@ -174,9 +190,12 @@ impl ResourceServer {
     ) -> Pending {
         Pending {
             state: Arc::clone(&self.state),
-            token: token.to_owned(),
+            token: presentation.token.to_owned(),
             hash,
-            presented: caller.presented.clone(),
+            sender: Sender {
+                certificate: caller.presented.clone(),
+                proof: presentation.proof,
+            },
             asker: caller.asker(),
             policy: policy.clone(),
             now,
@@ -258,6 +277,22 @@ impl ResourceServer {
     }
 }
 
+/// Completes a verdict with what its answer says about proofs: the scheme to be challenged by, and the nonce for the next one.
+fn answered_by(verdict: Verdict, scheme: TokenScheme, policy: &RoutePolicy, now: Timestamp) -> Verdict {
+    if scheme == TokenScheme::Bearer {
+        return verdict;
+    }
+    let nonce = || policy.dpop_nonces().map(|nonces| nonces.current(now));
+    match verdict {
+        Ok(accepted) if accepted.dpop().is_some_and(VerifiedDpopProof::has_earlier_nonce) => Ok(match nonce() {
+            Some(nonce) => accepted.with_next_nonce(nonce),
+            None => accepted,
+        }),
+        Ok(accepted) => Ok(accepted),
+        Err(refused) => Err(refused.of_dpop(nonce())),
+    }
+}
+
 /// Who vouches for a token.
 enum Vouching {
     Done(Result<CachedToken, AccessTokenRefusal>),
@@ -283,6 +318,13 @@ impl State {
             issuers,
             tokens: TokenCache::new(limits.cached_tokens_bytes_max),
             followed: FollowedTokens::new(&limits),
+            seen_proofs: match before {
+                // What was used stays used.
+                Some(before) if before.seen_proofs.proofs_max() == limits.dpop_proofs_max => {
+                    Arc::clone(&before.seen_proofs)
+                }
+                _ => Arc::new(SeenProofs::new(limits.dpop_proofs_max)),
+            },
             origin: Origin::default(),
             limits,
         })

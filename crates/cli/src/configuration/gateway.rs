@@ -9,6 +9,7 @@ use keybound_protocol::issuer::Issuer;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use keybound_resource_server::Dpop;
 use keybound_tls::{Identity, OperatorFileError, Roots};
 use url::Url;
 
@@ -39,6 +40,8 @@ pub(crate) struct GatewayFile {
     pub issuers: Vec<IssuerEntry>,
     /// What is served, by path.
     pub routes: Vec<RouteEntry>,
+    /// `dpop.nonce`: whether DPoP proofs need a nonce of ours.
+    pub dpop_nonces: bool,
     /// `limits.*`.
     pub limits: GatewayLimits,
 }
@@ -120,8 +123,10 @@ pub(crate) struct RouteEntry {
     pub upstream: UpstreamSettings,
     /// Every one of them must be granted.
     pub scopes: Scope,
-    /// Whether tokens must be certificate-bound.
+    /// Whether tokens must be bound.
     pub binding: Binding,
+    /// Whether they may be bound to a key.
+    pub dpop: Dpop,
     /// Whether the `Authorization` header reaches the upstream.
     pub forward_authorization: bool,
     /// Issuers accepted here; empty means all.
@@ -133,7 +138,7 @@ pub(crate) struct RouteEntry {
 /// The rule about `cnf` on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Binding {
-    /// Only certificate-bound tokens.
+    /// Only bound tokens.
     Required,
     /// Unbound tokens pass; bound ones are checked.
     Optional,
@@ -173,6 +178,11 @@ pub(crate) fn interpret(document: &Document, base: &Base) -> Option<GatewayFile>
     }
     let routes: Vec<RouteEntry> = root.sections("routes").into_iter().filter_map(route).collect();
     check_routes(document, &issuers, &routes);
+    let dpop = root.section("dpop");
+    let dpop_nonces = dpop
+        .parsed("nonce", word(&[("off", false), ("required", true)]))
+        .is_some_and(|located| located.value);
+    dpop.finish();
     let limits = limits::gateway(root.section("limits"));
     let location = root.location().clone();
     root.finish();
@@ -190,6 +200,7 @@ pub(crate) fn interpret(document: &Document, base: &Base) -> Option<GatewayFile>
         resource: resource?.value,
         issuers,
         routes,
+        dpop_nonces,
         limits,
     })
 }
@@ -309,6 +320,16 @@ fn route(section: Section<'_>) -> Option<RouteEntry> {
             ]),
         )
         .map_or(Binding::Required, |located| located.value);
+    let dpop = section
+        .parsed(
+            "dpop",
+            word(&[
+                ("accepted", Dpop::Accepted),
+                ("refused", Dpop::Refused),
+                ("required", Dpop::Required),
+            ]),
+        )
+        .map_or(Dpop::Accepted, |located| located.value);
     let forward_authorization = section
         .parsed("authorization", word(&[("forward", true), ("strip", false)]))
         .is_none_or(|located| located.value);
@@ -323,6 +344,7 @@ fn route(section: Section<'_>) -> Option<RouteEntry> {
         upstream: upstream?.value,
         scopes: scopes?,
         binding,
+        dpop,
         forward_authorization,
         issuers,
         until_close,

@@ -311,6 +311,7 @@ impl Reader<'_, '_> {
             introspection_pause: self.duration("introspection_pause", defaults.introspection_pause, SECOND..=MINUTE),
             introspections_max: self.number("introspections_max", defaults.introspections_max, 1..=100_000),
             inactive_tokens_max: self.number("inactive_tokens_max", defaults.inactive_tokens_max, COUNT),
+            dpop_proofs_max: self.number("dpop_proofs_max", defaults.dpop_proofs_max, COUNT),
             revocations_silence_max: self.duration(
                 "revocations_silence_max",
                 defaults.revocations_silence_max,

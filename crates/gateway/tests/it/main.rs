@@ -4,6 +4,7 @@
 mod admission;
 mod ambiguity;
 mod answers;
+mod dpop;
 mod expiry;
 mod forgery;
 mod harness;
@@ -11,6 +12,8 @@ mod http2;
 mod interim;
 mod operations;
 mod paths;
+#[path = "../../../client/tests/it/prover.rs"]
+mod prover;
 mod resource_metadata;
 mod running;
 mod streaming;

@@ -107,7 +107,7 @@ async fn other_methods_are_refused_here_and_not_forwarded() {
 // covers R9728-1, R9728-2
 #[tokio::test]
 async fn the_document_is_served_to_everybody_and_no_route_takes_its_place() {
-    const DOCUMENT: &str = r#"{"authorization_servers":["https://issuer.example"],"bearer_methods_supported":["header"],"resource":"https://api.example","tls_client_certificate_bound_access_tokens":true}"#;
+    const DOCUMENT: &str = r#"{"authorization_servers":["https://issuer.example"],"bearer_methods_supported":["header"],"dpop_signing_alg_values_supported":["ES256","ES384","EdDSA","PS256","RS256"],"resource":"https://api.example","tls_client_certificate_bound_access_tokens":true}"#;
     let upstream = Upstream::start().await;
     let shadowing = only(&[Method::POST], route(PATH, upstream.address));
     let world = World::start(vec![
@@ -181,19 +181,22 @@ async fn each_resource_says_what_its_own_routes_demand() {
     world.gateway.reload(&settings, resource_server).unwrap();
 
     let both = ["https://issuer.example", "https://other.example"];
+    let algorithms = ["ES256", "ES384", "EdDSA", "PS256", "RS256"];
     let v1 = json!({
         "resource": "https://api.example/v1", "bearer_methods_supported": ["header"], "authorization_servers": both,
-        "scopes_supported": ["read", "write"], "tls_client_certificate_bound_access_tokens": true,
+        "dpop_signing_alg_values_supported": algorithms, "scopes_supported": ["read", "write"], "tls_client_certificate_bound_access_tokens": true,
     });
     let v2 = json!({
         "resource": "https://api.example/v2", "bearer_methods_supported": ["header"],
-        "authorization_servers": ["https://other.example"],
+        "authorization_servers": ["https://other.example"], "dpop_signing_alg_values_supported": algorithms,
     });
     let a = json!({
         "resource": "https://a.example/", "bearer_methods_supported": ["header"], "authorization_servers": both,
+        "dpop_signing_alg_values_supported": algorithms,
     });
     let b = json!({
         "resource": "https://localhost:9443/", "bearer_methods_supported": ["header"], "authorization_servers": both,
+        "dpop_signing_alg_values_supported": algorithms,
         "tls_client_certificate_bound_access_tokens": true,
     });
     for (host, path, expected) in [

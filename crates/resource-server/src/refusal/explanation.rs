@@ -2,7 +2,7 @@
 
 use keybound_client::{ClientError, ResponseError};
 use keybound_protocol::access_token::AccessTokenError;
-use keybound_protocol::bearer::BearerError;
+use keybound_protocol::bearer::{BearerError, TokenScheme};
 use keybound_protocol::confirmation::BindingError;
 use keybound_protocol::introspection::IntrospectionResponseError;
 use keybound_protocol::refusal::Refusal;
@@ -12,6 +12,8 @@ use super::{AccessTokenRefusal, Refused, Vouching};
 use crate::route_policy::Binding;
 
 const TOKEN: &str = "one access token in the Authorization header";
+const PRESENTATION: &str = "sent as a bearer token or with a DPoP proof, as the route takes it";
+const PROOF: &str = "a DPoP proof for this request (RFC 9449 \u{a7}4.3)";
 const ISSUER: &str = "an issuer that this route trusts";
 const KEYS: &str = "the issuer's keys are known";
 const ANSWER: &str = "the issuer can be asked";
@@ -63,6 +65,8 @@ impl AccessTokenRefusal {
                 BindingError::NoProof | BindingError::KeyMismatch { .. } | BindingError::NotBoundToKey,
             ) => KEY_BINDING,
             AccessTokenRefusal::CertificateRequired(_) | AccessTokenRefusal::Binding(_) => BINDING,
+            AccessTokenRefusal::Proof(_) => PROOF,
+            AccessTokenRefusal::ProofBesideBearer | AccessTokenRefusal::ProofRequired => PRESENTATION,
             AccessTokenRefusal::InsufficientScope { .. } => SCOPE,
         }
     }
@@ -83,6 +87,7 @@ impl AccessTokenRefusal {
             AccessTokenRefusal::Binding(BindingError::KeyMismatch { presented, expected }) => {
                 (Some(presented.to_string()), Some(expected.to_string()))
             }
+            AccessTokenRefusal::Proof(error) => error.comparison(),
             AccessTokenRefusal::ExpiredWhileRunning { expired_at } => (Some(format!("exp {expired_at}")), None),
             AccessTokenRefusal::InsufficientScope { presented, required } => {
                 (Some(presented.to_string()), Some(required.to_string()))
@@ -98,7 +103,7 @@ impl Refused {
     /// What a route does not ask for is left out.
     pub fn rules(&self) -> Vec<RuleOutcome> {
         let failed = self.reason.failed_rule();
-        let mut asked = vec![TOKEN];
+        let mut asked = vec![TOKEN, PRESENTATION, PROOF];
         match self.vouching {
             Vouching::Introspection => {
                 asked.push(ISSUER);
@@ -186,6 +191,16 @@ impl Refused {
                     .to_owned()
             }
             AccessTokenRefusal::CertificateRequired(error) | AccessTokenRefusal::Binding(error) => binding_fix(error).to_owned(),
+            AccessTokenRefusal::Proof(error) => error.fix().to_owned(),
+            AccessTokenRefusal::ProofBesideBearer => {
+                "let the caller send a token that is bound to a key as Authorization: DPoP …, and any other without a DPoP header"
+                    .to_owned()
+            }
+            AccessTokenRefusal::ProofRequired => {
+                "let the caller obtain a token with a DPoP proof and send it as Authorization: DPoP …, or set dpop = \"accepted\" for \
+                 this route"
+                    .to_owned()
+            }
             AccessTokenRefusal::InsufficientScope { required, .. } => {
                 format!("let the client ask for scope \"{required}\", and register it for that")
             }
@@ -209,6 +224,8 @@ impl Refused {
             SCOPE => !self.policy.scopes().is_empty(),
             BOUND => self.policy.binding() == Binding::Required,
             BINDING => self.policy.binding() != Binding::None,
+            PRESENTATION => false,
+            PROOF => self.scheme == TokenScheme::Dpop,
             KEY_BINDING => self.claims.as_ref().is_some_and(|claims| {
                 claims
                     .confirmation
@@ -222,7 +239,7 @@ impl Refused {
 fn bearer_fix(error: BearerError) -> &'static str {
     match error {
         BearerError::Missing | BearerError::OtherScheme => {
-            "let the caller send its access token in the header Authorization: Bearer …"
+            "let the caller send its access token in the header Authorization: Bearer …, or DPoP … if it is bound to a key"
         }
         BearerError::Repeated => "let the caller, or the proxy before us, send one Authorization header",
         BearerError::Empty | BearerError::Syntax | BearerError::TooLong => {

@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
 
 use super::{State, Vouching};
@@ -13,6 +12,7 @@ use crate::cached_token::{CachedToken, TokenHash};
 use crate::caller::Asker;
 use crate::introspector::{Introspector, Unusable};
 use crate::issuer_keys::Fetch;
+use crate::presentation::Sender;
 use crate::refusal::{AccessTokenRefusal, Refused};
 use crate::route_policy::RoutePolicy;
 
@@ -61,7 +61,7 @@ pub(super) struct Pending {
     pub(super) state: Arc<State>,
     pub(super) token: String,
     pub(super) hash: TokenHash,
-    pub(super) presented: PresentedCertificate,
+    pub(super) sender: Sender,
     pub(super) asker: Asker,
     pub(super) policy: RoutePolicy,
     pub(super) now: Timestamp,
@@ -101,7 +101,8 @@ impl Pending {
     }
 
     fn decide(&self, vouched: Arc<CachedToken>) -> Verdict {
-        self.state.decide(&vouched, &self.presented, &self.policy, self.now)
+        self.state
+            .decide(&vouched, &self.sender.possession(), &self.policy, self.now)
     }
 
     fn refuse(&self, reason: AccessTokenRefusal) -> Verdict {

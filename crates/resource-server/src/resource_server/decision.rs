@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keybound_protocol::access_token::{AccessTokenError, CLOCK_LEEWAY};
-use keybound_protocol::confirmation::BindingError;
+use keybound_protocol::confirmation::{BindingError, Possession};
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
 
@@ -14,9 +14,12 @@ use crate::cached_token::CachedToken;
 use crate::refusal::{AccessTokenRefusal, Refused};
 use crate::route_policy::{Binding, RoutePolicy};
 
-/// Whether the request has a certificate to compare with the token's binding, on a route that asks for one.
-pub(super) fn require_certificate(presented: &PresentedCertificate, policy: &RoutePolicy) -> Result<(), BindingError> {
-    match (policy.binding(), presented) {
+/// Whether the request proves something that a token could be bound to, on a route that asks for that.
+pub(super) fn require_something_proven(possession: &Possession<'_>, policy: &RoutePolicy) -> Result<(), BindingError> {
+    if possession.proof.is_some() {
+        return Ok(());
+    }
+    match (policy.binding(), possession.certificate) {
         (Binding::None | Binding::Optional, _)
         | (Binding::Required, PresentedCertificate::Peer(_) | PresentedCertificate::Forwarded(_)) => Ok(()),
         (Binding::Required, PresentedCertificate::NotRequested) => Err(BindingError::NotRequested),
@@ -36,25 +39,35 @@ pub(super) fn require_certificate(presented: &PresentedCertificate, policy: &Rou
 }
 
 impl State {
-    /// Decides about one request with a token that its issuer vouches for. Everything here is asked at every request: nothing of
-    /// it is remembered.
+    /// Decides about one request with a token that its issuer vouches for, and uses its proof up if it has one.
     pub(super) fn decide(
         &self,
         token: &Arc<CachedToken>,
-        presented: &PresentedCertificate,
+        possession: &Possession<'_>,
+        policy: &RoutePolicy,
+        now: Timestamp,
+    ) -> Verdict {
+        let accepted = self.judge(token, possession, policy, now)?;
+        if let Some(proof) = possession.proof {
+            self.seen_proofs
+                .spend(proof, now)
+                .map_err(|error| Refused::of_known(error.into(), policy, token))?;
+        }
+        Ok(accepted)
+    }
+
+    /// Judges a token for a request whose proof, if it has one, is new. Everything here is asked at every request: nothing of it is
+    /// remembered.
+    pub(super) fn judge(
+        &self,
+        token: &Arc<CachedToken>,
+        possession: &Possession<'_>,
         policy: &RoutePolicy,
         now: Timestamp,
     ) -> Verdict {
         let claims = &token.claims;
         self.require_usable(token, policy, now)
-            .and_then(|()| match (policy.binding(), &claims.confirmation) {
-                (Binding::None, _) | (Binding::Optional, None) => Ok(AcceptedAccessToken::bearer(Arc::clone(token))),
-                (Binding::Required, None) => Err(AccessTokenRefusal::Unbound),
-                (Binding::Required | Binding::Optional, Some(confirmation)) => Ok(AcceptedAccessToken::bound(
-                    Arc::clone(token),
-                    confirmation.verify(presented)?,
-                )),
-            })
+            .and_then(|()| accept(token, possession, policy))
             .and_then(|accepted| {
                 // Last, because it is the one refusal that tells the caller something about the route.
                 if policy.scopes().is_subset_of(&claims.scope) {
@@ -111,5 +124,31 @@ impl State {
             Some(subject) => Err(AccessTokenRefusal::Denied { subject }),
             None => issuer.require_heard(now),
         }
+    }
+}
+
+/// Whether the token's binding is satisfied, as far as the route asks for one.
+fn accept(
+    token: &Arc<CachedToken>,
+    possession: &Possession<'_>,
+    policy: &RoutePolicy,
+) -> Result<AcceptedAccessToken, AccessTokenRefusal> {
+    let asked_for = match (policy.binding(), token.claims.confirmation) {
+        (Binding::None, Some(confirmation)) => confirmation.without_certificate(),
+        (_, confirmation) => confirmation,
+    };
+    match asked_for {
+        Some(confirmation) => {
+            let proof = confirmation.verify(*possession)?;
+            Ok(AcceptedAccessToken::bound(
+                Arc::clone(token),
+                proof,
+                possession.proof.cloned(),
+            ))
+        }
+        // Whoever proves a key takes the token for one that is bound to it.
+        None if possession.proof.is_some() => Err(BindingError::NotBoundToKey.into()),
+        None if policy.binding() == Binding::Required => Err(AccessTokenRefusal::Unbound),
+        None => Ok(AcceptedAccessToken::bearer(Arc::clone(token))),
     }
 }

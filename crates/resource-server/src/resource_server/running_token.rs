@@ -5,10 +5,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use keybound_protocol::access_token::CLOCK_LEEWAY;
-use keybound_protocol::bearer::BearerToken;
+use keybound_protocol::bearer::TokenScheme;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::time::Timestamp;
 use tokio::runtime::Handle;
@@ -18,6 +17,7 @@ use super::{ResourceServer, State};
 use crate::accepted_token::AcceptedAccessToken;
 use crate::cached_token::{Vouched, hash_of};
 use crate::introspector::Introspector;
+use crate::presentation::{Sender, token_of};
 use crate::refusal::{AccessTokenRefusal, Refused};
 use crate::route_policy::RoutePolicy;
 
@@ -44,14 +44,14 @@ enum Questions {
 
 struct Introspected {
     token: Arc<FollowedToken>,
-    presented: PresentedCertificate,
+    sender: Sender,
 }
 
 /// What is needed to ask later.
 struct WhenSilent {
     introspector: Arc<Introspector>,
     text: Box<str>,
-    presented: PresentedCertificate,
+    sender: Sender,
     runtime: Option<Handle>,
     begun: OnceLock<Introspected>,
 }
@@ -87,7 +87,7 @@ impl ResourceServer {
             policy: policy.clone(),
             issuer,
             ends_at,
-            questions: state.questions(accepted, headers, presented, issuer),
+            questions: state.questions(accepted, token_of(headers, policy).ok(), presented, issuer),
         }
     }
 }
@@ -96,19 +96,21 @@ impl State {
     fn questions(
         self: &Arc<Self>,
         accepted: &AcceptedAccessToken,
-        headers: &HeaderMap,
+        presented_token: Option<(TokenScheme, &str)>,
         presented: &PresentedCertificate,
         issuer: Option<usize>,
     ) -> Questions {
         let introspector = issuer.and_then(|issuer| self.issuers.get(issuer)?.introspector());
-        let values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-        let (Some(introspector), Ok(text)) = (introspector, BearerToken::from_authorization(values)) else {
+        let (Some(introspector), Some((_, text))) = (introspector, presented_token) else {
             return Questions::None;
         };
         let later = WhenSilent {
             introspector: Arc::clone(introspector),
-            text: text.as_str().into(),
-            presented: presented.clone(),
+            text: text.into(),
+            sender: Sender {
+                certificate: presented.clone(),
+                proof: accepted.dpop().cloned(),
+            },
             runtime: Handle::try_current().ok(),
             begun: OnceLock::new(),
         };
@@ -130,7 +132,7 @@ impl WhenSilent {
         };
         Introspected {
             token: state.followed.join(hash_of(&self.text), self.runtime.clone(), join),
-            presented: self.presented.clone(),
+            sender: self.sender.clone(),
         }
     }
 }
@@ -175,7 +177,7 @@ impl RunningToken {
         };
         let Introspected {
             token: followed,
-            presented,
+            sender,
         } = introspected;
         let current = followed.current(&self.state, now).map_err(refused)?;
         if Arc::ptr_eq(&current, token) {
@@ -188,7 +190,9 @@ impl RunningToken {
                 expired_at: expires_at,
             }));
         }
-        self.state.decide(&current, presented, &self.policy, now).map(|_| ())
+        self.state
+            .judge(&current, &sender.possession(), &self.policy, now)
+            .map(|_| ())
     }
 }
 

@@ -23,11 +23,7 @@ fn refusal(headers: &[(&str, &str)]) -> Box<Refused> {
 // covers R6750-3
 #[test]
 fn a_request_without_a_token_is_told_the_scheme_and_no_error() {
-    for headers in [
-        &[][..],
-        &[("authorization", "Basic eA==")],
-        &[("authorization", "DPoP abc")],
-    ] {
+    for headers in [&[][..], &[("authorization", "Basic eA==")]] {
         let refused = refusal(headers);
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(refused.challenge().unwrap(), r#"Bearer realm="https://api.example""#);

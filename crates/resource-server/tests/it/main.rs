@@ -5,6 +5,7 @@
 mod bearer;
 mod binding;
 mod deny_list;
+mod dpop;
 mod interleavings;
 mod introspection;
 mod introspection_failures;
@@ -16,6 +17,8 @@ mod metadata;
 mod party;
 #[path = "../../../client/tests/it/pki.rs"]
 mod pki;
+#[path = "../../../client/tests/it/prover.rs"]
+mod prover;
 mod revocations;
 mod running_token;
 #[path = "../../../client/tests/it/site.rs"]
