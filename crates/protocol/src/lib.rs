@@ -77,6 +77,7 @@ pub mod subject_rule;
 pub mod thumbprint;
 pub mod time;
 pub mod tls_client_auth;
+pub mod token_exchange;
 pub mod token_request;
 pub mod token_revocation;
 pub mod trust_anchor;
