@@ -93,11 +93,6 @@ pub enum RevocationFeedError {
     Thumbprint(#[from] ThumbprintError),
 }
 
-/// The grant that a `jti` names: what stands before its first dot. Tokens that come from no grant have no dot in theirs.
-pub fn grant_of_token_id(token_id: &str) -> Option<&str> {
-    token_id.split_once('.').map(|(grant, _)| grant)
-}
-
 impl RevocationFeed {
     /// The answer as it is sent.
     pub fn to_json(&self) -> Vec<u8> {
@@ -295,12 +290,5 @@ mod tests {
         let text = br#"{"cursor":"0-1","entries":[{"galaxy":"x","until":5},{"jti":"y","until":5}],"else":1}"#;
         let feed = RevocationFeed::parse(text).unwrap();
         assert_eq!((feed.entries.len(), feed.unknown_entries, feed.more), (1, 1, false));
-    }
-
-    #[test]
-    fn a_token_names_its_grant_before_the_first_dot() {
-        assert_eq!(grant_of_token_id("grant.token"), Some("grant"));
-        assert_eq!(grant_of_token_id("grant.a.b"), Some("grant"));
-        assert_eq!(grant_of_token_id("token"), None);
     }
 }

@@ -13,7 +13,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::CertificateThumbprint;
-use keybound_protocol::revocation_feed::{RevocationEntry, RevokedSubject, grant_of_token_id};
+use keybound_protocol::grant_id::GrantId;
+use keybound_protocol::revocation_feed::{RevocationEntry, RevokedSubject};
 use keybound_protocol::time::Timestamp;
 
 /// Entries one issuer's deny-list holds at most, after expired ones are dropped.
@@ -124,7 +125,7 @@ impl DenyList {
         if let Some(token_id) = keys.token_id.filter(|id| denies(entries.tokens.get(*id))) {
             return Some(DeniedSubject::Token(token_id.to_owned()));
         }
-        let grant = keys.token_id.and_then(grant_of_token_id);
+        let grant = keys.token_id.and_then(GrantId::text_in);
         if let Some(grant) = grant.filter(|id| denies(entries.grants.get(*id))) {
             return Some(DeniedSubject::Grant(grant.to_owned()));
         }
