@@ -267,6 +267,13 @@ impl ClientAuthentication {
         let client = &client.client;
         let method = client.metadata().authentication_method();
         let failed = |error| AuthenticationFailure::new(error, Some(client), None);
+        // What is on file may be older than the server's profile.
+        let profile = client.metadata().effective_profile(attempt.profile);
+        if !profile.permits_method(method) {
+            return Err(failed(ClientAuthenticationError::MethodNotEnabled {
+                registered: method,
+            }));
+        }
         let assertion = match explicit {
             Explicit::Secret(secret) => {
                 return by_secret(attempt, client, &secret)

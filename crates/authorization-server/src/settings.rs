@@ -117,9 +117,6 @@ pub const GRANT_TYPES: [GrantType; 3] = [
     GrantType::RefreshToken,
 ];
 
-/// The profiles that this server enforces whole.
-pub(crate) const PROFILES: [Profile; 1] = [Profile::Default];
-
 impl Settings {
     /// What this server knows when it judges the metadata of a client that `origin` made: for reading the clients of
     /// configuration files before they are put into [`clients`](Self::clients).
@@ -128,7 +125,7 @@ impl Settings {
         RegistrationPolicy {
             origin,
             profile: self.profile,
-            profiles: PROFILES.into(),
+            profiles: Profile::ALL.into(),
             client_secrets_enabled: self.client_secrets_enabled,
             methods: AuthenticationMethod::ALL.into(),
             grant_types: GRANT_TYPES.into(),

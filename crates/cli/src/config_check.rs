@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use keybound_protocol::profile::Profile;
 use keybound_tls::OperatorFileError;
 
 use crate::arguments::ConfigCheck;
 use crate::configuration::diagnostic::{Diagnostic, Severity};
-use crate::configuration::{self, count, gateway};
+use crate::configuration::{self, count, gateway, server};
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::terminal::Terminal;
 use crate::{gateway_daemon, serve};
@@ -20,12 +21,20 @@ pub(crate) fn run(arguments: &ConfigCheck, terminal: &Terminal) -> CommandResult
         terminal.line(finding.render(terminal.coloured()));
         terminal.line("");
     }
+    let profile = profile(path)?;
+    let changes: Vec<String> = profile.changes().map(|change| change.to_string()).collect();
+    for change in &changes {
+        terminal.line(format!("{profile}: {change}"));
+    }
     match findings.len() {
         0 => terminal.line(format!("{}: no errors", path.display())),
         _ => terminal.line(count(&findings)),
     }
     let json: Vec<_> = findings.iter().map(Diagnostic::to_json).collect();
-    terminal.json(&serde_json::json!({ "file": path.display().to_string(), "valid": !invalid, "findings": json }));
+    terminal.json(&serde_json::json!({
+        "file": path.display().to_string(), "valid": !invalid, "findings": json,
+        "profile": profile.name(), "profile_changes": changes,
+    }));
     Ok(if invalid {
         ExitCode::InvalidConfiguration
     } else {
@@ -40,6 +49,16 @@ fn findings(path: &Path) -> Result<Vec<Diagnostic>, CommandError> {
         return Ok(gateway_daemon::check(reading));
     }
     Ok(serve::check(path, &text))
+}
+
+/// The profile of a server's file, the default one of a gateway's and of one that is too broken to say.
+fn profile(path: &Path) -> Result<Profile, CommandError> {
+    let text = configuration::read_text(path).map_err(unreadable)?;
+    if is_gateway(path, &text) {
+        return Ok(Profile::Default);
+    }
+    let reading = configuration::parse(path, &text, &configuration::environment(), server::interpret);
+    Ok(reading.value.map_or(Profile::Default, |file| file.policy.profile))
 }
 
 /// A gateway's file is the one with routes; an empty or broken one is told by its name.

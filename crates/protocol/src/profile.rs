@@ -18,6 +18,52 @@ pub enum Profile {
     Fapi2MessageSigning,
 }
 
+/// A rule that a profile makes stricter. Displayed as `client authentication by … (was: …)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProfileChange {
+    /// What it is about, and what holds under the profile.
+    pub rule: &'static str,
+    /// What holds without it.
+    pub before: &'static str,
+}
+
+impl fmt::Display for ProfileChange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} (was: {})", self.rule, self.before)
+    }
+}
+
+const fn change(rule: &'static str, before: &'static str) -> ProfileChange {
+    ProfileChange { rule, before }
+}
+
+/// What FAPI 2.0 changes. What it asks for and what holds in any case is not in it: codes live 60 s and count once, refresh tokens of
+/// clients that authenticate are not rotated, `iss` is in every authorization response, PKCE is S256 alone, the cipher suites.
+const FAPI2: &[ProfileChange] = &[
+    change("PAR required", "optional"),
+    change(
+        "PKCE required of every client",
+        "of public clients, and of others that register so",
+    ),
+    change(
+        "redirect_uri required in every request",
+        "may be left out where one is registered",
+    ),
+    change(
+        "client authentication by tls_client_auth, self_signed_tls_client_auth or private_key_jwt alone",
+        "also client_secret_basic, client_secret_post and none, where enabled",
+    ),
+    change(
+        "aud of client assertions the issuer, as a single string",
+        "also the endpoints, and lists",
+    ),
+    change("bound access tokens required", "as the client registers"),
+    change("signatures by PS256, ES256 or EdDSA alone", "also ES384 and RS256"),
+];
+
+/// What Message Signing changes beyond that.
+const FAPI2_MESSAGE_SIGNING: &[ProfileChange] = &[change("signed request objects required", "optional")];
+
 /// The text names no profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not one of default, fapi2, fapi2-message-signing")]
@@ -34,6 +80,17 @@ impl Profile {
             Self::Fapi2 => "fapi2",
             Self::Fapi2MessageSigning => "fapi2-message-signing",
         }
+    }
+
+    /// What the profile changes, compared with none. `config check` shows it.
+    pub fn changes(self) -> impl Iterator<Item = ProfileChange> {
+        let fapi2: &[ProfileChange] = if self >= Self::Fapi2 { FAPI2 } else { &[] };
+        let signing: &[ProfileChange] = if self >= Self::Fapi2MessageSigning {
+            FAPI2_MESSAGE_SIGNING
+        } else {
+            &[]
+        };
+        fapi2.iter().chain(signing).copied()
     }
 
     /// Whether every access token has to be bound to a certificate (FAPI 2.0 §5.3.2.1).

@@ -82,7 +82,7 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
         .with_response_types(&[])
         .with_grant_types(&GRANT_TYPES)
         .with_scopes(scopes.filter(|scope| !scope.starts_with(keybound_protocol::scope::RESERVED_SCOPE_PREFIX)))
-        .with_authentication_methods(&methods(settings), &SignatureAlgorithm::ALL)
+        .with_authentication_methods(&methods(settings), settings.profile.signature_algorithms())
         .with_introspection_signing_algorithms(signing);
     PublicDocument::new(metadata.to_json().to_string(), FRESH)
 }

@@ -8,6 +8,8 @@ mod admin_places;
 mod admin_users;
 mod answer_time;
 mod client_secrets;
+mod fapi2_clients;
+mod fapi2_requests;
 mod forwarded;
 mod late_bodies;
 mod metadata;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use keybound_authorization_server::settings::AuthorizationSettings;
 use keybound_protocol::access_token::AccessTokenFormat;
+use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::issuer::Issuer;
+use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_tls::{Identity, OperatorFileError, Roots};
@@ -52,6 +54,8 @@ pub(crate) struct ServerFile {
 pub(crate) struct PolicyEntries {
     /// The file itself, for findings about all of it.
     pub location: Location,
+    /// `profile`: every client is held to it at least.
+    pub profile: Profile,
     /// `clients`: glob patterns, resolved.
     pub clients: Vec<Located<PathBuf>>,
     /// `tokens.*`.
@@ -154,11 +158,11 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         https_url(text)?;
         Issuer::parse(text).map_err(|error| error.to_string())
     });
-    let _: Option<Located<()>> = root.parsed("profile", |text| match text {
-        "default" => Ok(()),
-        "fapi2" | "fapi2-message-signing" => Err(format!("profile \"{text}\" is not available in this version")),
-        _ => Err("must be \"default\"".to_owned()),
+    let profile = root.parsed("profile", |text| {
+        let unknown = "must be \"default\", \"fapi2\" or \"fapi2-message-signing\"";
+        text.parse::<Profile>().map_err(|_| unknown.to_owned())
     });
+    let profile = profile.map_or(Profile::Default, |located| located.value);
     let clients = root
         .strings("clients")
         .into_iter()
@@ -181,11 +185,16 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         .collect();
     tls_section.finish();
     let store = store(root.section("store"), base);
-    let tokens = tokens(root.section("tokens"));
+    let tokens = tokens(root.section("tokens"), profile);
     let authorization = authorization::settings(&root);
     unavailable(root.section("openid"), "OpenID Connect", &[]);
     let client_secrets = root.section("client_secrets");
-    let client_secrets_enabled = client_secrets.boolean("enabled", false).value;
+    let client_secrets_enabled = client_secrets.boolean("enabled", false);
+    if client_secrets_enabled.value && !profile.permits_method(AuthenticationMethod::ClientSecretBasic) {
+        let message = format!("profile \"{profile}\" permits no client to authenticate by a secret");
+        client_secrets.report(Diagnostic::warning("C032", &client_secrets_enabled.location, message));
+    }
+    let client_secrets_enabled = client_secrets_enabled.value;
     client_secrets.finish();
     let outgoing = root.section("outgoing");
     let outgoing_roots = roots(&outgoing, base, "ca");
@@ -207,6 +216,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     }
     let policy = PolicyEntries {
         location: root.location().clone(),
+        profile,
         clients,
         tokens,
         authorization,
@@ -310,14 +320,20 @@ fn store(section: Section<'_>, base: &Base) -> Option<StoreFiles> {
     })
 }
 
-fn tokens(section: Section<'_>) -> Tokens {
+fn tokens(section: Section<'_>, profile: Profile) -> Tokens {
     let day = Duration::from_secs(86_400);
     let tokens = Tokens {
         default_resource: section
             .parsed("default_resource", ResourceUri::parse)
             .map(|located| located.value),
         signing_algorithm: section
-            .parsed("signing_algorithm", str::parse::<SignatureAlgorithm>)
+            .parsed("signing_algorithm", |text| {
+                let algorithm = text.parse::<SignatureAlgorithm>().map_err(|error| error.to_string())?;
+                match profile.signature_algorithms().contains(&algorithm) {
+                    true => Ok(algorithm),
+                    false => Err(format!("{algorithm} is not permitted by profile \"{profile}\"")),
+                }
+            })
             .map_or(SignatureAlgorithm::Es256, |located| located.value),
         access_token_lifetime: bounded_duration(
             &section,

@@ -3,7 +3,6 @@
 use keybound_authorization_server::settings::{ResourceSettings, ScopeSettings, Settings, TokenSettings};
 use keybound_protocol::client::ClientOrigin;
 use keybound_protocol::issuer::Issuer;
-use keybound_protocol::profile::Profile;
 use keybound_tls::{GuardedFetch, GuardedFetchSettings, Roots};
 use url::Url;
 
@@ -65,7 +64,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
     let mut settings = Settings {
         issuer,
         mutual_tls_origin,
-        profile: Profile::Default,
+        profile: policy.profile,
         tokens: TokenSettings {
             default_resource: policy.tokens.default_resource.clone(),
             signing_algorithm: policy.tokens.signing_algorithm,

@@ -363,3 +363,44 @@ fn mistakes_of_a_gateway_are_told_at_their_places() {
     ];
     assert_eq!(told(directory.path(), "gateway.toml"), expected);
 }
+
+// covers R-FAPI-11
+#[test]
+fn what_a_profile_changes_is_listed_and_what_it_forbids_is_found() {
+    let directory = installation();
+    let directory = directory.path();
+    let path = directory.join("keybound.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let said = check(directory, "keybound.toml").expect_code(0);
+    assert!(!said.stdout.contains("(was:"), "{said:#?}");
+    for (profile, lines) in [("fapi2", 7), ("fapi2-message-signing", 8)] {
+        let stricter = text.replacen("profile = \"default\"", &format!("profile = \"{profile}\""), 1);
+        std::fs::write(&path, &stricter).unwrap();
+        let said = check(directory, "keybound.toml").expect_code(0);
+        assert!(
+            said.stdout
+                .contains(&format!("{profile}: PAR required (was: optional)\n")),
+            "{said:#?}"
+        );
+        let json = ["--output", "json", "config", "check", "--config", "keybound.toml"];
+        let json = run_in(directory, &json).expect_code(0).json();
+        assert_eq!(json["profile"], profile);
+        let changes = json["profile_changes"].as_array().unwrap();
+        assert!(changes.contains(&"PAR required (was: optional)".into()), "{json}");
+        assert_eq!(changes.len(), lines, "{json}");
+        let expected = format!("RS256 is not permitted by profile \"{profile}\"");
+        for algorithm in ["RS256", "ES384"] {
+            let (find, replace) = (
+                "signing_algorithm = \"ES256\"",
+                format!("signing_algorithm = \"{algorithm}\""),
+            );
+            broken(
+                directory,
+                "keybound.toml",
+                find,
+                &replace,
+                &expected.replace("RS256", algorithm),
+            );
+        }
+    }
+}
