@@ -25,3 +25,4 @@ mod revocations;
 mod scene;
 mod scripted_server;
 mod token_grants;
+mod waiting_command;

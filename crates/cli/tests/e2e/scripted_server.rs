@@ -13,7 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::installation::{Said, keybound, run_in};
+use crate::installation::{Said, run_in};
 
 /// One request to an endpoint.
 #[derive(Clone, Debug)]
@@ -103,13 +103,6 @@ impl ScriptedServer {
     /// Runs the binary beside `client/`.
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         run_in(self.directory.path(), arguments)
-    }
-
-    /// The binary, to be run beside `client/`.
-    pub(crate) fn command(&self) -> std::process::Command {
-        let mut command = keybound();
-        command.current_dir(self.directory.path());
-        command
     }
 }
 

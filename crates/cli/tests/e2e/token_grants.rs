@@ -1,9 +1,7 @@
 //! `keybound token get` for every grant, against a server that follows a script: good answers, and those after which nothing more may
 //! be sent.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -12,9 +10,10 @@ use keybound_protocol::signer::{LocalSigner, SignatureAlgorithm, Signer};
 use keybound_protocol::unsigned_jwt::UnsignedJwt;
 use serde_json::{Value, json};
 
-use crate::installation::{Said, curl};
+use crate::installation::Said;
 use crate::scene::now;
 use crate::scripted_server::{Asked, ScriptedServer};
+use crate::waiting_command::WaitingCommand;
 
 /// What a good server answers.
 fn good(asked: &Asked) -> (u16, Value) {
@@ -43,66 +42,29 @@ fn good(asked: &Asked) -> (u16, Value) {
 }
 
 /// A command that waits for a browser.
-struct Waiting {
-    process: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    instruction: Value,
-}
-
-impl Waiting {
-    fn start(server: &ScriptedServer, arguments: &[&str]) -> Self {
-        let mut command = server.command();
-        let always = [
-            "--output",
-            "json",
-            "token",
-            "get",
-            "--client",
-            "client",
-            "--grant",
-            "authorization-code",
-        ];
-        command.args(always).args(arguments);
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        let instruction = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
-        Self {
-            process,
-            stderr,
-            instruction,
-        }
-    }
-
-    fn redirect_uri(&self) -> &str {
-        self.instruction["redirect_uri"].as_str().unwrap()
-    }
-
-    /// What the browser gets at this path and query.
-    fn visit(&self, arguments: &[&str]) -> (u16, String) {
-        let answer = curl("/dev/null".as_ref(), None, arguments);
-        (answer.status, answer.body)
-    }
-
-    fn end(mut self) -> Said {
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        self.process.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        self.stderr.read_to_string(&mut stderr).unwrap();
-        let code = self.process.wait().unwrap().code().unwrap_or(-1);
-        Said { code, stdout, stderr }
-    }
+fn waiting(server: &ScriptedServer, arguments: &[&str]) -> WaitingCommand {
+    let always = [
+        "--output",
+        "json",
+        "token",
+        "get",
+        "--client",
+        "client",
+        "--grant",
+        "authorization-code",
+    ];
+    WaitingCommand::start(&server.path(""), &[&always[..], arguments].concat())
 }
 
 /// Sends the browser back with these parameters, `STATE` and `ISSUER` replaced, and waits for the end.
 fn browser_comes_back(server: &ScriptedServer, arguments: &[&str], answer: &str) -> Said {
-    let waiting = Waiting::start(server, arguments);
+    let command = waiting(server, arguments);
     let state = server.asked()[0].form["state"].clone();
     let answer = answer.replace("STATE", &state).replace("ISSUER", &server.issuer);
-    let (status, body) = waiting.visit(&[&format!("{}?{answer}", waiting.redirect_uri())]);
-    assert_eq!(status, 200);
-    assert!(body.contains("You can close this window"), "{body}");
-    waiting.end()
+    let page = command.visit(&[&format!("{}?{answer}", command.instruction("redirect_uri"))]);
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("You can close this window"), "{page:?}");
+    command.end()
 }
 
 // covers R7636-1, R9700-2, R-FAPI-6
@@ -148,29 +110,32 @@ fn an_answer_that_is_not_believed_ends_the_command_and_no_code_is_sent() {
 #[test]
 fn the_redirect_listener_takes_one_answer_at_one_address() {
     let server = ScriptedServer::start(json!({}), good);
-    let waiting = Waiting::start(&server, &["--redirect-path", "/back"]);
-    let redirect_uri = waiting.redirect_uri().to_owned();
+    let command = waiting(&server, &["--redirect-path", "/back"]);
+    let redirect_uri = command.instruction("redirect_uri").to_owned();
     let origin = redirect_uri.strip_suffix("/back").unwrap();
     assert!(origin.starts_with("http://127.0.0.1:"), "{origin}");
     // None of these is the answer: it is still waited for afterwards.
-    assert_eq!(waiting.visit(&[&format!("{origin}/favicon.ico")]).0, 404);
-    assert_eq!(waiting.visit(&["-X", "POST", "-d", "code=c", &redirect_uri]).0, 405);
+    assert_eq!(command.visit(&[&format!("{origin}/favicon.ico")]).status, 404);
     assert_eq!(
-        waiting
+        command.visit(&["-X", "POST", "-d", "code=c", &redirect_uri]).status,
+        405
+    );
+    assert_eq!(
+        command
             .visit(&["-H", "Host: attacker.example", &format!("{redirect_uri}?code=c")])
-            .0,
+            .status,
         421
     );
     let state = &server.asked()[0].form["state"];
     let answer = format!("{redirect_uri}?code=c&state={state}&iss={}", server.issuer);
-    assert_eq!(waiting.visit(&[&answer]).0, 200);
-    waiting.end().expect_code(0);
+    assert_eq!(command.visit(&[&answer]).status, 200);
+    command.end().expect_code(0);
 }
 
 #[test]
 fn nobody_who_comes_back_is_not_waited_for_without_end() {
     let server = ScriptedServer::start(json!({}), good);
-    let said = Waiting::start(&server, &["--wait", "1"]).end();
+    let said = waiting(&server, &["--wait", "1"]).end();
     assert_eq!(said.code, 8, "{said:?}");
     assert_eq!(server.paths(), ["/par"]);
 }
