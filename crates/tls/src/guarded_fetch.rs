@@ -6,7 +6,9 @@
 
 use std::{
     collections::HashMap,
+    fmt, io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -38,6 +40,38 @@ pub struct GuardedFetchSettings {
     pub bytes_max: u64,
     /// For everything together: name, connection, handshake, response.
     pub timeout: Duration,
+    /// How names become addresses.
+    pub resolver: Resolver,
+}
+
+/// How names become addresses: as the system says, or as a test does. Asked once for each fetch.
+#[derive(Clone)]
+pub struct Resolver(Arc<dyn Fn(String, u16) -> Resolving + Send + Sync>);
+
+/// A question to a [`Resolver`] under way.
+pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+impl Resolver {
+    /// The system's.
+    pub fn system() -> Resolver {
+        Resolver::from_fn(|name, port| {
+            Box::pin(async move {
+                let addresses = tokio::net::lookup_host((name, port)).await?;
+                Ok(addresses.collect())
+            })
+        })
+    }
+
+    /// One that asks `resolve` for the addresses of a name and a port.
+    pub fn from_fn(resolve: impl Fn(String, u16) -> Resolving + Send + Sync + 'static) -> Resolver {
+        Resolver(Arc::new(resolve))
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Resolver")
+    }
 }
 
 impl GuardedFetchSettings {
@@ -48,6 +82,7 @@ impl GuardedFetchSettings {
             allow_addresses: Vec::new(),
             bytes_max: 256 * 1024,
             timeout: Duration::from_secs(2),
+            resolver: Resolver::system(),
         }
     }
 }
@@ -229,15 +264,15 @@ impl GuardedFetch {
         let addresses: Vec<SocketAddr> = match url.host().ok_or(FetchError::NoHost)? {
             Host::Ipv4(address) => vec![SocketAddr::new(address.into(), port)],
             Host::Ipv6(address) => vec![SocketAddr::new(address.into(), port)],
-            Host::Domain(name) => tokio::net::lookup_host((name, port))
-                .await
-                .map_err(|source| {
+            Host::Domain(name) => {
+                let resolving = (self.inner.settings.resolver.0)(name.to_owned(), port);
+                resolving.await.map_err(|source| {
                     FetchError::Request(RequestError::Resolve {
                         host: name.to_owned(),
                         source: Arc::new(source),
                     })
                 })?
-                .collect(),
+            }
         };
         for address in &addresses {
             if !special_use_address::is_allowed(address.ip(), &self.inner.settings.allow_addresses) {

@@ -48,7 +48,7 @@ pub use clock::Clock;
 pub use connection::{Connection, TlsVersion};
 pub use counters::{CounterSnapshot, Counters, HandshakeFailure};
 pub use forwarded_certificate::{ForwardedCertificateSettings, ProxyCertificate};
-pub use guarded_fetch::{FetchError, Fetched, GuardedFetch, GuardedFetchSettings};
+pub use guarded_fetch::{FetchError, Fetched, GuardedFetch, GuardedFetchSettings, Resolver, Resolving};
 pub use http_client::{HttpClient, HttpClientSettings, IncomingBody, RequestError};
 pub use identity::{Identity, PemError, Roots, load_certificates};
 pub use interim_responses::{InterimResponseError, InterimResponses};

@@ -11,6 +11,7 @@ mod client_secrets;
 mod fapi2_clients;
 mod fapi2_requests;
 mod forwarded;
+mod hostile_urls;
 mod late_bodies;
 mod metadata;
 mod method_matrix;

@@ -32,13 +32,13 @@ fn fetch(allowed: &[&str]) -> GuardedFetch {
 }
 
 /// A listener that counts connections, and should count none.
-struct Canary {
-    address: SocketAddr,
-    connections: Arc<AtomicUsize>,
+pub(crate) struct Canary {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: Arc<AtomicUsize>,
 }
 
 impl Canary {
-    async fn start(address: &str) -> Canary {
+    pub(crate) async fn start(address: &str) -> Canary {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));

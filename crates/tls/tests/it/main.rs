@@ -10,6 +10,7 @@ mod forwarded_certificate;
 mod framing;
 mod framing_cases;
 mod guarded_fetch;
+mod guarded_fetch_peers;
 mod handshake;
 mod http2;
 mod http_client;
