@@ -17,6 +17,7 @@ use keybound_protocol::introspection::IntrospectionRequestError;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::peer_certificate::{ForwardingError, PresentedCertificate};
 use keybound_protocol::refusal::{Refusal, RefusalId};
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::signer::SigningError;
 use keybound_protocol::token_request::TokenRequestError;
 use keybound_protocol::token_revocation::RevocationRequestError;
@@ -100,6 +101,11 @@ pub(crate) enum Reason {
     TooManyPushedRequests,
     #[error("the introspection response could not be signed")]
     ResponseSigning(#[from] SigningError),
+    #[error("the client registered {registered} for introspection responses, and this server signs by {signing}")]
+    ResponseAlgorithm {
+        registered: SignatureAlgorithm,
+        signing: SignatureAlgorithm,
+    },
 }
 
 /// Why there is no certificate that a token could be bound to.
@@ -173,7 +179,7 @@ impl Reason {
             Reason::Registration(refusal) => refusal.code(),
             Reason::Store(_) => ErrorCode::TemporarilyUnavailable,
             Reason::Issue(IssueError::Store(_)) => ErrorCode::TemporarilyUnavailable,
-            Reason::Issue(_) | Reason::ResponseSigning(_) => ErrorCode::ServerError,
+            Reason::Issue(_) | Reason::ResponseSigning(_) | Reason::ResponseAlgorithm { .. } => ErrorCode::ServerError,
         }
     }
 
@@ -207,7 +213,7 @@ impl Reason {
     /// Whether it is our fault.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
-            Reason::Store(_) | Reason::Issue(_) | Reason::ResponseSigning(_) => true,
+            Reason::Store(_) | Reason::Issue(_) | Reason::ResponseSigning(_) | Reason::ResponseAlgorithm { .. } => true,
             Reason::PathUnknown { .. }
             | Reason::MethodNotAllowed { .. }
             | Reason::MediaType { .. }

@@ -217,6 +217,9 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::Store(_) | Reason::Issue(_) => {
             "see the server's log, and whether the database's disk is full or another process holds it"
         }
+        Reason::ResponseAlgorithm { .. } => {
+            "register the algorithm that tokens.signing_algorithm names (introspection_signed_response_alg), or none"
+        }
         Reason::ResponseSigning(_) => "see the server's log, and rotate the signing key",
         Reason::Transport(refusal) => refusal.fix(),
     })
@@ -326,7 +329,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
         Reason::TooManyFollowers => HELD,
         Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => STORE,
         Reason::Issue(_) => ISSUED,
-        Reason::ResponseSigning(_) => RESPONSE_SIGNED,
+        Reason::ResponseSigning(_) | Reason::ResponseAlgorithm { .. } => RESPONSE_SIGNED,
     }
 }
 

@@ -106,6 +106,17 @@ impl Route {
         }
     }
 
+    /// The path of a form endpoint, below the issuer's.
+    fn form_path(self) -> Option<&'static str> {
+        match self {
+            Route::Token => Some("/token"),
+            Route::Introspection => Some("/introspect"),
+            Route::Revocation => Some("/revoke"),
+            Route::PushedAuthorization => Some("/par"),
+            _ => None,
+        }
+    }
+
     fn allow(self) -> Option<&'static str> {
         match self {
             Route::Token | Route::Introspection | Route::Revocation | Route::PushedAuthorization => {
@@ -122,8 +133,11 @@ impl Route {
 }
 
 /// The endpoints at which clients authenticate: every one of them, for whoever has to look at all.
-pub fn client_endpoints() -> impl Iterator<Item = Endpoint> {
-    Route::ALL.into_iter().filter_map(Route::form_endpoint)
+///
+/// Each with its path below the issuer's. Not each is in the metadata of every server.
+pub fn client_endpoints() -> impl Iterator<Item = (Endpoint, &'static str)> {
+    let of_clients = |route: Route| Some((route.form_endpoint()?, route.form_path()?));
+    Route::ALL.into_iter().filter_map(of_clients)
 }
 
 /// Finds what answers. `issuer_path` is the issuer's path without a trailing slash, mostly empty.
@@ -279,6 +293,20 @@ mod tests {
         }
         for path in ["/a/b/admin/v1", "/a/b/admin/v1/clients", "/admin/v10", "/xadmin/v1"] {
             check("/a/b", Method::GET, path, Routed::NotFound);
+        }
+    }
+
+    #[test]
+    fn every_endpoint_at_which_clients_authenticate_is_found_at_its_path() {
+        for route in Route::ALL {
+            assert_eq!(
+                route.form_endpoint().is_some(),
+                route.form_path().is_some(),
+                "{route:?}"
+            );
+            if let Some(path) = route.form_path() {
+                assert_eq!(find(Side::Public, "/a", &format!("/a{path}")), Some(route));
+            }
         }
     }
 

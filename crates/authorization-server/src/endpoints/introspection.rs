@@ -13,7 +13,7 @@ use keybound_protocol::client::Client;
 use keybound_protocol::introspection::{ActiveToken, IntrospectionRequest, IntrospectionResponse};
 use keybound_protocol::introspection_jwt::{INTROSPECTION_JWT_MEDIA_TYPE, IntrospectionFormat, IntrospectionJwt};
 use keybound_protocol::issuer::Issuer;
-use keybound_protocol::signer::SigningError;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 
 use super::{Answer, ClientRequest, Refused};
 use crate::access_tokens::LiveToken;
@@ -73,7 +73,14 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
                 issued_at: request.attempt.now,
                 response: &introspection,
             };
-            let jwt = sign(server, jwt).await.map_err(|error| Refused::of(&client, error))?;
+            let registered = caller
+                .client()
+                .metadata()
+                .authorization()
+                .introspection_signed_response_alg;
+            let jwt = sign(server, jwt, registered)
+                .await
+                .map_err(|error| Refused::of(&client, error))?;
             let mut response = response::json(StatusCode::OK, jwt);
             response.headers_mut().insert(CONTENT_TYPE, JWT);
             response
@@ -84,10 +91,21 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
 }
 
 /// Signs by the key of our access tokens, whoever asks: the metadata names no other algorithm (RFC 9701 §7).
-async fn sign(server: &Server, jwt: IntrospectionJwt<'_>) -> Result<String, SigningError> {
+///
+/// A caller that registered an algorithm gets that one or none (§6). It was the server's when it was registered; an operator may have
+/// changed that since.
+async fn sign(
+    server: &Server,
+    jwt: IntrospectionJwt<'_>,
+    registered: Option<SignatureAlgorithm>,
+) -> Result<String, Reason> {
     let signer = Arc::clone(server.keys.ring().signer.signer());
+    let signing = signer.algorithm();
+    if let Some(registered) = registered.filter(|registered| *registered != signing) {
+        return Err(Reason::ResponseAlgorithm { registered, signing });
+    }
     let unsigned = jwt.encode_unsigned(&*signer);
-    signing_keys::sign(signer, |signer| unsigned.sign(signer)).await
+    Ok(signing_keys::sign(signer, |signer| unsigned.sign(signer)).await?)
 }
 
 fn may_see(caller: &Client, token: &LiveToken) -> bool {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
+use keybound_protocol::client::ClientOrigin;
 use keybound_protocol::client_assertion::CLIENT_ASSERTION_TYPE;
+use keybound_protocol::client_metadata::ClientMetadata;
 use keybound_protocol::introspection::INACTIVE;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jwk_set::JwkSet;
@@ -324,4 +326,48 @@ async fn the_metadata_names_the_algorithm_that_signs_also_while_it_changes() {
     }
     reload(SignatureAlgorithm::Ps256).await;
     assert_eq!((signs().await, named().await), (json!("PS256"), json!(["PS256"])));
+}
+
+// covers R9701-4
+#[tokio::test]
+async fn a_caller_that_registered_an_algorithm_gets_that_one_or_no_signature() {
+    let authority = Authority::root("corp");
+    let caller = |algorithm: &str| {
+        let members = json!({"keybound_introspects": [API], "introspection_signed_response_alg": algorithm});
+        with(tls_client("rs.example"), members)
+    };
+    // One that this server does not sign by cannot be registered.
+    let policy = Plan::new()
+        .settings
+        .registration_policy(ClientOrigin::ConfigurationFile);
+    for algorithm in ["PS256", "RS256", "none", "HS256"] {
+        assert!(
+            ClientMetadata::parse(caller(algorithm).to_string().as_bytes(), &policy).is_err(),
+            "{algorithm}"
+        );
+    }
+    let plan = Plan::new().trusts("corp", &authority).client("rs", caller("ES256"));
+    let mut settings = plan.settings.clone();
+    let world = plan.start().await;
+    let rs = authority.issue(dns("rs.example"));
+    let form = [("client_id", "rs"), ("token", "x")];
+    let signed = jwt(&introspect(&world, Some(&rs), &form, JWT).await);
+    assert_eq!(jose_header(&signed)["alg"], "ES256");
+    // The operator changes the algorithm while the client keeps what it registered.
+    settings.tokens.signing_algorithm = SignatureAlgorithm::Ps256;
+    for _ in 0..3 {
+        world.clock.advance(3_600);
+        world.server.reload(settings.clone()).await.unwrap();
+    }
+    let reply = introspect(&world, Some(&rs), &form, JWT).await;
+    let refusal = world
+        .assert_refused(&reply, 500, "server_error", "introspection response signed")
+        .await;
+    assert!(
+        refusal.reason.contains("ES256") && refusal.reason.contains("PS256"),
+        "{}",
+        refusal.reason
+    );
+    let reply = introspect(&world, Some(&rs), &form, "application/json").await;
+    assert_eq!(reply.body, INACTIVE, "unsigned answers need no algorithm");
 }

@@ -45,9 +45,6 @@ pub enum ClientMetadataError {
     /// A method that whoever registers may not use.
     #[error("`token_endpoint_auth_method` {0} is not permitted by the policy of this registration")]
     MethodNotPermitted(AuthenticationMethod),
-    /// A member whose meaning is known and not offered.
-    #[error("`{0}` is not supported with this value")]
-    MemberNotSupported(&'static str),
     /// A member that belongs to another method: the set contradicts itself (RFC 7591 §2.1).
     #[error("`{member}` does not belong to a client with `token_endpoint_auth_method` {method}")]
     MemberOfOtherMethod {
@@ -220,7 +217,6 @@ impl ClientMetadataError {
             | Self::SecretsDisabled(_)
             | Self::MethodForbidden { .. }
             | Self::MethodNotPermitted(_)
-            | Self::MemberNotSupported(_)
             | Self::MemberOfOtherMethod { .. }
             | Self::Subject(_)
             | Self::NoTrustAnchors

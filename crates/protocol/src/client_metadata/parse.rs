@@ -45,7 +45,6 @@ pub(super) fn of_object(object: JsonObject, policy: Option<&RegistrationPolicy>)
     let effective_profile = policy
         .map_or(Profile::Default, |policy| policy.profile)
         .max(profile.unwrap_or_default());
-    registration.require_supported_members()?;
     let method = registration.method(effective_profile)?;
     let keys = registration.keys()?;
     let authentication = registration.authentication(method, keys.as_ref(), effective_profile)?;
@@ -99,18 +98,6 @@ impl<'a> Registration<'a> {
             }),
             Some(policy) if !policy.profiles.contains(&client) => Err(ClientMetadataError::ProfileNotAvailable(client)),
             _ => Ok(Some(client)),
-        }
-    }
-
-    /// Refuses what would be a promise that nobody keeps: a client that registers one of these and is not refused believes in it.
-    fn require_supported_members(self) -> Result<()> {
-        // To be fetched and compared with redirect URIs, for pairwise subjects (OpenID Connect Registration §5). There are none here.
-        if self.object.contains("sector_identifier_uri") {
-            return Err(ClientMetadataError::MemberNotSupported("sector_identifier_uri"));
-        }
-        match self.object.string("subject_type")? {
-            None | Some("public") => Ok(()),
-            Some(_) => Err(ClientMetadataError::MemberNotSupported("subject_type")),
         }
     }
 

@@ -863,3 +863,50 @@ fn the_names_of_methods_and_grants_read_back() {
         assert_eq!(profile.name().parse(), Ok(profile));
     }
 }
+
+// covers R7591-6, MTLS-7.4-1
+#[test]
+fn a_policy_limits_methods_and_says_which_anchors_an_omission_means() {
+    let narrow = RegistrationPolicy {
+        methods: BTreeSet::from([AuthenticationMethod::TlsClientAuth]),
+        trust_anchors: BTreeSet::from(["partners".parse().unwrap()]),
+        trust_anchors_if_omitted: PermittedAnchors::Named(vec!["partners".parse().unwrap()]),
+        ..self_registered()
+    };
+    assert!(matches!(
+        refused(&self_signed(), &narrow),
+        ClientMetadataError::MethodNotPermitted(AuthenticationMethod::SelfSignedTlsClientAuth)
+    ));
+    assert!(parse(&self_signed(), &self_registered()).is_ok());
+    let corp = with(pki(), "keybound_trust_anchors", json!(["corp"]));
+    assert!(matches!(
+        refused(&corp, &narrow),
+        ClientMetadataError::UnknownTrustAnchor(_)
+    ));
+    let partners = with(pki(), "keybound_trust_anchors", json!(["partners"]));
+    for metadata in [pki(), partners] {
+        let parsed = parse(&metadata, &narrow).unwrap();
+        let ClientAuthentication::TlsClientAuth { anchors, .. } = parsed.authentication() else {
+            panic!("another method")
+        };
+        assert_eq!(*anchors, PermittedAnchors::Named(vec!["partners".parse().unwrap()]));
+        // It is registered, and so stays when the policy changes.
+        assert_eq!(parsed.to_json()["keybound_trust_anchors"], json!(["partners"]));
+    }
+}
+
+// covers R7591-6
+#[test]
+fn a_name_that_would_turn_or_move_what_stands_around_it_is_no_name() {
+    for name in ["a\u{202e}b", "\u{2066}a", "a\u{1b}[2J", "a\nb", "\u{0}", "\u{9b}1m"] {
+        let error = refused(&with(pki(), "client_name", json!(name)), &policy());
+        assert!(
+            matches!(error, ClientMetadataError::Description { member: "client_name" }),
+            "{name:?}"
+        );
+    }
+    for name in ["<b>a</b>", "\u{5d0}\u{5d1}\u{200f}", "M\u{fc}ller & S\u{f6}hne"] {
+        let parsed = accepted(&with(pki(), "client_name", json!(name)));
+        assert_eq!(parsed.description().client_name(), Some(name));
+    }
+}
