@@ -44,7 +44,6 @@ const KEY: &str = "key that the code is bound to";
 const REFRESH_TOKEN: &str = "refresh token of this client, in time";
 const HOLDER: &str = "certificate or key that the refresh token is bound to";
 const REUSE: &str = "refresh token not replaced before";
-const USER: &str = "user not kept out";
 const GRANTED: &str = "within what the user allowed";
 const SCOPE: &str = "scope registered";
 const RESOURCE: &str = "one configured resource asked for";
@@ -55,7 +54,7 @@ const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
 
-const AT_TOKEN: [&str; 22] = [
+const AT_TOKEN: [&str; 21] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -71,7 +70,6 @@ const AT_TOKEN: [&str; 22] = [
     REFRESH_TOKEN,
     HOLDER,
     REUSE,
-    USER,
     GRANTED,
     SCOPE,
     RESOURCE,
@@ -181,7 +179,6 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
             }
             CodeRefusal::PublicWithoutChallenge => "send code_challenge (S256) in the authorization request",
             CodeRefusal::KeyDiffers => "send a DPoP proof by the key that the authorization request named",
-            CodeRefusal::UserBarred => "let the user in again (keybound user update), if that is meant",
         },
         Reason::RefreshToken(refusal) => match refusal {
             RefreshRefusal::Unknown | RefreshRefusal::Idle | RefreshRefusal::GrantEnded => {
@@ -195,7 +192,6 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
             RefreshRefusal::Reused => {
                 "find out who else had the refresh token; the client has to begin again with an authorization request"
             }
-            RefreshRefusal::UserBarred => "let the user in again (keybound user update), if that is meant",
         },
         Reason::Share(refusal) => match refusal {
             ShareRefusal::ScopeNotGranted { .. } => "ask for less, or ask the user for more",
@@ -305,7 +301,6 @@ fn failed_rule(reason: &Reason) -> &'static str {
             CodeRefusal::RedirectUri { .. } => REDIRECT_URI,
             CodeRefusal::Verifier(_) | CodeRefusal::PublicWithoutChallenge => VERIFIER,
             CodeRefusal::KeyDiffers => KEY,
-            CodeRefusal::UserBarred => USER,
         },
         Reason::RefreshToken(refusal) => match refusal {
             RefreshRefusal::Unknown
@@ -314,7 +309,6 @@ fn failed_rule(reason: &Reason) -> &'static str {
             | RefreshRefusal::GrantEnded => REFRESH_TOKEN,
             RefreshRefusal::NotAuthenticated | RefreshRefusal::HolderDiffers { .. } => HOLDER,
             RefreshRefusal::Reused => REUSE,
-            RefreshRefusal::UserBarred => USER,
         },
         Reason::Share(_) => GRANTED,
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => TOKEN,

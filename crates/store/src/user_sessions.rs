@@ -57,6 +57,6 @@ pub trait UserSessions: Send + Sync {
     /// Ends a session: the user signs out.
     fn end_user_session(&self, hash: UserSessionHash, entry: AuditEntry) -> Answer<EndUserSession>;
 
-    /// Ends every session of a user; returns how many there were.
+    /// Ends every session of a user; returns how many there were. The user is not signed in to any open interaction either.
     fn end_user_sessions_of(&self, subject: UserSubject, entry: AuditEntry) -> Answer<u64>;
 }

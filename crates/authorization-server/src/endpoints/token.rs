@@ -7,8 +7,7 @@ use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::token_request::{self, TokenRequest, TokenRequestError};
-use keybound_protocol::user::UserSubject;
-use keybound_store::{AuditEntry, StoreError};
+use keybound_store::AuditEntry;
 
 use super::{Answer, ClientRequest, Refused};
 use crate::client_authentication::{Credential, Identified};
@@ -69,15 +68,6 @@ impl GrantRequest<'_> {
         let entry = || self.audit_entry();
         let spent = self.server.authentication.spend(self.client, credential, entry).await;
         Ok(spent?)
-    }
-
-    /// Whether the user is kept out by now: a grant outlives no such thing.
-    ///
-    /// # Errors
-    /// [`StoreError`]: it is not known then.
-    pub(crate) fn is_barred(&self, subject: &UserSubject) -> Result<bool, StoreError> {
-        let user = self.server.store.users.find_user_by_subject(subject)?;
-        Ok(user.is_some_and(|user| user.is_disabled))
     }
 }
 

@@ -45,8 +45,6 @@ pub(crate) enum CodeRefusal {
     PublicWithoutChallenge,
     #[error("the code is bound to a key (dpop_jkt), and this request proves another one or none")]
     KeyDiffers,
-    #[error("the user may not use this server any more")]
-    UserBarred,
 }
 
 impl CodeRefusal {
@@ -140,9 +138,6 @@ fn judge(
     }
     if found.grant.state != GrantState::Live {
         return Err(CodeRefusal::GrantEnded.into());
-    }
-    if grant.is_barred(&found.grant.grant.subject)? {
-        return Err(CodeRefusal::UserBarred.into());
     }
     Ok(found)
 }

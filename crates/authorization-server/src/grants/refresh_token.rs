@@ -43,8 +43,6 @@ pub(crate) enum RefreshRefusal {
     GrantEnded,
     #[error("the refresh token was replaced before; its grant and every token of it have ended now")]
     Reused,
-    #[error("the user may not use this server any more")]
-    UserBarred,
 }
 
 impl RefreshRefusal {
@@ -130,9 +128,6 @@ fn judge(
     require_holder(grant, credential, &found.holder)?;
     if grant.now() >= found.idle_until {
         return Err(RefreshRefusal::Idle.into());
-    }
-    if grant.is_barred(&found.grant.grant.subject)? {
-        return Err(RefreshRefusal::UserBarred.into());
     }
     Ok(found)
 }

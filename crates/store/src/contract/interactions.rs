@@ -14,6 +14,7 @@ pub const CASES: &[Case] = cases![
     an_interaction_is_found_as_it_began_also_after_a_restart,
     a_user_signs_in_to_an_open_interaction_only,
     only_the_user_who_signed_in_consents_and_only_for_the_client_that_asked,
+    a_user_whose_sessions_end_has_to_sign_in_to_open_interactions_again,
     an_interaction_is_completed_once_and_in_time,
     of_two_interactions_of_a_pushed_request_one_completes,
     of_twenty_concurrent_completions_exactly_one_succeeds,
@@ -140,6 +141,25 @@ async fn only_the_user_who_signed_in_consents_and_only_for_the_client_that_asked
     assert_eq!(
         complete_at(&store, 1, InteractionOutcome::Denied, 10).await,
         CompleteInteraction::Completed
+    );
+}
+
+async fn a_user_whose_sessions_end_has_to_sign_in_to_open_interactions_again(open: &dyn Open) {
+    let store = open.open();
+    begin(&store, interaction(1)).await;
+    let ended = store.user_sessions.end_user_sessions_of(signed_in(2).subject, entry(1));
+    ended.await.unwrap();
+    let who = || {
+        let found = store.interactions.find_interaction(&hash(1)).unwrap().unwrap();
+        found.interaction.signed_in
+    };
+    assert_eq!(who(), Some(signed_in(1)));
+    let ended = store.user_sessions.end_user_sessions_of(signed_in(1).subject, entry(1));
+    ended.await.unwrap();
+    assert_eq!(who(), None);
+    assert_eq!(
+        complete_at(&store, 1, granted(1), 10).await,
+        CompleteInteraction::NotSignedIn
     );
 }
 

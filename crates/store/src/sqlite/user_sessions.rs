@@ -86,13 +86,17 @@ pub(super) fn insert(batch: &Batch<'_>, session: &NewUserSession) -> Result<bool
     Ok(change(batch.connection, sql, params)? == 1)
 }
 
-/// Ends every session of a user, also as part of another verb; returns how many there were.
+/// Ends every session of a user, also as part of another verb; returns how many there were. Whoever had signed in to an
+/// interaction that is still open has to do so again.
 pub(super) fn end_all_of(batch: &mut Batch<'_>, subject: &UserSubject, entry: &AuditEntry) -> Result<u64, Fault> {
     let ended = change(
         batch.connection,
         "DELETE FROM user_sessions WHERE subject = ?1",
         [subject.as_str()],
     )? as u64;
+    // There are few interactions (their number is bounded), and this is done for a user once in a while.
+    let sql = "UPDATE interactions SET subject = NULL, auth_time = NULL, acr = NULL WHERE subject = ?1";
+    change(batch.connection, sql, [subject.as_str()])?;
     if ended > 0 {
         let details = json!({ "sessions": ended });
         batch.record(entry, "user_session.ended", subject.as_str(), Some(details))?;

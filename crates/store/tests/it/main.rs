@@ -7,6 +7,7 @@ mod contract;
 mod crash;
 mod group_commit;
 mod opening;
+mod replays;
 mod restore;
 mod secrets;
 mod tampering;
