@@ -6,6 +6,7 @@ use keybound_client::{
     AuthorizationRequest, AuthorizationSecrets, BackchannelRequest, ClientError, DeviceAuthorization, PendingApproval,
     PendingAuthorization, RefreshToken, TokenExchange, TokenResponse,
 };
+use keybound_protocol::time::Timestamp;
 
 use super::{Session, Wanted, failed};
 use crate::exit_code::{CommandError, ExitCode};
@@ -22,6 +23,11 @@ impl Session {
     ) -> Result<PendingAuthorization, CommandError> {
         let now = self.clock.now();
         ended(self.client.begin_authorization(request, secrets, now).await)
+    }
+
+    /// The seconds that are left until then.
+    pub(crate) fn secs_until(&self, moment: Option<Timestamp>) -> Option<u64> {
+        moment.map(|moment| moment.duration_since(self.clock.now()).as_secs())
     }
 
     /// Judges what the browser brought, and redeems the code in it.

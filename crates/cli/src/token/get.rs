@@ -115,9 +115,16 @@ async fn authorization_code(
         request = request.with_signed_response();
     }
     let pending = session.begin_authorization(&request, secrets()).await?;
+    // What was pushed is kept for a minute or so; the page has to be open before.
+    let expires_in = session.secs_until(pending.expires_at());
+    let within = expires_in
+        .map(|secs| format!(" within {secs} seconds"))
+        .unwrap_or_default();
     terminal.instruction(
-        format!("Open this address in a browser:\n\n  {}\n", pending.url()),
-        &json!({ "authorization_url": pending.url().as_str(), "redirect_uri": listener.redirect_uri().as_str() }),
+        format!("Open this address in a browser{within}:\n\n  {}\n", pending.url()),
+        &json!({
+            "authorization_url": pending.url().as_str(), "redirect_uri": listener.redirect_uri().as_str(), "expires_in": expires_in,
+        }),
     );
     if !arguments.no_browser && std::io::stderr().is_terminal() {
         open_in_browser(pending.url());
