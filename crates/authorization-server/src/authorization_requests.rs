@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use keybound_protocol::authorization_request::{
-    AuthorizationParameters, AuthorizationPolicy, AuthorizationRequest, AuthorizationRequestError,
+    AuthorizationParameters, AuthorizationPolicy, AuthorizationRefusal, AuthorizationRequest, AuthorizationRequestError,
 };
+use keybound_protocol::authorization_response::ResponseTarget;
 use keybound_protocol::client::Client;
 use keybound_protocol::client_metadata::ClientKeys;
 use keybound_protocol::error_code::ErrorCode;
@@ -44,6 +45,28 @@ pub(crate) enum RequestRefusal {
     Request(#[from] AuthorizationRequestError),
 }
 
+/// A [`RequestRefusal`], and where the client may be told: only if the redirect URI is one of the client's.
+pub(crate) struct RefusedRequest {
+    pub(crate) reason: RequestRefusal,
+    pub(crate) target: Option<Box<ResponseTarget>>,
+}
+
+impl From<AuthorizationRefusal> for RefusedRequest {
+    fn from(AuthorizationRefusal { reason, target }: AuthorizationRefusal) -> RefusedRequest {
+        RefusedRequest {
+            reason: reason.into(),
+            target,
+        }
+    }
+}
+
+impl From<RequestRefusal> for RefusedRequest {
+    /// What was not even read redirects nobody.
+    fn from(reason: RequestRefusal) -> RefusedRequest {
+        RefusedRequest { reason, target: None }
+    }
+}
+
 impl RequestRefusal {
     /// The code for it.
     pub(crate) fn code(&self) -> ErrorCode {
@@ -61,14 +84,14 @@ impl RequestRefusal {
 /// With `request`, what lies inside counts and nothing beside it (RFC 9101 §6.3).
 ///
 /// # Errors
-/// [`RequestRefusal`]
+/// [`RefusedRequest`]
 pub(crate) async fn read(
     key_sets: &Arc<KeySets>,
     configuration: &Configuration,
     asked: Asked<'_>,
-) -> Result<AuthorizationRequest, RequestRefusal> {
+) -> Result<AuthorizationRequest, RefusedRequest> {
     if asked.form.get("request_uri").is_some() {
-        return Err(RequestRefusal::RequestUriNotAllowed);
+        return Err(RequestRefusal::RequestUriNotAllowed.into());
     }
     let parameters = match asked.form.get("request") {
         None => AuthorizationParameters::of_form(asked.form),
@@ -81,7 +104,7 @@ pub(crate) async fn read(
         resources: configuration.resources.for_users(),
         authorization_details_types: &configuration.authorization.details_types,
     };
-    AuthorizationRequest::parse(asked.client, &parameters, &policy).map_err(|refusal| refusal.reason.into())
+    Ok(AuthorizationRequest::parse(asked.client, &parameters, &policy)?)
 }
 
 async fn request_object(

@@ -10,6 +10,7 @@ use keybound_protocol::resource::ResourceUriError;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 
 use crate::endpoints::metadata::{Documents, EndpointUrls, url_and_alias};
+use crate::pages::terms::Words;
 use crate::registration::{REGISTRATION_PATH, Registration};
 use crate::resources::Resources;
 use crate::router::Route;
@@ -28,6 +29,10 @@ pub(crate) struct Configuration {
     pub(crate) pushed_request_lifetime: Duration,
     pub(crate) authorization: AuthorizationSettings,
     pub(crate) resources: Resources,
+    /// Whose pages these are.
+    pub(crate) operator: String,
+    /// What people are asked, in the operator's words.
+    pub(crate) words: Words,
     pub(crate) metadata: Documents,
     /// What assertions may be made out to beside the issuer.
     pub(crate) endpoint_urls: EndpointUrls,
@@ -53,6 +58,8 @@ impl Configuration {
             pushed_request_lifetime: settings.limits.pushed_request_lifetime,
             authorization: settings.authorization.clone(),
             resources: Resources::new(settings)?,
+            operator: settings.operator_name().to_owned(),
+            words: Words::of(settings),
             metadata: Documents::new(settings),
             endpoint_urls: EndpointUrls::new(settings),
             body_bytes_max: settings.limits.body_bytes_max,

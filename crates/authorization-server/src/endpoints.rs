@@ -1,6 +1,7 @@
 //! What clients call: one file per endpoint, each a list of checks in a deliberate order.
 
 mod answer;
+pub(crate) mod authorization;
 pub(crate) mod introspection;
 pub(crate) mod metadata;
 pub(crate) mod pushed_authorization;

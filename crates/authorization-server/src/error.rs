@@ -27,11 +27,13 @@ use keybound_tls::LayerRefusal;
 use crate::access_tokens::IssueError;
 use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::{AuthenticationFailure, Unauthenticated};
+use crate::endpoints::authorization::AuthorizationRefusal;
 use crate::endpoints::registration::RegistrationRefusal;
 use crate::grants::authorization_code::CodeRefusal;
 use crate::grants::client_credentials::GrantRefusal;
 use crate::grants::refresh_token::RefreshRefusal;
 use crate::grants::share::ShareRefusal;
+use crate::pages::refusal::PageRefusal;
 use crate::response::{self, KEYBOUND_REFUSAL, Response};
 use crate::router::Route;
 
@@ -91,6 +93,10 @@ pub(crate) enum Reason {
     TooManyFollowers,
     #[error(transparent)]
     Registration(#[from] RegistrationRefusal),
+    #[error(transparent)]
+    Authorization(#[from] AuthorizationRefusal),
+    #[error(transparent)]
+    Page(#[from] PageRefusal),
     #[error("the store did not answer")]
     Store(#[from] StoreError),
     #[error("the access token could not be made")]
@@ -177,6 +183,8 @@ impl Reason {
             Reason::RevocationCursor(_) => ErrorCode::InvalidRequest,
             Reason::TooManyFollowers => ErrorCode::TemporarilyUnavailable,
             Reason::Registration(refusal) => refusal.code(),
+            Reason::Authorization(refusal) => refusal.code(),
+            Reason::Page(refusal) => refusal.code(),
             Reason::Store(_) => ErrorCode::TemporarilyUnavailable,
             Reason::Issue(IssueError::Store(_)) => ErrorCode::TemporarilyUnavailable,
             Reason::Issue(_) | Reason::ResponseSigning(_) | Reason::ResponseAlgorithm { .. } => ErrorCode::ServerError,
@@ -192,6 +200,8 @@ impl Reason {
             Reason::Transport(refusal) => refusal.status(),
             Reason::Form(FormError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::TooManyFailures { .. } | Reason::TooManyPushedRequests => StatusCode::TOO_MANY_REQUESTS,
+            Reason::Page(PageRefusal::CrossSite { .. } | PageRefusal::FormToken) => StatusCode::FORBIDDEN,
+            Reason::Page(PageRefusal::TooManyInteractions) => StatusCode::SERVICE_UNAVAILABLE,
             Reason::Registration(refusal) if refusal.status().is_some() => refusal.status().unwrap_or_default(),
             // Those that clients do not authenticate at follow the ordinary rule.
             _ => {
@@ -237,6 +247,8 @@ impl Reason {
             | Reason::ForeignToken
             | Reason::RevocationCursor(_)
             | Reason::TooManyFollowers => false,
+            Reason::Authorization(_) => false,
+            Reason::Page(refusal) => refusal.is_ours(),
             Reason::Registration(refusal) => refusal.is_ours(),
         }
     }
@@ -252,13 +264,14 @@ impl Reason {
     }
 
     /// The one sentence that is sent: of the status where HTTP has its own word, else of the code.
-    fn description(&self) -> &'static str {
+    pub(crate) fn description(&self) -> &'static str {
         match self {
             Reason::Transport(refusal) => refusal.description(),
             Reason::PathUnknown { .. } => "there is no endpoint at this path",
             Reason::MethodNotAllowed { .. } => "this endpoint does not have this method",
             Reason::MediaType { .. } => "the parameters have to be one application/x-www-form-urlencoded body",
             Reason::Form(FormError::TooLarge(_)) => "the request is too large",
+            Reason::Page(refusal) => refusal.description(),
             _ => self.code().description(),
         }
     }
@@ -311,6 +324,7 @@ impl Reason {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
+            Reason::Page(PageRefusal::TooManyInteractions) => Some(RETRY_AFTER_STORE),
             Reason::Registration(refusal) => refusal.retry_after(),
             Reason::TooManyFailures { retry_after, .. } => Some(*retry_after),
             Reason::Store(_)

@@ -13,12 +13,14 @@ use keybound_tls::LayerRefusal;
 use crate::access_tokens::IssueError;
 use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::AuthenticationFailure;
+use crate::endpoints::authorization::AuthorizationRefusal;
 use crate::endpoints::registration::RegistrationRefusal;
 use crate::error::Reason;
 use crate::grants::authorization_code::CodeRefusal;
 use crate::grants::client_credentials::GrantRefusal;
 use crate::grants::refresh_token::RefreshRefusal;
 use crate::grants::share::ShareRefusal;
+use crate::pages::refusal::PageRefusal;
 use crate::refusals::Circumstances;
 use crate::router::Route;
 
@@ -50,6 +52,8 @@ const RESOURCE: &str = "one configured resource asked for";
 const TOGETHER: &str = "scope and resource belong together";
 const TOKEN: &str = "parameter token sent";
 const OWN_TOKEN: &str = "token issued to this client";
+const CLIENT_KNOWN: &str = "client known";
+const REQUEST_URI: &str = "request_uri pushed by this client, in time, and not used up";
 const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
@@ -93,6 +97,35 @@ const AT_PUSHED_AUTHORIZATION: [&str; 9] = [
     STORE,
 ];
 const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
+const AT_AUTHORIZATION: [&str; 11] = [
+    METHOD,
+    MEDIA_TYPE,
+    FORM,
+    CLIENT_KNOWN,
+    REQUEST_URI,
+    REQUEST_OBJECT,
+    REQUEST,
+    PageRefusal::RULES[7],
+    STORE,
+    RESPONSE_SIGNED,
+    PageRefusal::RULES[8],
+];
+const AT_PAGES: [&str; 14] = [
+    PATH,
+    METHOD,
+    MEDIA_TYPE,
+    FORM,
+    PageRefusal::RULES[0],
+    PageRefusal::RULES[1],
+    PageRefusal::RULES[2],
+    PageRefusal::RULES[3],
+    PageRefusal::RULES[4],
+    PageRefusal::RULES[5],
+    PageRefusal::RULES[6],
+    PageRefusal::RULES[7],
+    PageRefusal::RULES[8],
+    STORE,
+];
 
 /// The rules of the decision that ended with `reason`.
 pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<RuleOutcome> {
@@ -104,7 +137,9 @@ pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<R
         Some(Route::Revocations) => &AT_REVOCATIONS,
         Some(Route::Registration | Route::ClientConfiguration) => &RegistrationRefusal::RULES,
         Some(Route::PushedAuthorization) => &AT_PUSHED_AUTHORIZATION,
-        Some(Route::Jwks | Route::Metadata | Route::Admin) | None => &ELSEWHERE,
+        Some(Route::Authorization) => &AT_AUTHORIZATION,
+        Some(route) if route.is_page() => &AT_PAGES,
+        Some(_) | None => &ELSEWHERE,
     };
     let mut outcomes = Vec::with_capacity(names.len() + 12);
     for outcome in RuleOutcome::list(names, failed_rule(reason)) {
@@ -210,6 +245,8 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::TooManyFollowers => {
             "raise limits.revocation_followers_max, or find out who asks more than once at a time"
         }
+        Reason::Authorization(refusal) => refusal.fix(),
+        Reason::Page(refusal) => refusal.fix(),
         Reason::Store(_) | Reason::Issue(_) => {
             "see the server's log, and whether the database's disk is full or another process holds it"
         }
@@ -320,6 +357,11 @@ fn failed_rule(reason: &Reason) -> &'static str {
         Reason::ForeignToken => OWN_TOKEN,
         Reason::RevocationCursor(_) => CURSOR,
         Reason::Registration(refusal) => refusal.rule(),
+        Reason::Authorization(AuthorizationRefusal::ClientMissing | AuthorizationRefusal::ClientUnknown { .. }) => {
+            CLIENT_KNOWN
+        }
+        Reason::Authorization(_) => REQUEST_URI,
+        Reason::Page(refusal) => refusal.rule(),
         Reason::TooManyFollowers => HELD,
         Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => STORE,
         Reason::Issue(_) => ISSUED,

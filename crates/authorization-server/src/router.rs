@@ -34,6 +34,22 @@ pub(crate) enum Route {
     ClientConfiguration,
     /// `/admin/v1/…`, for whoever came over mutual TLS
     Admin,
+    /// `/authorize` (RFC 6749 §3.1)
+    Authorization,
+    /// `/interaction/{id}/login`
+    Login,
+    /// `/interaction/{id}/consent`
+    Consent,
+    /// `/sign-in`, for users who came by themselves
+    SignIn,
+    /// `/sign-out`
+    SignOut,
+    /// `/grants`: what a user allowed
+    Grants,
+    /// `POST /theme`
+    Theme,
+    /// `GET /assets/…`
+    Asset,
 }
 
 /// Which of our listeners a request came over. One port may be both, told apart by SNI.
@@ -59,7 +75,7 @@ pub(crate) enum Routed {
 }
 
 impl Route {
-    pub(crate) const COUNT: usize = 10;
+    pub(crate) const COUNT: usize = 18;
     /// In the order of their discriminants.
     pub(crate) const ALL: [Route; Route::COUNT] = [
         Route::Token,
@@ -72,6 +88,14 @@ impl Route {
         Route::Registration,
         Route::ClientConfiguration,
         Route::Admin,
+        Route::Authorization,
+        Route::Login,
+        Route::Consent,
+        Route::SignIn,
+        Route::SignOut,
+        Route::Grants,
+        Route::Theme,
+        Route::Asset,
     ];
 
     /// For labels of metrics and log lines.
@@ -87,6 +111,14 @@ impl Route {
             Route::Registration => "registration",
             Route::ClientConfiguration => "client_configuration",
             Route::Admin => "admin",
+            Route::Authorization => "authorization",
+            Route::Login => "login",
+            Route::Consent => "consent",
+            Route::SignIn => "sign_in",
+            Route::SignOut => "sign_out",
+            Route::Grants => "grants",
+            Route::Theme => "theme",
+            Route::Asset => "asset",
         }
     }
 
@@ -102,7 +134,15 @@ impl Route {
             | Route::Revocations
             | Route::Registration
             | Route::ClientConfiguration
-            | Route::Admin => None,
+            | Route::Admin
+            | Route::Authorization
+            | Route::Login
+            | Route::Consent
+            | Route::SignIn
+            | Route::SignOut
+            | Route::Grants
+            | Route::Theme
+            | Route::Asset => None,
         }
     }
 
@@ -117,6 +157,21 @@ impl Route {
         }
     }
 
+    /// Whether it is for people: its errors are pages, and its forms come from pages of ours.
+    pub(crate) fn is_page(self) -> bool {
+        matches!(
+            self,
+            Route::Authorization
+                | Route::Login
+                | Route::Consent
+                | Route::SignIn
+                | Route::SignOut
+                | Route::Grants
+                | Route::Theme
+                | Route::Asset
+        )
+    }
+
     fn allow(self) -> Option<&'static str> {
         match self {
             Route::Token | Route::Introspection | Route::Revocation | Route::PushedAuthorization => {
@@ -126,6 +181,11 @@ impl Route {
             Route::Revocations => Some("GET, OPTIONS"),
             Route::Registration => Some("POST, OPTIONS"),
             Route::ClientConfiguration => Some("GET, PUT, DELETE, OPTIONS"),
+            Route::Authorization | Route::Login | Route::Consent | Route::SignIn | Route::SignOut | Route::Grants => {
+                Some("GET, HEAD, POST, OPTIONS")
+            }
+            Route::Theme => Some("POST, OPTIONS"),
+            Route::Asset => Some("GET, HEAD, OPTIONS"),
             // Its own router knows the methods of each of its paths.
             Route::Admin => None,
         }
@@ -168,6 +228,12 @@ pub(crate) fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
             "/jwks" => return Some(Route::Jwks),
             REGISTRATION_PATH => return Some(Route::Registration),
             "/revocations" if side == Side::MutualTls => return Some(Route::Revocations),
+            // A browser at the mutual-TLS side would ask its user for a certificate (RFC 8705 §6.1).
+            page if side == Side::Public => {
+                if let Some(route) = find_page(page) {
+                    return Some(route);
+                }
+            }
             _ => {}
         }
         let client_id = below
@@ -178,6 +244,28 @@ pub(crate) fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
         }
     }
     (path.strip_prefix("/.well-known/oauth-authorization-server")? == issuer_path).then_some(Route::Metadata)
+}
+
+/// The page at a path below the issuer's.
+fn find_page(path: &str) -> Option<Route> {
+    if let Some(below) = path.strip_prefix("/interaction/") {
+        return match below.split_once('/') {
+            Some((_, "login")) => Some(Route::Login),
+            Some((_, "consent")) => Some(Route::Consent),
+            _ => None,
+        };
+    }
+    match path {
+        "/authorize" => Some(Route::Authorization),
+        "/sign-in" => Some(Route::SignIn),
+        "/sign-out" => Some(Route::SignOut),
+        "/grants" => Some(Route::Grants),
+        "/theme" => Some(Route::Theme),
+        _ => path
+            .strip_prefix("/assets/")
+            .is_some_and(|name| !name.contains('/'))
+            .then_some(Route::Asset),
+    }
 }
 
 #[cfg(test)]
@@ -293,6 +381,41 @@ mod tests {
         }
         for path in ["/a/b/admin/v1", "/a/b/admin/v1/clients", "/admin/v10", "/xadmin/v1"] {
             check("/a/b", Method::GET, path, Routed::NotFound);
+        }
+    }
+
+    // covers TRAP-37
+    #[test]
+    fn pages_are_on_the_public_side_alone() {
+        for (path, expected) in [
+            ("/interaction/AAAA/login", Route::Login),
+            ("/interaction/AAAA/consent", Route::Consent),
+            ("/authorize", Route::Authorization),
+            ("/sign-in", Route::SignIn),
+            ("/sign-out", Route::SignOut),
+            ("/grants", Route::Grants),
+            ("/assets/page.css", Route::Asset),
+        ] {
+            assert_eq!(
+                route(Side::Public, "", &Method::GET, path),
+                Routed::To(expected),
+                "{path}"
+            );
+            check("", Method::GET, path, Routed::NotFound);
+            assert_eq!(
+                route(Side::Public, "/a", &Method::GET, path),
+                Routed::NotFound,
+                "{path}"
+            );
+        }
+        for path in [
+            "/interaction/AAAA",
+            "/interaction//x",
+            "/interaction/a/b/login",
+            "/assets/a/b",
+            "/assets",
+        ] {
+            assert_eq!(route(Side::Public, "", &Method::GET, path), Routed::NotFound, "{path}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use keybound_protocol::form::Form;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::refusal::{Refusal, RefusalId};
@@ -18,6 +18,8 @@ use crate::configuration::Configuration;
 use crate::endpoints::registration::{self, RegistrationRefusal, RegistrationRequest};
 use crate::endpoints::{ClientRequest, Refused, introspection, pushed_authorization, revocation, token};
 use crate::error::Reason;
+use crate::pages::theme::Theme;
+use crate::pages::{self, PageRequest, error_page};
 use crate::protected_resource::Caller;
 use crate::refusals::Circumstances;
 use crate::request_log::RequestRecord;
@@ -164,9 +166,20 @@ impl AuthorizationService {
             authorization: None,
             now: self.server.clock.now(),
         };
-        let (response, _) = self.server.refusals.refuse(&reason, &circumstances);
+        let (response, id) = self.server.refusals.refuse(&reason, &circumstances);
         match (route, &reason) {
             (Some(Route::Admin), Reason::Transport(refusal)) => admin::refused(response, refusal),
+            (Some(page), _) if page.is_page() => {
+                let refused = error_page::Refused {
+                    configuration: &configuration,
+                    reason: &reason,
+                    id: &id,
+                    // What was refused below HTTP has no cookies that anybody read.
+                    theme: Theme::System,
+                    now: circumstances.now,
+                };
+                error_page::of(&refused, response)
+            }
             _ => response,
         }
     }
@@ -218,6 +231,17 @@ impl Request<'_> {
                 Ok(response) => response,
                 Err(reason) => self.refuse(Some(route), &reason, None, noted),
             },
+            Route::Authorization
+            | Route::Login
+            | Route::Consent
+            | Route::SignIn
+            | Route::SignOut
+            | Route::Grants
+            | Route::Theme
+            | Route::Asset => match self.page(route, body).await {
+                Ok(response) => response,
+                Err(reason) => self.refuse(Some(route), &reason, None, noted),
+            },
             Route::Admin => {
                 let admin = &self.server.admin;
                 admin
@@ -225,6 +249,30 @@ impl Request<'_> {
                     .await
             }
         }
+    }
+
+    /// A page, or what its form asks for.
+    async fn page(&self, route: Route, body: RequestBody) -> Result<Response, Reason> {
+        let body = if self.parts.method == Method::POST {
+            require_form(&self.parts.headers)?;
+            match body.collect_at_most(self.configuration.body_bytes_max).await {
+                Ok(body) => Some(body),
+                Err(BodyError::Refused(refusal)) => return Err(Reason::Transport(refusal)),
+                // Nobody is left to read this.
+                Err(BodyError::Broken(_)) => return Ok(response::json(StatusCode::BAD_REQUEST, "")),
+            }
+        } else {
+            None
+        };
+        let form = body.as_ref().map(|body| Form::parse(body)).transpose()?;
+        let request = PageRequest {
+            server: self.server,
+            configuration: self.configuration,
+            connection: self.connection,
+            parts: self.parts,
+            now: self.server.clock.now(),
+        };
+        pages::answer(&request, route, form.as_ref()).await
     }
 
     /// An endpoint that takes a form from a client. What is wrong before there is a form is an error here.
@@ -359,7 +407,17 @@ impl Request<'_> {
             authorization: self.parts.headers.get(AUTHORIZATION),
             now: self.server.clock.now(),
         };
-        let (response, id) = self.server.refusals.refuse(reason, &circumstances);
+        let (mut response, id) = self.server.refusals.refuse(reason, &circumstances);
+        if route.is_some_and(Route::is_page) {
+            let refused = error_page::Refused {
+                configuration: self.configuration,
+                reason,
+                id: &id,
+                theme: Theme::of(&self.parts.headers),
+                now: circumstances.now,
+            };
+            response = error_page::of(&refused, response);
+        }
         let claimed = claimed.map(Refusal::presented_text);
         (noted.refusal, noted.claimed_client_id) = (Some(id), claimed);
         response

@@ -48,6 +48,8 @@ pub struct Settings {
     pub client_secrets_enabled: bool,
     /// Where clients register themselves (RFC 7591); `None` where they do not.
     pub registration: Option<RegistrationSettings>,
+    /// What the operator is called on the pages that users see; `None` is the issuer's host.
+    pub operator: Option<String>,
     /// The scopes that metadata advertises.
     pub scopes: Vec<ScopeSettings>,
     /// The resources that tokens can be asked for, beside the default one and the admin API.
@@ -137,6 +139,12 @@ impl Settings {
             scopes: self.scope_words(),
             resources: resources.chain(self.tokens.default_resource.clone()).collect(),
         }
+    }
+
+    /// What the operator is called.
+    pub(crate) fn operator_name(&self) -> &str {
+        let host = || self.issuer.url().host_str().unwrap_or_default();
+        self.operator.as_deref().unwrap_or_else(host)
     }
 
     fn scope_words(&self) -> Option<BTreeSet<String>> {

@@ -119,7 +119,15 @@ impl EndpointUrls {
             | Route::Revocations
             | Route::Registration
             | Route::ClientConfiguration
-            | Route::Admin => &[],
+            | Route::Admin
+            | Route::Authorization
+            | Route::Login
+            | Route::Consent
+            | Route::SignIn
+            | Route::SignOut
+            | Route::Grants
+            | Route::Theme
+            | Route::Asset => &[],
         }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     };
     let authorization_request = authorization_requests::read(&server.key_sets, request.configuration, asked)
         .await
-        .map_err(|refusal| refused(refusal.into()))?;
+        .map_err(|refusal| refused(refusal.reason.into()))?;
     // The last thing: an assertion is spent for a request that is kept and for nothing else.
     let entry = || request.audit_entry(client.client.client_id());
     let identified = server.authentication.spend(&client, credential, entry).await?;

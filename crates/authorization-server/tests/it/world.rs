@@ -131,6 +131,7 @@ impl Plan {
                 signing_algorithm: SignatureAlgorithm::Es256,
                 access_token_lifetime: Duration::from_secs(300),
             },
+            operator: Some("Aurora".to_owned()),
             authorization: AuthorizationSettings::default(),
             trust_anchors: Vec::new(),
             clients: Vec::new(),

@@ -60,6 +60,8 @@ pub(crate) struct PolicyEntries {
     pub clients: Vec<Located<PathBuf>>,
     /// `tokens.*`.
     pub tokens: Tokens,
+    /// `ui.name`
+    pub operator: Option<String>,
     /// `authorization.*`, `[[authorization_details_types]]`.
     pub authorization: AuthorizationSettings,
     /// `outgoing.ca`; `None` means the system's.
@@ -187,6 +189,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     let store = store(root.section("store"), base);
     let tokens = tokens(root.section("tokens"), profile);
     let authorization = authorization::settings(&root);
+    let operator = operator(root.section("ui"));
     unavailable(root.section("openid"), "OpenID Connect", &[]);
     let client_secrets = root.section("client_secrets");
     let client_secrets_enabled = client_secrets.boolean("enabled", false);
@@ -219,6 +222,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         profile,
         clients,
         tokens,
+        operator,
         authorization,
         outgoing_roots,
         outgoing_allow_addresses,
@@ -318,6 +322,19 @@ fn store(section: Section<'_>, base: &Base) -> Option<StoreFiles> {
         },
         key_file,
     })
+}
+
+/// `ui.name`: one line that is not empty.
+fn operator(section: Section<'_>) -> Option<String> {
+    let name = section.parsed("name", |text: &str| match text.trim() {
+        "" => Err("a name has to have letters"),
+        name if name.chars().count() > 60 || name.chars().any(char::is_control) => {
+            Err("a name is one line of at most 60 characters")
+        }
+        name => Ok(name.to_owned()),
+    });
+    section.finish();
+    name.map(|name| name.value)
 }
 
 fn tokens(section: Section<'_>, profile: Profile) -> Tokens {

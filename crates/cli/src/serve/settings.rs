@@ -70,6 +70,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
             signing_algorithm: policy.tokens.signing_algorithm,
             access_token_lifetime: policy.tokens.access_token_lifetime,
         },
+        operator: policy.operator.clone(),
         authorization: policy.authorization.clone(),
         trust_anchors,
         clients: Vec::new(),

@@ -1,0 +1,317 @@
+//! One authorization request on its way through the pages of one browser: begun by `/authorize`, ended by a redirect to the client.
+//!
+//! The URL has the identifier and a cookie has the secret; neither is worth anything without the other, and both rest as hashes. It
+//! lives ten minutes. Finishing it is one compare-and-set in the store, which also spends the pushed request: of two interactions
+//! with one `request_uri` the second ends on the error page.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use http::header::SET_COOKIE;
+use keybound_protocol::authorization_request::AuthorizationRequest;
+use keybound_protocol::authorization_response::{self, AuthorizationResponse, ResponseTarget};
+use keybound_protocol::base64url;
+use keybound_protocol::claims_request::ClaimsRequest;
+use keybound_protocol::client::Client;
+use keybound_protocol::error_code::ErrorCode;
+use keybound_protocol::grant_id::{GRANT_ID_RANDOM_BYTES, GrantId};
+use keybound_protocol::grant_type::GrantType;
+use keybound_protocol::resource::ResourceUri;
+use keybound_store::{
+    Actor, AuditEntry, AuthorizationCode, AuthorizationCodeHash, BeginInteraction, BrowserSecretHash,
+    CompleteInteraction, Grant, InteractionHash, InteractionOutcome, NewInteraction, RequestUriHash, SignedIn,
+};
+
+use crate::authorization_responses;
+use crate::clients::PreparedClient;
+use crate::configuration::Configuration;
+use crate::error::Reason;
+use crate::pages::refusal::PageRefusal;
+use crate::pages::terms::ShownClient;
+use crate::pages::{PageRequest, cookies, page_response, session};
+use crate::response::Response;
+
+/// How long a user may take.
+const INTERACTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// How long the client may take to redeem its code.
+const CODE_LIFETIME: Duration = Duration::from_secs(60);
+/// How long a grant lasts that a refresh token may come of.
+const REFRESHABLE_GRANT_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
+/// Cookies of interactions that one browser keeps. A page that opens more has the oldest forgotten: it must not fill up the header.
+const INTERACTIONS_PER_BROWSER: usize = 12;
+const ID_BYTES: usize = 16;
+const CODE_BYTES: usize = 32;
+
+/// An interaction that this browser began and that is not over.
+pub(crate) struct OpenInteraction {
+    /// As it is in the URL.
+    pub(crate) id: String,
+    pub(crate) hash: InteractionHash,
+    /// The value of its cookie.
+    pub(crate) secret: String,
+    pub(crate) request: AuthorizationRequest,
+    pub(crate) signed_in: Option<SignedIn>,
+    pub(crate) client: Arc<PreparedClient>,
+}
+
+impl OpenInteraction {
+    /// What the client is called.
+    pub(crate) fn client_name(&self) -> String {
+        ShownClient::of(&self.client.client).name
+    }
+}
+
+/// Begins an interaction for a request that its client may make, or answers it at once if the user must not be asked.
+///
+/// `pushed` is the request's own if it was pushed; that it has not expired was judged by the caller.
+///
+/// # Errors
+/// What only the user can be told.
+pub(crate) async fn begin(
+    page: &PageRequest<'_>,
+    request: &AuthorizationRequest,
+    pushed: Option<RequestUriHash>,
+) -> Result<Response, Reason> {
+    let signed_in = session::current(page)
+        .await?
+        .map(|session| session.signed_in)
+        .filter(|signed_in| still_counts(signed_in, request, page));
+    let prompt = request.prompt();
+    if prompt.none {
+        // Consent is asked for every time, so whoever may not be asked gets nothing.
+        let code = match signed_in {
+            None => ErrorCode::LoginRequired,
+            Some(_) => ErrorCode::ConsentRequired,
+        };
+        return to_client(page, request.target(), AuthorizationResponse::Error(code)).await;
+    }
+    let next = if signed_in.is_some() { "consent" } else { "login" };
+    let (id, secret) = (random::<ID_BYTES>()?, session::new_secret()?);
+    let interaction = NewInteraction {
+        hash: InteractionHash::of(&id),
+        browser: BrowserSecretHash::of(&secret),
+        client_id: request.client_id().clone(),
+        request: request.to_json(),
+        pushed,
+        signed_in,
+        expires_at: page.now.plus(INTERACTION_LIFETIME),
+    };
+    match page.server.store.interactions.begin_interaction(interaction).await? {
+        BeginInteraction::Begun => {}
+        BeginInteraction::AlreadyBegun => return Err(PageRefusal::Random.into()),
+        BeginInteraction::TooMany => return Err(PageRefusal::TooManyInteractions.into()),
+    }
+    let mut response = page_response::see_other(&url(page.configuration, &id, next));
+    let known: Vec<&str> = cookies::names_with(&page.parts.headers, cookies::INTERACTION_PREFIX).collect();
+    let too_many = (known.len() + 1).saturating_sub(INTERACTIONS_PER_BROWSER);
+    let forgotten = known.into_iter().take(too_many).filter_map(cookies::remove);
+    let set = cookies::set(&cookie_name(&id), &secret, INTERACTION_LIFETIME);
+    response
+        .headers_mut()
+        .extend(forgotten.chain(set).map(|cookie| (SET_COOKIE, cookie)));
+    Ok(response)
+}
+
+/// Whether the client takes this sign-in, or wants another one.
+fn still_counts(signed_in: &SignedIn, request: &AuthorizationRequest, page: &PageRequest<'_>) -> bool {
+    let prompt = request.prompt();
+    let age = page.now.duration_since(signed_in.auth_time).as_secs();
+    let is_fresh = request.max_age().is_none_or(|max_age| age <= max_age);
+    let is_wanted = request
+        .claims()
+        .required_subject()
+        .is_none_or(|required| required == signed_in.subject.as_str());
+    !prompt.login && !prompt.select_account && is_fresh && is_wanted
+}
+
+/// The interaction of the URL, if it is this browser's and can go on.
+///
+/// # Errors
+/// [`PageRefusal`], [`Reason::Store`]
+pub(crate) fn open(page: &PageRequest<'_>) -> Result<OpenInteraction, Reason> {
+    let id = id_of(page.path()).ok_or(PageRefusal::UnknownInteraction)?;
+    let secret = cookies::find(&page.parts.headers, &cookie_name(id)).ok_or(PageRefusal::ForeignBrowser)?;
+    let hash = InteractionHash::of(id);
+    let store = &page.server.store;
+    let found = store
+        .interactions
+        .find_interaction(&hash)?
+        .ok_or(PageRefusal::UnknownInteraction)?;
+    let interaction = found.interaction;
+    // Hashes of random secrets: how long the comparison takes tells nothing about them.
+    if interaction.browser != BrowserSecretHash::of(secret) {
+        return Err(PageRefusal::ForeignBrowser.into());
+    }
+    // Said before the user types a password for nothing; what counts is the compare-and-set in the end.
+    let pushed = interaction.pushed.as_ref();
+    let pushed = pushed
+        .map(|hash| store.pushed_requests.find_pushed_request(hash))
+        .transpose()?;
+    if pushed.flatten().is_some_and(|pushed| pushed.is_spent) {
+        return Err(PageRefusal::RequestUriSpent.into());
+    }
+    if found.is_completed {
+        return Err(PageRefusal::InteractionFinished.into());
+    }
+    if interaction.expires_at <= page.now {
+        return Err(PageRefusal::InteractionExpired.into());
+    }
+    let client = page
+        .server
+        .clients
+        .find(&interaction.client_id)?
+        .ok_or(PageRefusal::ClientGone)?;
+    // Written by another version of this server: the client has to ask anew.
+    let request = AuthorizationRequest::from_json(&interaction.request).map_err(|_| PageRefusal::UnknownInteraction)?;
+    Ok(OpenInteraction {
+        id: id.to_owned(),
+        hash,
+        secret: secret.to_owned(),
+        request,
+        signed_in: interaction.signed_in,
+        client,
+    })
+}
+
+/// The user consented: stores the grant and its code, and takes the code to the client.
+///
+/// # Errors
+/// [`PageRefusal`] if the interaction, or another of its `request_uri`, was finished meanwhile.
+pub(crate) async fn grant(
+    page: &PageRequest<'_>,
+    open: OpenInteraction,
+    signed_in: &SignedIn,
+) -> Result<Response, Reason> {
+    let client = &open.client.client;
+    let request = &open.request;
+    let mut octets = [0; GRANT_ID_RANDOM_BYTES];
+    SystemRandom::new().fill(&mut octets).map_err(|_| PageRefusal::Random)?;
+    let details = request.authorization_details();
+    let claims = request.claims();
+    let grant = Grant {
+        grant_id: GrantId::from_random(octets),
+        client_id: client.client_id().clone(),
+        subject: signed_in.subject.clone(),
+        scope: request.scope().as_str().to_owned(),
+        resources: request
+            .resources()
+            .iter()
+            .map(ResourceUri::as_str)
+            .map(str::to_owned)
+            .collect(),
+        authorization_details: (!details.is_empty()).then(|| details.to_json().to_string()),
+        claims: claims_json(claims),
+        auth_time: Some(signed_in.auth_time),
+        acr: signed_in.acr.clone(),
+        created_at: page.now,
+        expires_at: page.now.plus(grant_lifetime(page.configuration, client)),
+    };
+    let code = random::<CODE_BYTES>()?;
+    let stored_code = AuthorizationCode {
+        hash: AuthorizationCodeHash::of(&code),
+        redirect_uri: request.sent_redirect_uri().map(|uri| uri.as_str().to_owned()),
+        code_challenge: request.code_challenge().map(|challenge| challenge.to_text()),
+        nonce: request.nonce().map(str::to_owned),
+        dpop_jkt: request.dpop_jkt().map(str::to_owned),
+        expires_at: page.now.plus(CODE_LIFETIME),
+    };
+    let outcome = InteractionOutcome::Granted {
+        grant: Box::new(grant),
+        code: Box::new(stored_code),
+    };
+    complete(page, &open, outcome, page.entry_of(&signed_in.subject)).await?;
+    leave(page, &open, authorization_response::granted(&code)).await
+}
+
+/// The user refused or left, or cannot be the one the client wants: takes `code` to the client.
+///
+/// # Errors
+/// [`PageRefusal`] if the interaction, or another of its `request_uri`, was finished meanwhile.
+pub(crate) async fn deny(page: &PageRequest<'_>, open: OpenInteraction, code: ErrorCode) -> Result<Response, Reason> {
+    let entry = match &open.signed_in {
+        Some(signed_in) => page.entry_of(&signed_in.subject),
+        None => page.audit_entry(Actor::Server),
+    };
+    complete(page, &open, InteractionOutcome::Denied, entry).await?;
+    leave(page, &open, AuthorizationResponse::Error(code)).await
+}
+
+async fn complete(
+    page: &PageRequest<'_>,
+    open: &OpenInteraction,
+    outcome: InteractionOutcome,
+    entry: AuditEntry,
+) -> Result<(), Reason> {
+    let stored = &page.server.store.interactions;
+    let completed = stored.complete_interaction(open.hash, outcome, entry);
+    let refusal = match completed.await? {
+        CompleteInteraction::Completed => return Ok(()),
+        CompleteInteraction::AlreadyCompleted => PageRefusal::InteractionFinished,
+        CompleteInteraction::RequestUriSpent => PageRefusal::RequestUriSpent,
+        CompleteInteraction::Expired => PageRefusal::InteractionExpired,
+        CompleteInteraction::NotSignedIn | CompleteInteraction::Unknown => PageRefusal::UnknownInteraction,
+    };
+    Err(refusal.into())
+}
+
+async fn leave(
+    page: &PageRequest<'_>,
+    open: &OpenInteraction,
+    outcome: AuthorizationResponse<'_>,
+) -> Result<Response, Reason> {
+    let mut response = to_client(page, open.request.target(), outcome).await?;
+    let over = cookies::remove(&cookie_name(&open.id));
+    response.headers_mut().extend(over.map(|cookie| (SET_COOKIE, cookie)));
+    Ok(response)
+}
+
+/// Takes an outcome to the client.
+///
+/// # Errors
+/// [`Reason::ResponseSigning`] if it is to be signed and cannot be.
+pub(crate) async fn to_client(
+    page: &PageRequest<'_>,
+    target: &ResponseTarget,
+    outcome: AuthorizationResponse<'_>,
+) -> Result<Response, Reason> {
+    let issuer = &page.configuration.issuer;
+    Ok(authorization_responses::redirect(&page.server.keys, issuer, target, outcome, page.now).await?)
+}
+
+/// How long what a user allows this client lasts: a year if it may refresh, else no longer than the one token that comes of it.
+pub(crate) fn grant_lifetime(configuration: &Configuration, client: &Client) -> Duration {
+    if client.metadata().permits_grant_type(GrantType::RefreshToken) {
+        REFRESHABLE_GRANT_LIFETIME
+    } else {
+        CODE_LIFETIME + configuration.access_token_lifetime
+    }
+}
+
+/// The path of one of its pages.
+pub(crate) fn url(configuration: &Configuration, id: &str, page: &str) -> String {
+    format!("{}/interaction/{id}/{page}", configuration.issuer_path)
+}
+
+/// `claims` as it is stored; `None` if nothing was asked for.
+fn claims_json(claims: &ClaimsRequest) -> Option<String> {
+    if *claims == ClaimsRequest::default() {
+        return None;
+    }
+    serde_json::to_string(claims).ok()
+}
+
+fn id_of(path: &str) -> Option<&str> {
+    let (id, _) = path.strip_prefix("/interaction/")?.split_once('/')?;
+    Some(id)
+}
+
+fn cookie_name(id: &str) -> String {
+    format!("{}{id}", cookies::INTERACTION_PREFIX)
+}
+
+fn random<const BYTES: usize>() -> Result<String, PageRefusal> {
+    let mut octets = [0; BYTES];
+    SystemRandom::new().fill(&mut octets).map_err(|_| PageRefusal::Random)?;
+    Ok(base64url::encode(&octets))
+}

@@ -1,0 +1,159 @@
+//! `/grants`: what a user allowed, and ends here.
+
+use askama::Template;
+use http::StatusCode;
+use keybound_protocol::access_token::CLOCK_LEEWAY;
+use keybound_protocol::authorization_details::AuthorizationDetails;
+use keybound_protocol::client::ClientId;
+use keybound_protocol::form::Form;
+use keybound_protocol::grant_id::GrantId;
+use keybound_protocol::resource::ResourceUri;
+use keybound_store::{GrantOwner, GrantQuery, GrantRevocation, GrantState, RevokeGrant, StoredGrant};
+
+use super::date::{self, Moment};
+use super::frame::Frame;
+use super::refusal::PageRefusal;
+use super::session::{self, Session};
+use super::sign_in::{self, Destination};
+use super::terms::{Ask, Asked, ShownClient};
+use super::{PageRequest, form_token, page_response};
+use crate::error::Reason;
+use crate::response::Response;
+use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
+
+/// What the token of this page's forms is for: all of them, signing out included.
+pub(super) const PURPOSE: &str = "grants";
+/// Grants of one page.
+const GRANTS_SHOWN: u16 = 50;
+
+#[derive(Template)]
+#[template(path = "grants.html")]
+struct GrantsPage {
+    frame: Frame,
+    user: String,
+    form_token: String,
+    /// What was just done.
+    done: Option<&'static str>,
+    grants: Vec<ShownGrant>,
+    is_first: bool,
+    next: Option<String>,
+}
+
+struct ShownGrant {
+    id: String,
+    client: String,
+    client_id: String,
+    asks: Vec<Ask>,
+    given: Moment,
+    until: String,
+}
+
+/// Lists what counts.
+pub(super) async fn get(request: &PageRequest<'_>) -> Result<Response, Reason> {
+    let Some(session) = session::current(request).await? else {
+        return Ok(page_response::see_other(&sign_in::url(
+            request,
+            Destination::Grants,
+            None,
+        )));
+    };
+    let after = request.query("after").and_then(|text| text.parse().ok());
+    let query = GrantQuery {
+        subject: Some(session.signed_in.subject.clone()),
+        client_id: None,
+        after: after.clone(),
+        limit: GRANTS_SHOWN,
+    };
+    let found = request.server.store.grants.list_grants(query).await?;
+    let mut grants = Vec::new();
+    for grant in found.grants {
+        if grant.state == GrantState::Live && request.now < grant.grant.expires_at {
+            grants.push(shown(request, &grant)?);
+        }
+    }
+    let page = GrantsPage {
+        frame: Frame::of(request),
+        user: session::display_name(&session.user),
+        form_token: form_token::of(&session.secret, PURPOSE),
+        done: done(request),
+        grants,
+        is_first: after.is_none(),
+        next: found.next.map(|next| next.as_str().to_owned()),
+    };
+    page_response::page(StatusCode::OK, &page)
+}
+
+/// Withdraws one.
+pub(super) async fn post(request: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Reason> {
+    let Some(session) = session::current(request).await? else {
+        return Ok(page_response::see_other(&sign_in::url(
+            request,
+            Destination::Grants,
+            None,
+        )));
+    };
+    form_token::require(form, &session.secret, PURPOSE)?;
+    let grant_id = match (form.get("action"), form.get("grant").map(str::parse::<GrantId>)) {
+        (Some("withdraw"), Some(Ok(grant_id))) => grant_id,
+        _ => return Err(PageRefusal::NoDecision.into()),
+    };
+    let done = match withdraw(request, &session, grant_id).await? {
+        RevokeGrant::Revoked | RevokeGrant::AlreadyRevoked => "withdrawn",
+        // One answer for both: whether a grant of somebody else has this identifier is nobody's business.
+        RevokeGrant::OfAnother | RevokeGrant::Unknown => "unknown",
+    };
+    let grants = format!("{}/grants?done={done}", request.configuration.issuer_path);
+    Ok(page_response::see_other(&grants))
+}
+
+async fn withdraw(request: &PageRequest<'_>, session: &Session, grant_id: GrantId) -> Result<RevokeGrant, Reason> {
+    let revocation = GrantRevocation {
+        grant_id,
+        only_of: Some(GrantOwner::Subject(session.signed_in.subject.clone())),
+        tokens_until: request.now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY),
+    };
+    let entry = request.entry_of(&session.signed_in.subject);
+    Ok(request.server.store.grants.revoke_grant(revocation, entry).await?)
+}
+
+fn done(request: &PageRequest<'_>) -> Option<&'static str> {
+    match request.query("done")?.as_str() {
+        "withdrawn" => Some("Withdrawn. That application has no access any more."),
+        "unknown" => Some("There is no such access of yours."),
+        _ => None,
+    }
+}
+
+fn shown(request: &PageRequest<'_>, stored: &StoredGrant) -> Result<ShownGrant, Reason> {
+    let grant = &stored.grant;
+    let client = request.server.clients.find(&grant.client_id)?;
+    let resources: Vec<ResourceUri> = grant
+        .resources
+        .iter()
+        .filter_map(|resource| ResourceUri::parse(resource).ok())
+        .collect();
+    let details = grant.authorization_details.as_deref();
+    let details = details.and_then(|text| AuthorizationDetails::parse(text).ok());
+    let asked = Asked {
+        scope: &grant.scope,
+        claims: None,
+        resources: &resources,
+        authorization_details: details.as_ref(),
+    };
+    let configuration = request.configuration;
+    Ok(ShownGrant {
+        id: grant.grant_id.as_str().to_owned(),
+        client: client.map_or_else(
+            || bare_name(&grant.client_id),
+            |client| ShownClient::of(&client.client).name,
+        ),
+        client_id: bare_name(&grant.client_id),
+        asks: configuration.words.asks(asked),
+        given: Moment::of(grant.created_at),
+        until: date::day(grant.expires_at),
+    })
+}
+
+fn bare_name(client_id: &ClientId) -> String {
+    super::untrusted_text::line(client_id.as_str(), 200).unwrap_or_default()
+}

@@ -1,0 +1,136 @@
+//! Why a page says no.
+
+use keybound_protocol::error_code::ErrorCode;
+
+/// Why a page, or what its form asked for, was refused. For operators; what people read is in [`error_page`](super::error_page).
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PageRefusal {
+    #[error("the form was sent by another site (Sec-Fetch-Site {site:?}, Origin {origin:?})")]
+    CrossSite {
+        site: Option<String>,
+        origin: Option<String>,
+    },
+    #[error("the form has no token of this browser")]
+    FormToken,
+    #[error("the form does not say what to do")]
+    NoDecision,
+    #[error("there is no such interaction")]
+    UnknownInteraction,
+    #[error("the interaction was begun by another browser")]
+    ForeignBrowser,
+    #[error("the interaction is older than its lifetime")]
+    InteractionExpired,
+    #[error("the interaction is finished")]
+    InteractionFinished,
+    #[error("the request_uri was used by another interaction that is finished")]
+    RequestUriSpent,
+    #[error("the client that asked is gone")]
+    ClientGone,
+    #[error("as many interactions as there may be are open")]
+    TooManyInteractions,
+    #[error("the random number generator failed, or the same number came twice")]
+    Random,
+    #[error("the page could not be made")]
+    Template(#[source] askama::Error),
+}
+
+/// The rules of a page, in the order in which they are checked.
+const OWN_PAGE: &str = "the form was sent by a page of ours";
+const OWN_BROWSER: &str = "the interaction was begun by this browser";
+const UNFINISHED: &str = "neither the interaction nor its request_uri was finished before";
+const IN_TIME: &str = "the interaction is younger than its lifetime";
+const CLIENT: &str = "the client that asked exists";
+const FORM_TOKEN: &str = "the form has the token of this browser";
+const DECISION: &str = "the form says what to do";
+const ROOM: &str = "fewer interactions are open than there may be";
+const WORKS: &str = "the server can make the page";
+
+impl PageRefusal {
+    /// What is checked at a page, beside what is checked of every form.
+    pub(crate) const RULES: [&str; 9] = [
+        OWN_PAGE,
+        OWN_BROWSER,
+        UNFINISHED,
+        IN_TIME,
+        CLIENT,
+        FORM_TOKEN,
+        DECISION,
+        ROOM,
+        WORKS,
+    ];
+
+    /// The rule that was not held.
+    pub(crate) fn rule(&self) -> &'static str {
+        match self {
+            PageRefusal::CrossSite { .. } => OWN_PAGE,
+            PageRefusal::UnknownInteraction | PageRefusal::ForeignBrowser => OWN_BROWSER,
+            PageRefusal::InteractionFinished | PageRefusal::RequestUriSpent => UNFINISHED,
+            PageRefusal::InteractionExpired => IN_TIME,
+            PageRefusal::ClientGone => CLIENT,
+            PageRefusal::FormToken => FORM_TOKEN,
+            PageRefusal::NoDecision => DECISION,
+            PageRefusal::TooManyInteractions => ROOM,
+            PageRefusal::Random | PageRefusal::Template(_) => WORKS,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn fix(&self) -> &'static str {
+        match self {
+            PageRefusal::CrossSite { .. } => {
+                "send forms from the server's own pages; if a proxy is in between, let it keep Origin and Sec-Fetch-Site"
+            }
+            PageRefusal::FormToken => "load the page again and send its form with the cookies that came with it",
+            PageRefusal::NoDecision => "send the form as the page has it",
+            PageRefusal::UnknownInteraction | PageRefusal::ForeignBrowser => {
+                "let the client send the browser to /authorize again, with cookies enabled"
+            }
+            PageRefusal::InteractionFinished | PageRefusal::RequestUriSpent => {
+                "let the client begin a new request for each attempt"
+            }
+            PageRefusal::InteractionExpired => "let the client begin a new request",
+            PageRefusal::ClientGone => "register the client again, or find out who deleted it (keybound audit)",
+            PageRefusal::TooManyInteractions => "find out who opens so many sign-ins, or raise the store's limit",
+            PageRefusal::Random | PageRefusal::Template(_) => "see the server's log",
+        }
+    }
+
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            PageRefusal::CrossSite { .. }
+            | PageRefusal::FormToken
+            | PageRefusal::NoDecision
+            | PageRefusal::UnknownInteraction
+            | PageRefusal::ForeignBrowser
+            | PageRefusal::InteractionExpired
+            | PageRefusal::InteractionFinished
+            | PageRefusal::ClientGone => ErrorCode::InvalidRequest,
+            PageRefusal::RequestUriSpent => ErrorCode::InvalidRequestUri,
+            PageRefusal::TooManyInteractions => ErrorCode::TemporarilyUnavailable,
+            PageRefusal::Random | PageRefusal::Template(_) => ErrorCode::ServerError,
+        }
+    }
+
+    /// The sentence that is sent as `error_description`.
+    pub(crate) fn description(&self) -> &'static str {
+        match self {
+            PageRefusal::CrossSite { .. } | PageRefusal::FormToken => {
+                "the form was not sent by this browser from our page"
+            }
+            PageRefusal::NoDecision => "the form does not say what to do",
+            PageRefusal::UnknownInteraction | PageRefusal::ForeignBrowser => "this browser began no such request",
+            PageRefusal::InteractionExpired => "the request is older than ten minutes",
+            PageRefusal::InteractionFinished => "the request is finished",
+            PageRefusal::RequestUriSpent => "the request_uri was used before",
+            PageRefusal::ClientGone => "the client does not exist any more",
+            PageRefusal::TooManyInteractions | PageRefusal::Random | PageRefusal::Template(_) => {
+                self.code().description()
+            }
+        }
+    }
+
+    /// Whether it is our fault.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, PageRefusal::Random | PageRefusal::Template(_))
+    }
+}
