@@ -101,11 +101,7 @@ fn each_mistake_is_found_at_its_line_and_column() {
         ),
         ("path = \"/\"", "path = \"x\"", "must begin with /"),
         ("binding = \"required\"", "binding = \"yes\"", "must be one of"),
-        (
-            "validation = \"local\"",
-            "validation = \"introspection\"",
-            "`issuers.client_id` is missing",
-        ),
+        ("client_id = \"", "# client_id = \"", "`issuers.client_id` is missing"),
     ] {
         if expected.contains("missing") {
             // A missing key has no line of its own: the table that lacks it is named.
@@ -126,7 +122,11 @@ fn all_mistakes_are_reported_at_once_also_those_of_the_environment_and_of_client
     let directory = installation();
     let path = directory.path().join("keybound.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("profile = \"default\"", "profil = 1\nprofile = 2")).unwrap();
+    std::fs::write(
+        &path,
+        text.replacen("profile = \"default\"", "profil = 1\nprofile = 2", 1),
+    )
+    .unwrap();
     let said = Said::of(
         crate::installation::keybound()
             .current_dir(directory.path())
@@ -403,4 +403,117 @@ fn what_a_profile_changes_is_listed_and_what_it_forbids_is_found() {
             );
         }
     }
+}
+
+// covers UX-3, T32
+#[test]
+fn mistakes_about_who_registers_are_told_at_their_places_and_never_show_a_token() {
+    let directory = installation();
+    let directory = directory.path();
+    for (find, replace, expected) in [
+        ("# clients_max = 10000 ", "clients_max = -1 # ", "must lie between"),
+        (
+            "# methods = [\"tls_client_auth\", ",
+            "methods = [\"tls\", ",
+            "is no authentication method",
+        ),
+        (
+            "# initial_access_token_file = \"secrets/initial-access-tokens\"",
+            "initial_access_token_file = \"secrets/none\"",
+            "cannot be opened",
+        ),
+        (
+            "# software_statement = \"optional\" ",
+            "software_statement = \"maybe\" # ",
+            "software_statement",
+        ),
+        (
+            "# per_address_and_hour_max = 100 ",
+            "per_address_an_hour_max = 100 # ",
+            "did you mean",
+        ),
+    ] {
+        broken(directory, "keybound.toml", find, replace, expected);
+    }
+    // Switched on without a token it is a warning, for nobody can register.
+    let path = directory.join("keybound.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let enabled = text.replacen("[registration]\nenabled = false", "[registration]\nenabled = true", 1);
+    std::fs::write(&path, &enabled).unwrap();
+    let said = check(directory, "keybound.toml").expect_code(0);
+    assert!(said.stdout.contains("C051"), "{said:#?}");
+    let with_file = enabled.replacen("# initial_access_token_file", "initial_access_token_file", 1);
+    std::fs::write(&path, with_file).unwrap();
+    let tokens = directory.join("secrets/initial-access-tokens");
+    for (text, expected) in [
+        ("tooshort", "line 1: has no token"),
+        ("# none\na tooshort", "line 2: has no token"),
+        ("a b c", "line 1: is not NAME TOKEN"),
+        (
+            "a hushhushhushhushhushhush\na hushhushhushhushhushhash",
+            "line 2: has a second token",
+        ),
+    ] {
+        std::fs::write(&tokens, text).unwrap();
+        let said = check(directory, "keybound.toml").expect_code(65);
+        assert!(
+            said.stdout.contains("C054") && said.stdout.contains(expected),
+            "{said:#?}"
+        );
+        assert!(
+            !said.stdout.contains("hushhush") && !said.stdout.contains("tooshort"),
+            "{said:#?}"
+        );
+    }
+    std::fs::write(&tokens, "hushhushhushhushhushhush\npartners hushhushhushhushhushhash").unwrap();
+    assert_eq!(
+        check(directory, "keybound.toml")
+            .expect_code(0)
+            .stdout
+            .matches('C')
+            .count(),
+        0
+    );
+}
+
+// covers R6749-3
+#[test]
+fn a_client_file_has_the_hash_of_a_secret_and_never_the_secret() {
+    let directory = installation();
+    let directory = directory.path();
+    let path = directory.join("keybound.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let enabled = text.replacen("sha256\".\nenabled = false", "sha256\".\nenabled = true", 1);
+    assert_ne!(enabled, text);
+    std::fs::write(&path, &enabled).unwrap();
+    let hash = "a".repeat(64);
+    let client = |method: &str, more: &str| {
+        let metadata = format!(
+            r#"{{"client_id":"x","token_endpoint_auth_method":"{method}","grant_types":["client_credentials"]{more}}}"#
+        );
+        std::fs::write(directory.join("clients.d/x.json"), metadata).unwrap();
+        check(directory, "keybound.toml")
+    };
+    let member = |value: &str| format!(r#","keybound_client_secret_sha256":{value}"#);
+    for (method, more) in [
+        ("client_secret_basic", String::new()),
+        ("client_secret_basic", r#","client_secret":"hushhush""#.to_owned()),
+        ("client_secret_post", member("7")),
+        ("client_secret_post", member("\"abc\"")),
+        (
+            "tls_client_auth",
+            format!(
+                r#","tls_client_auth_san_dns":"a.example"{}"#,
+                member(&format!("\"{hash}\""))
+            ),
+        ),
+    ] {
+        let said = client(method, &more).expect_code(65);
+        assert!(said.stdout.contains("C046"), "{method} {more} {said:#?}");
+    }
+    client("client_secret_basic", &member(&format!("\"{hash}\""))).expect_code(0);
+    // Switched off, such a client is a mistake.
+    std::fs::write(&path, &text).unwrap();
+    let said = client("client_secret_basic", &member(&format!("\"{hash}\""))).expect_code(65);
+    assert!(said.stdout.contains("C045"), "{said:#?}");
 }

@@ -21,6 +21,7 @@ mod operator_files;
 mod output;
 mod peers;
 mod quickstart;
+mod registration;
 mod revocations;
 mod scene;
 mod scripted_server;
