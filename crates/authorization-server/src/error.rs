@@ -36,6 +36,7 @@ use crate::grants::share::ShareRefusal;
 use crate::pages::refusal::PageRefusal;
 use crate::response::{self, KEYBOUND_REFUSAL, Response};
 use crate::router::Route;
+use crate::trusted_issuers::NotTraded;
 
 /// What a peer is asked to wait where nothing better is known.
 const RETRY_AFTER_STORE: Duration = Duration::from_secs(1);
@@ -73,6 +74,8 @@ pub(crate) enum Reason {
     NothingToBindTo(NothingToBindTo),
     #[error(transparent)]
     Grant(#[from] GrantRefusal),
+    #[error(transparent)]
+    Exchange(#[from] Box<NotTraded>),
     #[error(transparent)]
     AuthorizationCode(#[from] CodeRefusal),
     #[error(transparent)]
@@ -170,6 +173,7 @@ impl Reason {
             Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => ErrorCode::UnauthorizedClient,
             Reason::NothingToBindTo(_) => ErrorCode::InvalidRequest,
             Reason::Grant(refusal) => refusal.code(),
+            Reason::Exchange(refusal) => refusal.code(),
             Reason::AuthorizationCode(refusal) => refusal.code(),
             Reason::RefreshToken(refusal) => refusal.code(),
             Reason::Share(refusal) => refusal.code(),
@@ -236,6 +240,7 @@ impl Reason {
             | Reason::PublicClient { .. }
             | Reason::NothingToBindTo(_)
             | Reason::Grant(_)
+            | Reason::Exchange(_)
             | Reason::AuthorizationCode(_)
             | Reason::RefreshToken(_)
             | Reason::Share(_)

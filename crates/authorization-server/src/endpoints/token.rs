@@ -13,7 +13,7 @@ use super::{Answer, ClientRequest, Refused};
 use crate::client_authentication::{Credential, Identified};
 use crate::clients::PreparedClient;
 use crate::error::{NothingToBindTo, Reason};
-use crate::grants::{authorization_code, client_credentials, refresh_token};
+use crate::grants::{authorization_code, client_credentials, refresh_token, token_exchange};
 use crate::server::Server;
 
 /// What every grant is decided with.
@@ -44,7 +44,8 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         TokenRequest::ClientCredentials(asked) => client_credentials::exchange(&grant, credential, asked).await,
         TokenRequest::AuthorizationCode(asked) => authorization_code::exchange(&grant, credential, asked).await,
         TokenRequest::RefreshToken(asked) => refresh_token::exchange(&grant, credential, asked).await,
-        TokenRequest::DeviceCode(_) | TokenRequest::TokenExchange(_) | TokenRequest::BackchannelAuthentication(_) => {
+        TokenRequest::TokenExchange(asked) => token_exchange::exchange(&grant, credential, asked).await,
+        TokenRequest::DeviceCode(_) | TokenRequest::BackchannelAuthentication(_) => {
             let name = grant_type.name().to_owned();
             Err(refused(TokenRequestError::GrantTypeUnsupported(name).into()))
         }

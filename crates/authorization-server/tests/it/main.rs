@@ -30,6 +30,7 @@ mod revocations;
 mod rfc6749;
 mod rfc7523;
 mod rfc7662;
+mod rfc8693;
 mod rfc8705_2;
 mod rfc8705_2_1;
 mod rfc8705_2_2;
