@@ -10,8 +10,10 @@
 mod anchors;
 mod audit;
 mod authorization;
+mod backchannel;
 mod certificates;
 mod clients;
+mod grants;
 mod keys;
 mod preconditions;
 mod problem;

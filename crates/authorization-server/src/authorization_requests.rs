@@ -97,14 +97,19 @@ pub(crate) async fn read(
         None => AuthorizationParameters::of_form(asked.form),
         Some(request) => request_object(key_sets, configuration, asked, request).await?,
     };
-    let policy = AuthorizationPolicy {
+    let policy = policy(configuration, asked.is_pushed);
+    Ok(AuthorizationRequest::parse(asked.client, &parameters, &policy)?)
+}
+
+/// What this server knows when it judges what clients ask users for.
+pub(crate) fn policy(configuration: &Configuration, is_pushed: bool) -> AuthorizationPolicy<'_> {
+    AuthorizationPolicy {
         profile: configuration.profile,
-        is_pushed: asked.is_pushed,
+        is_pushed,
         requires_pushed: configuration.authorization.require_pushed_authorization_requests,
         resources: configuration.resources.for_users(),
         authorization_details_types: &configuration.authorization.details_types,
-    };
-    Ok(AuthorizationRequest::parse(asked.client, &parameters, &policy)?)
+    }
 }
 
 async fn request_object(

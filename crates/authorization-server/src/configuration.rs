@@ -9,6 +9,8 @@ use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUriError;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 
+use keybound_tls::GuardedFetch;
+
 use crate::endpoints::metadata::{Documents, EndpointUrls, url_and_alias};
 use crate::pages::terms::Words;
 use crate::registration::{REGISTRATION_PATH, Registration};
@@ -36,6 +38,8 @@ pub(crate) struct Configuration {
     pub(crate) metadata: Documents,
     /// What assertions may be made out to beside the issuer.
     pub(crate) endpoint_urls: EndpointUrls,
+    /// How what others chose is called: notification endpoints.
+    pub(crate) fetch: GuardedFetch,
     pub(crate) body_bytes_max: u64,
     pub(crate) alike_answer_interval: Duration,
     /// How an administrator's clients are judged; the stored trust anchors come on top.
@@ -62,6 +66,7 @@ impl Configuration {
             words: Words::of(settings),
             metadata: Documents::new(settings),
             endpoint_urls: EndpointUrls::new(settings),
+            fetch: settings.fetch.clone(),
             body_bytes_max: settings.limits.body_bytes_max,
             alike_answer_interval: settings.limits.alike_answer_interval,
             registration_policy: settings.registration_policy(ClientOrigin::Administrator),

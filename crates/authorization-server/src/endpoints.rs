@@ -2,6 +2,8 @@
 
 mod answer;
 pub(crate) mod authorization;
+pub(crate) mod backchannel_authentication;
+pub(crate) mod device_authorization;
 pub(crate) mod introspection;
 pub(crate) mod metadata;
 pub(crate) mod pushed_authorization;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::form::Form;
+use keybound_protocol::grant_type::GrantType;
 use keybound_store::{Actor, AuditEntry};
 
 use crate::client_authentication::{Attempt, Unauthenticated};
@@ -74,4 +77,16 @@ impl From<Unauthenticated> for Refused {
             client: None,
         }
     }
+}
+
+/// Whether the client registered that it uses this grant.
+fn require_grant_type(client: &PreparedClient, presented: GrantType) -> Result<(), Reason> {
+    let metadata = client.client.metadata();
+    if metadata.permits_grant_type(presented) {
+        return Ok(());
+    }
+    Err(Reason::GrantNotRegistered {
+        presented,
+        registered: metadata.grant_types().to_vec(),
+    })
 }

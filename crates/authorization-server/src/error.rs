@@ -25,6 +25,7 @@ use keybound_store::{InvalidRevocationCursor, StoreError};
 use keybound_tls::LayerRefusal;
 
 use crate::access_tokens::IssueError;
+use crate::approvals::ApprovalRefusal;
 use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::{AuthenticationFailure, Unauthenticated};
 use crate::endpoints::authorization::AuthorizationRefusal;
@@ -34,9 +35,9 @@ use crate::grants::client_credentials::GrantRefusal;
 use crate::grants::refresh_token::RefreshRefusal;
 use crate::grants::share::ShareRefusal;
 use crate::pages::refusal::PageRefusal;
+use crate::passwords::PasswordHashingError;
 use crate::response::{self, KEYBOUND_REFUSAL, Response};
 use crate::router::Route;
-use crate::trusted_issuers::NotTraded;
 
 /// What a peer is asked to wait where nothing better is known.
 const RETRY_AFTER_STORE: Duration = Duration::from_secs(1);
@@ -75,8 +76,6 @@ pub(crate) enum Reason {
     #[error(transparent)]
     Grant(#[from] GrantRefusal),
     #[error(transparent)]
-    Exchange(#[from] Box<NotTraded>),
-    #[error(transparent)]
     AuthorizationCode(#[from] CodeRefusal),
     #[error(transparent)]
     RefreshToken(#[from] RefreshRefusal),
@@ -108,6 +107,10 @@ pub(crate) enum Reason {
     AuthorizationRequest(#[from] RequestRefusal),
     #[error("as many pushed requests as there may be are waiting")]
     TooManyPushedRequests,
+    #[error(transparent)]
+    Approval(#[from] ApprovalRefusal),
+    #[error("the user's code could not be compared: {0}")]
+    PasswordHashing(PasswordHashingError),
     #[error("the introspection response could not be signed")]
     ResponseSigning(#[from] SigningError),
     #[error("the client registered {registered} for introspection responses, and this server signs by {signing}")]
@@ -173,7 +176,6 @@ impl Reason {
             Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => ErrorCode::UnauthorizedClient,
             Reason::NothingToBindTo(_) => ErrorCode::InvalidRequest,
             Reason::Grant(refusal) => refusal.code(),
-            Reason::Exchange(refusal) => refusal.code(),
             Reason::AuthorizationCode(refusal) => refusal.code(),
             Reason::RefreshToken(refusal) => refusal.code(),
             Reason::Share(refusal) => refusal.code(),
@@ -181,6 +183,8 @@ impl Reason {
             Reason::RevocationRequest(error) => error.code(),
             Reason::AuthorizationRequest(refusal) => refusal.code(),
             Reason::TooManyPushedRequests => ErrorCode::TemporarilyUnavailable,
+            Reason::Approval(refusal) => refusal.code(),
+            Reason::PasswordHashing(_) => ErrorCode::TemporarilyUnavailable,
             Reason::PublicCaller => ErrorCode::InvalidClient,
             // RFC 7009 §2.1 wants the request refused; of RFC 6749's codes this is the one that says "issued to another client".
             Reason::ForeignToken => ErrorCode::InvalidGrant,
@@ -206,6 +210,7 @@ impl Reason {
             Reason::TooManyFailures { .. } | Reason::TooManyPushedRequests => StatusCode::TOO_MANY_REQUESTS,
             Reason::Page(PageRefusal::CrossSite { .. } | PageRefusal::FormToken) => StatusCode::FORBIDDEN,
             Reason::Page(PageRefusal::TooManyInteractions) => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::Approval(refusal) if refusal.retry_after().is_some() => StatusCode::TOO_MANY_REQUESTS,
             Reason::Registration(refusal) if refusal.status().is_some() => refusal.status().unwrap_or_default(),
             // Those that clients do not authenticate at follow the ordinary rule.
             _ => {
@@ -227,7 +232,12 @@ impl Reason {
     /// Whether it is our fault.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
-            Reason::Store(_) | Reason::Issue(_) | Reason::ResponseSigning(_) | Reason::ResponseAlgorithm { .. } => true,
+            Reason::Store(_)
+            | Reason::Issue(_)
+            | Reason::ResponseSigning(_)
+            | Reason::ResponseAlgorithm { .. }
+            | Reason::PasswordHashing(_) => true,
+            Reason::Approval(refusal) => refusal.code() == ErrorCode::ServerError,
             Reason::PathUnknown { .. }
             | Reason::MethodNotAllowed { .. }
             | Reason::MediaType { .. }
@@ -240,7 +250,6 @@ impl Reason {
             | Reason::PublicClient { .. }
             | Reason::NothingToBindTo(_)
             | Reason::Grant(_)
-            | Reason::Exchange(_)
             | Reason::AuthorizationCode(_)
             | Reason::RefreshToken(_)
             | Reason::Share(_)
@@ -331,10 +340,12 @@ impl Reason {
         match self {
             Reason::Page(PageRefusal::TooManyInteractions) => Some(RETRY_AFTER_STORE),
             Reason::Registration(refusal) => refusal.retry_after(),
+            Reason::Approval(refusal) => refusal.retry_after(),
             Reason::TooManyFailures { retry_after, .. } => Some(*retry_after),
             Reason::Store(_)
             | Reason::Issue(IssueError::Store(_))
             | Reason::TooManyFollowers
+            | Reason::PasswordHashing(_)
             | Reason::TooManyPushedRequests => Some(RETRY_AFTER_STORE),
             Reason::Transport(LayerRefusal::TooManyConnections) => Some(RETRY_AFTER_STORE),
             _ => None,

@@ -3,8 +3,8 @@
 //! Derived from the reason afterwards; nothing is decided here. The lists follow the order in which endpoints check.
 
 use keybound_protocol::authorization_request::AuthorizationRequestError;
+use keybound_protocol::backchannel_authentication::BackchannelRequestError;
 use keybound_protocol::client_authentication::{ExplanationContext, rules as authentication_rules};
-use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::FormError;
 use keybound_protocol::refusal::Refusal;
 use keybound_protocol::rule::{Outcome, RuleOutcome};
@@ -12,6 +12,7 @@ use keybound_protocol::token_request::TokenRequestError;
 use keybound_tls::LayerRefusal;
 
 use crate::access_tokens::IssueError;
+use crate::approvals::ApprovalRefusal;
 use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::AuthenticationFailure;
 use crate::endpoints::authorization::AuthorizationRefusal;
@@ -24,7 +25,6 @@ use crate::grants::share::ShareRefusal;
 use crate::pages::refusal::PageRefusal;
 use crate::refusals::Circumstances;
 use crate::router::Route;
-use crate::trusted_issuers::NotTraded;
 
 const CURSOR: &str = "a cursor of this server";
 const HELD: &str = "room for one more follower";
@@ -40,6 +40,13 @@ const BINDING: &str = "certificate presented to bind the access token to";
 const REQUEST: &str = "authorization request acceptable";
 const REQUEST_OBJECT: &str = "request object made by the client for this server, now";
 const PUSHED_ROOM: &str = "room for one more pushed request";
+const ASKED_SELDOM: &str = "requests of this client and address prefix within their limit";
+const DELIVERY: &str = "way of delivery registered and served";
+const BACKCHANNEL_REQUEST: &str = "backchannel authentication request acceptable";
+const USER_FOUND: &str = "user known by the hint";
+const USER_CODE: &str = "user's code right";
+const APPROVAL_ROOM: &str = "room for one more request of a user";
+const DECISION: &str = "user said yes";
 const GRANT_PARAMETERS: &str = "every parameter of the grant sent, and well-formed";
 const CODE: &str = "authorization code of this client, in time and unused";
 const REDIRECT_URI: &str = "redirect_uri of the authorization request";
@@ -49,8 +56,6 @@ const REFRESH_TOKEN: &str = "refresh token of this client, in time";
 const HOLDER: &str = "certificate or key that the refresh token is bound to";
 const REUSE: &str = "refresh token not replaced before";
 const GRANTED: &str = "within what the user allowed";
-const TRADED: &str = "tokens to trade good, of a trusted issuer, and presented by their holder";
-const TRADE: &str = "within what the tokens traded permit";
 const SCOPE: &str = "scope registered";
 const RESOURCE: &str = "one configured resource asked for";
 const TOGETHER: &str = "scope and resource belong together";
@@ -78,9 +83,9 @@ const AT_TOKEN: [&str; 23] = [
     REFRESH_TOKEN,
     HOLDER,
     REUSE,
+    DELIVERY,
+    DECISION,
     GRANTED,
-    TRADED,
-    TRADE,
     SCOPE,
     RESOURCE,
     TOGETHER,
@@ -100,6 +105,32 @@ const AT_PUSHED_AUTHORIZATION: [&str; 9] = [
     REQUEST_OBJECT,
     REQUEST,
     PUSHED_ROOM,
+    STORE,
+];
+const AT_DEVICE_AUTHORIZATION: [&str; 9] = [
+    METHOD,
+    MEDIA_TYPE,
+    FORM,
+    AUTHENTICATION,
+    GRANT_REGISTERED,
+    ASKED_SELDOM,
+    REQUEST,
+    APPROVAL_ROOM,
+    STORE,
+];
+const AT_BACKCHANNEL_AUTHENTICATION: [&str; 13] = [
+    METHOD,
+    MEDIA_TYPE,
+    FORM,
+    AUTHENTICATION,
+    GRANT_REGISTERED,
+    DELIVERY,
+    ASKED_SELDOM,
+    REQUEST_OBJECT,
+    BACKCHANNEL_REQUEST,
+    USER_FOUND,
+    USER_CODE,
+    APPROVAL_ROOM,
     STORE,
 ];
 const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
@@ -143,6 +174,8 @@ pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<R
         Some(Route::Revocations) => &AT_REVOCATIONS,
         Some(Route::Registration | Route::ClientConfiguration) => &RegistrationRefusal::RULES,
         Some(Route::PushedAuthorization) => &AT_PUSHED_AUTHORIZATION,
+        Some(Route::DeviceAuthorization) => &AT_DEVICE_AUTHORIZATION,
+        Some(Route::BackchannelAuthentication) => &AT_BACKCHANNEL_AUTHENTICATION,
         Some(Route::Authorization) => &AT_AUTHORIZATION,
         Some(route) if route.is_page() => &AT_PAGES,
         Some(_) | None => &ELSEWHERE,
@@ -189,7 +222,6 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::NothingToBindTo(_) => {
             "use the endpoint of mtls_endpoint_aliases and present a certificate, or register tls_client_certificate_bound_access_tokens = false"
         }
-        Reason::Exchange(refusal) => exchange_fix(refusal),
         Reason::Grant(refusal) => match refusal {
             GrantRefusal::ScopeNotRegistered { .. } => "ask for less, or register the scope (keybound client update)",
             GrantRefusal::ScopeReserved { .. } => {
@@ -245,6 +277,8 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         },
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => "send token",
         Reason::AuthorizationRequest(refusal) => request_fix(refusal),
+        Reason::Approval(refusal) => approval_fix(refusal),
+        Reason::PasswordHashing(_) => "see the server's log; limits.passwords_waiting_max bounds what waits",
         Reason::TooManyPushedRequests => "wait until the pushed requests that are waiting have expired",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
         Reason::RevocationCursor(_) => "ask without `after` for everything, then with the cursor of the last answer",
@@ -263,6 +297,48 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::ResponseSigning(_) => "see the server's log, and rotate the signing key",
         Reason::Transport(refusal) => refusal.fix(),
     })
+}
+
+fn approval_fix(refusal: &ApprovalRefusal) -> &'static str {
+    match refusal {
+        ApprovalRefusal::Pending => "ask again after the interval",
+        ApprovalRefusal::TooEarly => "ask again after the interval, and five seconds more each time this is answered",
+        ApprovalRefusal::Denied => "nothing: the user said no",
+        ApprovalRefusal::Expired | ApprovalRefusal::Spent | ApprovalRefusal::Unknown => "begin anew",
+        ApprovalRefusal::TooManyWaiting => "wait until requests that nobody answers have expired",
+        ApprovalRefusal::TooOften(_) => "ask less often; limits.approval_requests_per_minute bounds it",
+        ApprovalRefusal::CodesTaken => "try again; if it stays so, the system's random numbers repeat",
+        ApprovalRefusal::Request(_) => {
+            "send a request as in CIBA Core section 7.1: openid in the scope, exactly one hint"
+        }
+        ApprovalRefusal::KeysUnavailable(_) => "let the client's jwks_uri answer",
+        ApprovalRefusal::NoDelivery => "register backchannel_token_delivery_mode poll or ping",
+        ApprovalRefusal::UnknownUser => "send the name or the sub of a user who can sign in as login_hint",
+        ApprovalRefusal::UserCodeMissing => {
+            "send user_code, or register the client without backchannel_user_code_parameter"
+        }
+        ApprovalRefusal::UserCodeWrong => "send the code that the user has (keybound user update --user-code-file)",
+    }
+}
+
+fn approval_rule(refusal: &ApprovalRefusal) -> &'static str {
+    match refusal {
+        ApprovalRefusal::Pending
+        | ApprovalRefusal::TooEarly
+        | ApprovalRefusal::Denied
+        | ApprovalRefusal::Expired
+        | ApprovalRefusal::Spent
+        | ApprovalRefusal::Unknown => DECISION,
+        ApprovalRefusal::TooManyWaiting | ApprovalRefusal::CodesTaken => APPROVAL_ROOM,
+        ApprovalRefusal::TooOften(_) => ASKED_SELDOM,
+        ApprovalRefusal::Request(BackchannelRequestError::RequestObject(_)) | ApprovalRefusal::KeysUnavailable(_) => {
+            REQUEST_OBJECT
+        }
+        ApprovalRefusal::Request(_) => BACKCHANNEL_REQUEST,
+        ApprovalRefusal::NoDelivery => DELIVERY,
+        ApprovalRefusal::UnknownUser => USER_FOUND,
+        ApprovalRefusal::UserCodeMissing | ApprovalRefusal::UserCodeWrong => USER_CODE,
+    }
 }
 
 fn request_fix(refusal: &RequestRefusal) -> &'static str {
@@ -309,30 +385,6 @@ fn request_fix(refusal: &RequestRefusal) -> &'static str {
     }
 }
 
-fn exchange_fix(refusal: &NotTraded) -> &'static str {
-    match refusal {
-        NotTraded::UntrustedIssuer { .. } => {
-            "name the issuer in [[token_exchange]], or trade a token of one that is named there"
-        }
-        NotTraded::ClientNotPermitted { .. } => "name the client in `clients` of the issuer's [[token_exchange]]",
-        NotTraded::Token(_) | NotTraded::NotLive => "get a new token from its issuer, and trade that",
-        NotTraded::Audience { .. } => {
-            "name its audience in `audience` of [[token_exchange]], or get a token for one that is named there"
-        }
-        NotTraded::Binding(_) => {
-            "let the holder of the token's certificate trade it, over a connection with that certificate"
-        }
-        NotTraded::NoSubject | NotTraded::Actor => "let the issuer say in the token for whom it is",
-        NotTraded::SubjectTaken { .. } => "choose another subject_prefix for the issuer in [[token_exchange]]",
-        NotTraded::Exchange(_) => {
-            "ask for access tokens, for no more scope than the one traded has, and for one resource of [[token_exchange]]"
-        }
-        NotTraded::Store(_) => {
-            "see the server's log, and whether the database's disk is full or another process holds it"
-        }
-    }
-}
-
 fn failed_rule(reason: &Reason) -> &'static str {
     match reason {
         Reason::Transport(refusal) => refusal.rule(),
@@ -359,10 +411,6 @@ fn failed_rule(reason: &Reason) -> &'static str {
             | GrantRefusal::SeveralResources { .. }
             | GrantRefusal::NoDefaultResource,
         ) => RESOURCE,
-        Reason::Exchange(refusal) => match **refusal {
-            NotTraded::Exchange(ref error) if error.code() != ErrorCode::InvalidRequest => TRADE,
-            _ => TRADED,
-        },
         Reason::Grant(GrantRefusal::ScopeOfAnotherResource { .. } | GrantRefusal::NothingInside { .. }) => TOGETHER,
         Reason::AuthorizationCode(refusal) => match refusal {
             CodeRefusal::Unknown
@@ -389,6 +437,8 @@ fn failed_rule(reason: &Reason) -> &'static str {
         }
         Reason::AuthorizationRequest(_) => REQUEST,
         Reason::TooManyPushedRequests => PUSHED_ROOM,
+        Reason::Approval(refusal) => approval_rule(refusal),
+        Reason::PasswordHashing(_) => USER_CODE,
         Reason::ForeignToken => OWN_TOKEN,
         Reason::RevocationCursor(_) => CURSOR,
         Reason::Registration(refusal) => refusal.rule(),

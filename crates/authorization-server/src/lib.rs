@@ -15,6 +15,7 @@
 mod access_tokens;
 mod admin;
 mod answer_time;
+pub mod approvals;
 mod authorization_requests;
 mod authorization_responses;
 mod client_authentication;
@@ -48,7 +49,6 @@ pub mod settings;
 mod signing_keys;
 mod token_response;
 mod trust;
-mod trusted_issuers;
 pub mod users;
 
 pub use limits::Limits;
@@ -60,9 +60,8 @@ pub use router::client_endpoints;
 pub use server::{AuthorizationServer, StartError};
 pub use service::{AuthorizationService, MUTUAL_TLS, PUBLIC};
 pub use settings::{
-    ACCESS_TOKEN_LIFETIME_MAX, AuthorizationSettings, ClientPolicy, Environment, InitialAccessToken,
-    REGISTRATION_METHODS, RegistrationSettings, ResourceSettings, ScopeSettings, Settings, TokenExchangeSettings,
-    TokenSettings, TrustedKeys,
+    ACCESS_TOKEN_LIFETIME_MAX, AuthorizationSettings, ClientPolicy, Environment, GRANT_TYPES, InitialAccessToken,
+    REGISTRATION_METHODS, RegistrationSettings, ResourceSettings, ScopeSettings, Settings, TokenSettings,
 };
 pub use signing_keys::{PUBLISHED_BEFORE_SIGNING, SigningKeysError};
 pub use users::UserDirectory;

@@ -41,6 +41,13 @@ pub struct Limits {
     pub sign_in_answer_interval: Duration,
     /// How long a pushed authorization request may be used: `expires_in` of its answer. Counted to the second, without leeway.
     pub pushed_request_lifetime: Duration,
+    /// Requests for a user's approval (a device's, or by backchannel authentication) that one client, and one address prefix, makes
+    /// per minute; else 429.
+    pub approval_requests_per_minute: u32,
+    /// User codes that one session, and one address prefix, may try per minute; and codes of CIBA that are tried for one user.
+    pub user_codes_per_minute: u32,
+    /// Notifications of clients that are on their way at once; further ones are not sent, and the client asks by itself.
+    pub notifications_max: usize,
     /// Admin requests at work at once; further ones get 503.
     pub admin_requests_max: usize,
     /// Questions for revocations that are held at once, one for each who follows; further ones get 503.
@@ -67,6 +74,9 @@ impl Default for Limits {
             lock_out: Duration::from_secs(15 * 60),
             sign_in_answer_interval: Duration::from_millis(250),
             pushed_request_lifetime: Duration::from_secs(60),
+            approval_requests_per_minute: 600,
+            user_codes_per_minute: 10,
+            notifications_max: 64,
             admin_requests_max: 32,
             revocation_followers_max: 1_000,
         }

@@ -22,6 +22,10 @@ pub(crate) enum Route {
     Revocation,
     /// `POST /par` (RFC 9126 §2)
     PushedAuthorization,
+    /// `POST /device_authorization` (RFC 8628 §3.1)
+    DeviceAuthorization,
+    /// `POST /bc-authorize` (CIBA Core §7)
+    BackchannelAuthentication,
     /// `GET /jwks` (RFC 7517 §5)
     Jwks,
     /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3)
@@ -75,13 +79,15 @@ pub(crate) enum Routed {
 }
 
 impl Route {
-    pub(crate) const COUNT: usize = 18;
+    pub(crate) const COUNT: usize = 20;
     /// In the order of their discriminants.
     pub(crate) const ALL: [Route; Route::COUNT] = [
         Route::Token,
         Route::Introspection,
         Route::Revocation,
         Route::PushedAuthorization,
+        Route::DeviceAuthorization,
+        Route::BackchannelAuthentication,
         Route::Jwks,
         Route::Metadata,
         Route::Revocations,
@@ -105,6 +111,8 @@ impl Route {
             Route::Introspection => "introspection",
             Route::Revocation => "revocation",
             Route::PushedAuthorization => "pushed_authorization",
+            Route::DeviceAuthorization => "device_authorization",
+            Route::BackchannelAuthentication => "backchannel_authentication",
             Route::Jwks => "jwks",
             Route::Metadata => "metadata",
             Route::Revocations => "revocations",
@@ -129,6 +137,8 @@ impl Route {
             Route::Introspection => Some(Endpoint::Introspection),
             Route::Revocation => Some(Endpoint::Revocation),
             Route::PushedAuthorization => Some(Endpoint::PushedAuthorizationRequest),
+            Route::DeviceAuthorization => Some(Endpoint::DeviceAuthorization),
+            Route::BackchannelAuthentication => Some(Endpoint::BackchannelAuthentication),
             Route::Jwks
             | Route::Metadata
             | Route::Revocations
@@ -174,9 +184,12 @@ impl Route {
 
     fn allow(self) -> Option<&'static str> {
         match self {
-            Route::Token | Route::Introspection | Route::Revocation | Route::PushedAuthorization => {
-                Some("POST, OPTIONS")
-            }
+            Route::Token
+            | Route::Introspection
+            | Route::Revocation
+            | Route::PushedAuthorization
+            | Route::DeviceAuthorization
+            | Route::BackchannelAuthentication => Some("POST, OPTIONS"),
             Route::Jwks | Route::Metadata => Some("GET, HEAD, OPTIONS"),
             Route::Revocations => Some("GET, OPTIONS"),
             Route::Registration => Some("POST, OPTIONS"),
@@ -225,6 +238,8 @@ pub(crate) fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
             "/introspect" => return Some(Route::Introspection),
             "/revoke" => return Some(Route::Revocation),
             "/par" => return Some(Route::PushedAuthorization),
+            "/device_authorization" => return Some(Route::DeviceAuthorization),
+            "/bc-authorize" => return Some(Route::BackchannelAuthentication),
             "/jwks" => return Some(Route::Jwks),
             REGISTRATION_PATH => return Some(Route::Registration),
             "/revocations" if side == Side::MutualTls => return Some(Route::Revocations),

@@ -1,6 +1,7 @@
 //! The server: its parts put together, kept up to date, taken down.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::refusal::{Refusal, RefusalId};
 use keybound_protocol::resource::ResourceUriError;
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::UserSubject;
 use keybound_store::{Actor, AuditEntry, IssuedTokenRecorder, RecorderLimits, RefusalRecorder, Store, StoreError};
 use keybound_tls::Clock;
 use tokio::sync::Mutex;
@@ -19,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::access_tokens::{AccessTokens, TokenIds};
 use crate::admin::AdminApi;
 use crate::answer_time::AnswerTimer;
+use crate::approvals::{Approvals, DecisionRefusal, UserDecision, WaitingRequest};
 use crate::client_authentication::{ClientAuthentication, OnFile};
 use crate::clients::Clients;
 use crate::configuration::Configuration;
@@ -34,7 +37,6 @@ use crate::service::AuthorizationService;
 use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, Environment, Settings};
 use crate::signing_keys::{SigningKeys, SigningKeysError};
 use crate::trust::Trust;
-use crate::trusted_issuers::TrustedIssuers;
 use crate::users::UserDirectory;
 
 /// How often the store is asked to prove that it still takes writes.
@@ -89,9 +91,9 @@ pub(crate) struct Server {
     pub(crate) failures: FailedAuthentications,
     pub(crate) answer_timer: Arc<AnswerTimer>,
     pub(crate) users: UserDirectory,
+    pub(crate) approvals: Approvals,
     pub(crate) admin: AdminApi,
     pub(crate) revocations: RevocationFeed,
-    pub(crate) trusted_issuers: ArcSwap<TrustedIssuers>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: RequestLog,
@@ -145,6 +147,38 @@ impl AuthorizationServer {
         &self.server.users
     }
 
+    /// Finds the request of a device by the code that a user typed (RFC 8628 §3.3). `session` is whatever tells the user's browser from
+    /// others.
+    ///
+    /// # Errors
+    /// [`DecisionRefusal`]
+    pub fn find_device_request(
+        &self,
+        typed: &str,
+        session: &str,
+        remote_address: IpAddr,
+    ) -> Result<WaitingRequest, DecisionRefusal> {
+        let now = self.server.clock.now();
+        self.server.find_device_request(typed, session, remote_address, now)
+    }
+
+    /// What clients ask of this user by backchannel authentication, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn waiting_requests_of(&self, subject: &UserSubject) -> Result<Vec<WaitingRequest>, StoreError> {
+        let now = self.server.clock.now();
+        self.server.waiting_requests_of(subject, now).await
+    }
+
+    /// Records what a user decided about either.
+    ///
+    /// # Errors
+    /// [`DecisionRefusal`]; nothing changed then.
+    pub async fn decide(&self, decision: UserDecision) -> Result<(), DecisionRefusal> {
+        self.server.decide(decision).await
+    }
+
     /// Says that every listener is open (`true`), or that the server is about to stop (`false`): what readiness depends on,
     /// beside the store.
     pub fn set_ready(&self, ready: bool) {
@@ -185,7 +219,6 @@ impl Server {
         let limits = settings.limits.clone();
         let metrics = Arc::new(Metrics::new());
         let configuration = Configuration::new(&settings)?;
-        let trusted_issuers = TrustedIssuers::new(&settings, None)?;
         let clients = Arc::new(Clients::new(
             Arc::clone(&store.clients),
             &settings.issuer,
@@ -236,12 +269,12 @@ impl Server {
             tokens,
             refusals,
             failures: FailedAuthentications::new(limits.failed_authentications_per_second),
+            approvals: Approvals::new(&limits),
             users: UserDirectory::start(Arc::clone(&store.users), Arc::clone(&answer_timer), &limits)?,
             answer_timer,
             store,
             admin,
             revocations,
-            trusted_issuers: ArcSwap::from_pointee(trusted_issuers),
             health: Arc::default(),
             metrics,
             log: RequestLog::start()?,
@@ -259,14 +292,12 @@ impl Server {
         };
         let admin = AdminApi::check(&configuration, published.clone())?;
         let revocations = RevocationFeed::check(&configuration, published)?;
-        let trusted_issuers = TrustedIssuers::new(&settings, Some(&self.trusted_issuers.load()))?;
         // Nothing fails from here on.
         if let Some(ring) = ring {
             self.keys.replace(ring);
         }
         self.admin.configure(admin);
         self.revocations.configure(revocations);
-        self.trusted_issuers.store(Arc::new(trusted_issuers));
         self.failures
             .configure(settings.limits.failed_authentications_per_second);
         self.key_sets.reload(settings.fetch, &settings.limits);
@@ -337,6 +368,7 @@ async fn upkeep(server: std::sync::Weak<Server>, refresh_interval: Duration) {
         }
         server.failures.forget_old();
         server.users.forget_old();
+        server.approvals.forget_old();
         let now = server.clock.now();
         if probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL) {
             probed = Some(Instant::now());

@@ -16,7 +16,10 @@ use crate::client_authentication::Attempt;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
 use crate::endpoints::registration::{self, RegistrationRefusal, RegistrationRequest};
-use crate::endpoints::{ClientRequest, Refused, introspection, pushed_authorization, revocation, token};
+use crate::endpoints::{
+    ClientRequest, Refused, backchannel_authentication, device_authorization, introspection, pushed_authorization,
+    revocation, token,
+};
 use crate::error::Reason;
 use crate::pages::theme::Theme;
 use crate::pages::{self, PageRequest, error_page};
@@ -197,12 +200,15 @@ fn side(connection: &Connection) -> Side {
 impl Request<'_> {
     async fn answer(&self, route: Route, body: RequestBody, noted: &mut Noted) -> Response {
         match route {
-            Route::Token | Route::Introspection | Route::Revocation | Route::PushedAuthorization => {
-                match self.form_endpoint(route, body, noted).await {
-                    Ok(response) => response,
-                    Err(reason) => self.refuse(Some(route), &reason, None, noted),
-                }
-            }
+            Route::Token
+            | Route::Introspection
+            | Route::Revocation
+            | Route::PushedAuthorization
+            | Route::DeviceAuthorization
+            | Route::BackchannelAuthentication => match self.form_endpoint(route, body, noted).await {
+                Ok(response) => response,
+                Err(reason) => self.refuse(Some(route), &reason, None, noted),
+            },
             Route::Jwks => self
                 .server
                 .keys
@@ -309,6 +315,8 @@ impl Request<'_> {
             Route::Introspection => introspection::post(self.server, &request).await,
             Route::Revocation => revocation::post(self.server, &request).await,
             Route::PushedAuthorization => pushed_authorization::post(self.server, &request).await,
+            Route::DeviceAuthorization => device_authorization::post(self.server, &request).await,
+            Route::BackchannelAuthentication => backchannel_authentication::post(self.server, &request).await,
             _ => token::post(self.server, &request).await,
         };
         Ok(match answer {

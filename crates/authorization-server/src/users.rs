@@ -256,6 +256,18 @@ impl UserDirectory {
         self.hashing.hash(password, &self.random).await
     }
 
+    /// Whether this is the secret of a hash; `None` is compared with the decoy, and is nobody's.
+    ///
+    /// # Errors
+    /// [`PasswordHashingError`]
+    pub(crate) async fn verify(
+        &self,
+        secret: Password,
+        hash: Option<&PasswordHash>,
+    ) -> Result<bool, PasswordHashingError> {
+        self.hashing.verify(secret, hash.unwrap_or(self.hashing.decoy())).await
+    }
+
     /// A subject for a new user.
     pub(crate) fn new_subject(&self) -> Option<UserSubject> {
         let mut octets = [0; USER_SUBJECT_BYTES];

@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// Users of the local directory.
     #[command(subcommand)]
     User(User),
+    /// Backchannel authentication requests (CIBA), decided for the user who was asked.
+    #[command(subcommand)]
+    Backchannel(Backchannel),
     /// Cut a certificate off: whatever is bound to it ends at once, here and at every gateway that follows.
     Revoke(Revoke),
     /// Why a request was refused: every rule in order, the first that failed, the fix.
@@ -386,6 +389,27 @@ pub(crate) enum User {
     Update(UserUpdate),
     /// Remove a user.
     Delete(UserShow),
+}
+
+/// `keybound backchannel`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Backchannel {
+    /// What is asked, of whom, and what became of it.
+    Show(BackchannelDecision),
+    /// Say yes for the user who was asked.
+    Approve(BackchannelDecision),
+    /// Say no for the user who was asked.
+    Deny(BackchannelDecision),
+}
+
+/// A command about one backchannel authentication request.
+#[derive(Debug, Args)]
+pub(crate) struct BackchannelDecision {
+    /// The auth_req_id that the client was given.
+    pub auth_req_id: String,
+    /// As which administrator to act.
+    #[command(flatten)]
+    pub admin: ActingAdmin,
 }
 
 /// `keybound user create`.

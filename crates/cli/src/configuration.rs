@@ -12,7 +12,6 @@ pub(crate) mod gateway;
 pub(crate) mod limits;
 pub(crate) mod registration;
 pub(crate) mod server;
-pub(crate) mod token_exchange;
 pub(crate) mod trust_anchors;
 pub(crate) mod value;
 

@@ -8,6 +8,7 @@ mod admin;
 mod admin_api;
 mod advice;
 mod arguments;
+mod backchannel;
 mod call;
 mod certificate;
 mod client;
@@ -100,6 +101,7 @@ fn run(command: &Command, terminal: &Terminal) -> CommandResult {
             block_on(certificate::matching::run(arguments, terminal))
         }
         Command::Client(command) => block_on(client::run(command, terminal)),
+        Command::Backchannel(command) => block_on(backchannel::run(command, terminal)),
         Command::User(command) => block_on(user::run(command, terminal)),
         Command::Revoke(arguments) => block_on(revoke::run(arguments, terminal)),
         Command::Explain(arguments) => block_on(explain::run(arguments, terminal, now)),

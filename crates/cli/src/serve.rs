@@ -153,7 +153,8 @@ impl ServerDaemon {
         if fixed(&file) != self.fixed {
             let keys = "listen, store, the listeners' limits, prepared_clients_max, accepted_certificates_max, \
                         admin_requests_max, revocation_followers_max, refresh_interval, password_threads, passwords_waiting_max, \
-                        sign_ins_per_minute, failed_sign_ins_max, lock_out, sign_in_answer_interval";
+                        sign_ins_per_minute, failed_sign_ins_max, lock_out, sign_in_answer_interval, \
+                        approval_requests_per_minute, user_codes_per_minute, notifications_max";
             tracing::warn!(keys, "a change of these takes effect at the next start");
         }
         Ok(())
@@ -214,6 +215,9 @@ fn fixed(file: &ServerFile) -> String {
         limits.failed_sign_ins_max,
         limits.lock_out,
         limits.sign_in_answer_interval,
+        limits.approval_requests_per_minute,
+        limits.user_codes_per_minute,
+        limits.notifications_max,
     );
     format!(
         "{:?}",

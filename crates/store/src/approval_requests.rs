@@ -41,10 +41,10 @@ impl ApprovalRequestHash {
     }
 }
 
-/// A `client_notification_token` (CIBA Core §7.1). Readable again, because it is sent back; encrypted under the key file at rest, and
-/// never printed.
+/// What a client is told the outcome with (CIBA Core §10.2): a text of the authorization server's, with its `client_notification_token`
+/// and the `auth_req_id`. Readable again, because it is sent; encrypted under the key file at rest, and never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct NotificationToken(Zeroizing<String>);
+pub struct NotificationSecret(Zeroizing<String>);
 
 /// How the user hears of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub enum ApprovalChannel {
         /// The user.
         subject: UserSubject,
         /// What the client is told the outcome with, in ping and push mode.
-        notification_token: Option<NotificationToken>,
+        notification: Option<NotificationSecret>,
     },
 }
 
@@ -184,21 +184,21 @@ pub enum RedeemApprovalRequest {
     Unknown,
 }
 
-impl NotificationToken {
-    /// Takes a token as it was sent.
-    pub fn new(token: &str) -> NotificationToken {
-        NotificationToken(Zeroizing::new(token.to_owned()))
+impl NotificationSecret {
+    /// Takes the text.
+    pub fn new(text: &str) -> NotificationSecret {
+        NotificationSecret(Zeroizing::new(text.to_owned()))
     }
 
-    /// The token.
+    /// The text.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl std::fmt::Debug for NotificationToken {
+impl std::fmt::Debug for NotificationSecret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("NotificationToken(…)")
+        formatter.write_str("NotificationSecret(…)")
     }
 }
 

@@ -57,7 +57,7 @@ pub use access_tokens::{
 };
 pub use approval_requests::{
     ApprovalChannel, ApprovalDecision, ApprovalRedemption, ApprovalRequestHash, ApprovalRequests, ApprovalState,
-    CreateApprovalRequest, DecideApprovalRequest, NewApprovalRequest, NotificationToken, PollApprovalRequest,
+    CreateApprovalRequest, DecideApprovalRequest, NewApprovalRequest, NotificationSecret, PollApprovalRequest,
     RedeemApprovalRequest, StoredApprovalRequest, UserCodeHash,
 };
 pub use audit::{

@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, StatusCode,
-    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
+    header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
 use ipnet::IpNet;
 use tokio::{sync::OnceCell, time::timeout};
@@ -156,6 +156,21 @@ pub enum FetchError {
     Request(RequestError),
 }
 
+impl FetchError {
+    /// Whether the same call may succeed a little later without anybody changing anything.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            FetchError::Timeout(_) | FetchError::Request(_) => true,
+            FetchError::Status { status } => *status >= 500 || *status == 429,
+            FetchError::Url
+            | FetchError::Scheme { .. }
+            | FetchError::Credentials
+            | FetchError::NoHost
+            | FetchError::AddressNotAllowed { .. } => false,
+        }
+    }
+}
+
 impl GuardedFetch {
     /// Makes one; nothing is fetched yet.
     pub fn new(settings: GuardedFetchSettings) -> GuardedFetch {
@@ -189,6 +204,23 @@ impl GuardedFetch {
             .is_some_and(|current| Arc::ptr_eq(current, &flight))
         {
             in_flight.remove(url.as_str());
+        }
+        result
+    }
+
+    /// Posts JSON to `url` with a bearer token. Any status from 200 to 299 is a success; what comes with it is not read.
+    ///
+    /// # Errors
+    /// [`FetchError`]; nothing is tried a second time.
+    pub async fn post_json(&self, url: &str, bearer: &str, body: Bytes) -> Result<(), FetchError> {
+        let url = checked_url(url)?;
+        self.inner.started.fetch_add(1, Relaxed);
+        let limit = self.inner.settings.timeout;
+        let result = timeout(limit, self.post_once(&url, bearer, body))
+            .await
+            .unwrap_or(Err(FetchError::Timeout(limit)));
+        if result.is_err() {
+            self.inner.failed.fetch_add(1, Relaxed);
         }
         result
     }
@@ -255,6 +287,26 @@ impl GuardedFetch {
             content_type,
             max_age,
         })
+    }
+
+    async fn post_once(&self, url: &Url, bearer: &str, body: Bytes) -> Result<(), FetchError> {
+        let addresses = self.checked_addresses(url).await?;
+        let mut authorization = HeaderValue::try_from(format!("Bearer {bearer}")).map_err(|_| FetchError::Url)?;
+        authorization.set_sensitive(true);
+        let request = Request::post(url.as_str())
+            .header(CONTENT_TYPE, "application/json")
+            .header(AUTHORIZATION, authorization)
+            .body(OutgoingBody::Full(body))
+            .map_err(|_| FetchError::Url)?;
+        let sent = self.inner.client.send_to(&addresses, request).await;
+        let status = sent.map_err(FetchError::Request)?.status();
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(FetchError::Status {
+                status: status.as_u16(),
+            })
+        }
     }
 
     /// The addresses of the URL's host, if *every* one is allowed: a name that points at several places, some of them inside, is

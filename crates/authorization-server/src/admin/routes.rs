@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::preconditions::entity_tag;
 use super::problem::Problem;
-use super::{anchors, audit, certificates, clients, keys, refusals, revocations, users};
+use super::{anchors, audit, backchannel, certificates, clients, grants, keys, refusals, revocations, users};
 
 /// The routes, below `/admin/v1`.
 pub(super) fn router() -> Router {
@@ -25,6 +25,12 @@ pub(super) fn router() -> Router {
         .route(
             "/users/{name}",
             get(users::show).put(users::replace).delete(users::delete),
+        )
+        .route("/grants", get(grants::list))
+        .route("/grants/{grant_id}", get(grants::show).delete(grants::withdraw))
+        .route(
+            "/backchannel/{auth_req_id}",
+            get(backchannel::show).post(backchannel::decide),
         )
         .route("/certificates/match", post(certificates::matching))
         .route("/anchors", get(anchors::list).post(anchors::create))

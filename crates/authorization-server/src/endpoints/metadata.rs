@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::endpoint::Endpoint;
-use keybound_protocol::server_metadata::ServerMetadata;
+use keybound_protocol::server_metadata::{MetadataList, ServerMetadata};
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use url::Url;
 
 use crate::registration::REGISTRATION_PATH;
 use crate::response::PublicDocument;
 use crate::router::Route;
-use crate::settings::Settings;
+use crate::settings::{DELIVERY_MODES, GRANT_TYPES, Settings};
 
 /// The methods by which clients can authenticate at a server with these settings.
 fn methods(settings: &Settings) -> Vec<AuthenticationMethod> {
@@ -26,10 +26,18 @@ fn methods(settings: &Settings) -> Vec<AuthenticationMethod> {
 }
 
 /// The endpoints that are served, with their paths below the issuer's.
-const ENDPOINTS: [(Endpoint, &str); 3] = [TOKEN, INTROSPECTION, REVOCATION];
+const ENDPOINTS: [(Endpoint, &str); 5] = [
+    TOKEN,
+    INTROSPECTION,
+    REVOCATION,
+    DEVICE_AUTHORIZATION,
+    BACKCHANNEL_AUTHENTICATION,
+];
 const TOKEN: (Endpoint, &str) = (Endpoint::Token, "/token");
 const INTROSPECTION: (Endpoint, &str) = (Endpoint::Introspection, "/introspect");
 const REVOCATION: (Endpoint, &str) = (Endpoint::Revocation, "/revoke");
+const DEVICE_AUTHORIZATION: (Endpoint, &str) = (Endpoint::DeviceAuthorization, "/device_authorization");
+const BACKCHANNEL_AUTHENTICATION: (Endpoint, &str) = (Endpoint::BackchannelAuthentication, "/bc-authorize");
 const PUSHED_AUTHORIZATION: (Endpoint, &str) = (Endpoint::PushedAuthorizationRequest, "/par");
 
 /// How long caches may keep the document.
@@ -75,15 +83,22 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
         let [url, alias] = url_and_alias(settings, REGISTRATION_PATH);
         metadata = metadata.with_endpoint(Endpoint::Registration, url, Some(alias));
     }
+    let request_algorithms = settings.profile.signature_algorithms().iter();
+    let request_algorithms = request_algorithms.map(|algorithm| algorithm.name().to_owned());
     let scopes = settings.scopes.iter().map(|scope| scope.name.clone());
     let metadata = metadata
         .with_jwks_uri(issuer.endpoint_url("/jwks"))
         .with_certificate_bound_access_tokens()
         .with_response_types(&[])
-        .with_grant_types(&settings.grant_types())
+        .with_grant_types(&GRANT_TYPES)
         .with_scopes(scopes.filter(|scope| !scope.starts_with(keybound_protocol::scope::RESERVED_SCOPE_PREFIX)))
         .with_authentication_methods(&methods(settings), settings.profile.signature_algorithms())
-        .with_introspection_signing_algorithms(signing);
+        .with_introspection_signing_algorithms(signing)
+        .with_names(
+            MetadataList::BackchannelTokenDeliveryModes,
+            DELIVERY_MODES.map(|mode| mode.name().to_owned()),
+        )
+        .with_names(MetadataList::BackchannelRequestSigningAlgorithms, request_algorithms);
     PublicDocument::new(metadata.to_json().to_string(), FRESH)
 }
 
@@ -93,6 +108,8 @@ pub(crate) struct EndpointUrls {
     introspection: Vec<Url>,
     revocation: Vec<Url>,
     pushed_authorization: Vec<Url>,
+    device_authorization: Vec<Url>,
+    backchannel_authentication: Vec<Url>,
 }
 
 impl EndpointUrls {
@@ -104,6 +121,8 @@ impl EndpointUrls {
             introspection: token_and(INTROSPECTION),
             revocation: token_and(REVOCATION),
             pushed_authorization: token_and(PUSHED_AUTHORIZATION),
+            device_authorization: token_and(DEVICE_AUTHORIZATION),
+            backchannel_authentication: token_and(BACKCHANNEL_AUTHENTICATION),
         }
     }
 
@@ -114,6 +133,8 @@ impl EndpointUrls {
             Route::Introspection => &self.introspection,
             Route::Revocation => &self.revocation,
             Route::PushedAuthorization => &self.pushed_authorization,
+            Route::DeviceAuthorization => &self.device_authorization,
+            Route::BackchannelAuthentication => &self.backchannel_authentication,
             Route::Jwks
             | Route::Metadata
             | Route::Revocations

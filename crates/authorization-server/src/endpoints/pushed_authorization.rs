@@ -24,13 +24,7 @@ const REQUEST_URI_RANDOM_BYTES: usize = 32;
 pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
     let Identified { client, credential } = server.authentication.authenticate(request.attempt).await?;
     let refused = |reason: Reason| Refused::of(&client, reason);
-    let metadata = client.client.metadata();
-    if !metadata.permits_grant_type(GrantType::AuthorizationCode) {
-        return Err(refused(Reason::GrantNotRegistered {
-            presented: GrantType::AuthorizationCode,
-            registered: metadata.grant_types().to_vec(),
-        }));
-    }
+    super::require_grant_type(&client, GrantType::AuthorizationCode).map_err(refused)?;
     let asked = Asked {
         client: &client.client,
         form: request.form(),

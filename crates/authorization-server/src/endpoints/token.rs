@@ -13,7 +13,7 @@ use super::{Answer, ClientRequest, Refused};
 use crate::client_authentication::{Credential, Identified};
 use crate::clients::PreparedClient;
 use crate::error::{NothingToBindTo, Reason};
-use crate::grants::{authorization_code, client_credentials, refresh_token, token_exchange};
+use crate::grants::{approval, authorization_code, client_credentials, refresh_token};
 use crate::server::Server;
 
 /// What every grant is decided with.
@@ -44,8 +44,11 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         TokenRequest::ClientCredentials(asked) => client_credentials::exchange(&grant, credential, asked).await,
         TokenRequest::AuthorizationCode(asked) => authorization_code::exchange(&grant, credential, asked).await,
         TokenRequest::RefreshToken(asked) => refresh_token::exchange(&grant, credential, asked).await,
-        TokenRequest::TokenExchange(asked) => token_exchange::exchange(&grant, credential, asked).await,
-        TokenRequest::DeviceCode(_) | TokenRequest::BackchannelAuthentication(_) => {
+        TokenRequest::DeviceCode(asked) => approval::exchange_device_code(&grant, credential, asked).await,
+        TokenRequest::BackchannelAuthentication(asked) => {
+            approval::exchange_auth_req_id(&grant, credential, asked).await
+        }
+        TokenRequest::TokenExchange(_) => {
             let name = grant_type.name().to_owned();
             Err(refused(TokenRequestError::GrantTypeUnsupported(name).into()))
         }
@@ -73,18 +76,11 @@ impl GrantRequest<'_> {
 }
 
 fn require_grant_type(client: &PreparedClient, credential: &Credential, presented: GrantType) -> Result<(), Reason> {
-    let metadata = client.client.metadata();
     // RFC 6749 §4.4: the client credentials grant is for clients that have credentials.
     if presented == GrantType::ClientCredentials && matches!(credential, Credential::Public(_)) {
         return Err(Reason::PublicClient { presented });
     }
-    if !metadata.permits_grant_type(presented) {
-        return Err(Reason::GrantNotRegistered {
-            presented,
-            registered: metadata.grant_types().to_vec(),
-        });
-    }
-    Ok(())
+    super::require_grant_type(client, presented)
 }
 
 /// What the token is bound to: the certificate of this request if and only if the client's tokens are bound.

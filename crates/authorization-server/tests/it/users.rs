@@ -121,7 +121,7 @@ async fn of_guesses_at_once_no_more_are_looked_at_than_in_a_row() {
 }
 
 /// Runs all of them at once.
-async fn futures_of<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+pub(crate) async fn futures_of<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut waiting: Vec<_> = futures.map(Box::pin).map(|future| (future, None)).collect();
     std::future::poll_fn(|context| {
         let mut is_ready = true;

@@ -136,6 +136,13 @@ pub(crate) fn server(section: Section<'_>) -> ServerLimits {
                 defaults.pushed_request_lifetime,
                 SECOND..=Duration::from_secs(599),
             ),
+            approval_requests_per_minute: read.number(
+                "approval_requests_per_minute",
+                defaults.approval_requests_per_minute,
+                1..=100_000,
+            ),
+            user_codes_per_minute: read.number("user_codes_per_minute", defaults.user_codes_per_minute, 1..=1_000),
+            notifications_max: read.number("notifications_max", defaults.notifications_max, 1..=10_000),
             admin_requests_max: read.number("admin_requests_max", defaults.admin_requests_max, 1..=10_000),
             revocation_followers_max: read.number(
                 "revocation_followers_max",
@@ -404,12 +411,7 @@ mod tests {
             let other = if is_duration { "\"61s\"" } else { "77" };
             let other = match key {
                 "alike_answer_interval" => "\"6ms\"",
-                "password_threads" => "7",
-                "fetch_timeout"
-                | "refresh_interval"
-                | "continue_timeout"
-                | "introspection_pause"
-                | "sign_in_answer_interval" => "\"3s\"",
+                "fetch_timeout" | "refresh_interval" | "continue_timeout" | "introspection_pause" => "\"3s\"",
                 "cached_tokens_bytes_max" => "65536",
                 _ if key.contains("bytes") && !key.contains("per_second") => "65535",
                 _ => other,

@@ -7,7 +7,7 @@ use super::users::subject;
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
     ApprovalChannel, ApprovalDecision, ApprovalRedemption, ApprovalRequestHash, ApprovalState, CreateApprovalRequest,
-    DecideApprovalRequest, Grant, GrantRevocation, NewApprovalRequest, NotificationToken, PollApprovalRequest,
+    DecideApprovalRequest, Grant, GrantRevocation, NewApprovalRequest, NotificationSecret, PollApprovalRequest,
     RedeemApprovalRequest, Store, UserCodeHash,
 };
 
@@ -49,7 +49,7 @@ fn backchannel(number: u8, user: u8) -> NewApprovalRequest {
     NewApprovalRequest {
         channel: ApprovalChannel::Backchannel {
             subject: subject(user),
-            notification_token: Some(NotificationToken::new("a token")),
+            notification: Some(NotificationSecret::new("a token")),
         },
         ..device(number)
     }

@@ -23,7 +23,7 @@ use crate::approval_requests::{SLOW_DOWN, is_too_early};
 use crate::key_file::KeyFile;
 use crate::{
     Answer, ApprovalChannel, ApprovalDecision, ApprovalRedemption, ApprovalRequestHash, ApprovalRequests,
-    ApprovalState, AuditEntry, CreateApprovalRequest, DecideApprovalRequest, NewApprovalRequest, NotificationToken,
+    ApprovalState, AuditEntry, CreateApprovalRequest, DecideApprovalRequest, NewApprovalRequest, NotificationSecret,
     PollApprovalRequest, RedeemApprovalRequest, StoreError, StoredApprovalRequest, UserCodeHash,
 };
 
@@ -133,10 +133,7 @@ fn create(
     }
     let (user_code, subject, token) = match &request.channel {
         ApprovalChannel::Device { user_code } => (Some(user_code.as_bytes()), None, None),
-        ApprovalChannel::Backchannel {
-            subject,
-            notification_token,
-        } => (None, Some(subject.as_str()), notification_token.as_ref()),
+        ApprovalChannel::Backchannel { subject, notification } => (None, Some(subject.as_str()), notification.as_ref()),
     };
     let sealed = token
         .map(|token| key_file.seal(token.expose().as_bytes(), &label(&request.hash)))
@@ -307,7 +304,7 @@ fn found(row: &Row<'_>, key_file: &KeyFile) -> Result<Found, Fault> {
         },
         (None, Some(subject)) => ApprovalChannel::Backchannel {
             subject,
-            notification_token: notification_token(row, key_file, &own)?,
+            notification: notification(row, key_file, &own)?,
         },
         _ => return Err(Fault::corrupt(WHAT, "it is neither of a device nor for a user")),
     };
@@ -338,21 +335,21 @@ fn found(row: &Row<'_>, key_file: &KeyFile) -> Result<Found, Fault> {
     })
 }
 
-fn notification_token(
+fn notification(
     row: &Row<'_>,
     key_file: &KeyFile,
     hash: &ApprovalRequestHash,
-) -> Result<Option<NotificationToken>, Fault> {
+) -> Result<Option<NotificationSecret>, Fault> {
     let sealed: Option<Vec<u8>> = row.get(4)?;
     let Some(sealed) = sealed else { return Ok(None) };
     let token = key_file
         .unseal(&sealed, &label(hash))
         .map_err(|error| Fault::corrupt(WHAT, error))?;
     let token = std::str::from_utf8(&token).map_err(|error| Fault::corrupt(WHAT, error))?;
-    Ok(Some(NotificationToken::new(token)))
+    Ok(Some(NotificationSecret::new(token)))
 }
 
 /// A sealed token opens only as that of its request: rows can't be exchanged.
 fn label(hash: &ApprovalRequestHash) -> Vec<u8> {
-    format!("client_notification_token {}", hex(hash.as_bytes())).into_bytes()
+    format!("client_notification {}", hex(hash.as_bytes())).into_bytes()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use keybound_protocol::user::UserSubject;
 use keybound_store::{
     AccessTokenHash, ApprovalChannel, ApprovalRequestHash, CreateApprovalRequest, NewApprovalRequest, NewSigningKey,
-    NotificationToken, OpaqueAccessToken, OpenError, PrivateKeyDer, SqliteSettings, SqliteStore, StoreError,
+    NotificationSecret, OpaqueAccessToken, OpenError, PrivateKeyDer, SqliteSettings, SqliteStore, StoreError,
 };
 
 use crate::{Directory, NOW, block_on, client, entry};
@@ -64,7 +64,7 @@ fn write_canaries(directory: &Directory) {
             client_id: client("demo"),
             channel: ApprovalChannel::Backchannel {
                 subject: UserSubject::from_random(&[1; 16]),
-                notification_token: Some(NotificationToken::new(CANARY)),
+                notification: Some(NotificationSecret::new(CANARY)),
             },
             request: "{}".into(),
             interval: Duration::from_secs(5),

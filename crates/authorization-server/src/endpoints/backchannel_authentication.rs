@@ -1,0 +1,204 @@
+//! `POST /bc-authorize`: a client asks that a user who is elsewhere be authenticated (CIBA Core §7).
+//!
+//! Poll and ping mode are served. An ID token comes with the tokens where OpenID is enabled; without it, what the user allows is an
+//! access token alone.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SecureRandom;
+use http::StatusCode;
+use keybound_protocol::authorization_request::AuthorizationParameters;
+use keybound_protocol::backchannel_authentication::{
+    BackchannelRequest, BackchannelRequestError, UserHint, require_nothing_beside_request,
+};
+use keybound_protocol::base64url;
+use keybound_protocol::client::Client;
+use keybound_protocol::client_metadata::{ClientKeys, DeliveryMode};
+use keybound_protocol::grant_type::GrantType;
+use keybound_protocol::id_token::ID_TOKEN_TYPE;
+use keybound_protocol::json::JsonObject;
+use keybound_protocol::jwk_set::JwkSet;
+use keybound_protocol::jws::{JwsPolicy, UnverifiedJws};
+use keybound_protocol::request_object::{RequestObject, RequestObjectKind, RequestObjectPolicy};
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use keybound_protocol::user::{UserName, UserSubject};
+use keybound_store::{
+    ApprovalChannel, ApprovalRequestHash, CreateApprovalRequest, NewApprovalRequest, StoreError, StoredUser,
+};
+use zeroize::Zeroizing;
+
+use super::{Answer, ClientRequest, Refused};
+use crate::access_tokens::IssueError;
+use crate::approvals::notification::NotificationText;
+use crate::approvals::{ApprovalRefusal, AskedOfUser, BACKCHANNEL_LIFETIME, BACKCHANNEL_LIFETIME_MAX, POLL_INTERVAL};
+use crate::authorization_requests;
+use crate::client_authentication::{Credential, Identified};
+use crate::error::Reason;
+use crate::passwords::{Password, PasswordHashingError};
+use crate::response;
+use crate::server::Server;
+
+/// Random octets of an `auth_req_id`: 256 bits, where CIBA Core §7.3 wants 128.
+const AUTH_REQ_ID_RANDOM_BYTES: usize = 32;
+
+/// Answers a backchannel authentication request.
+pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result<Answer, Refused> {
+    let Identified { client, credential } = server.authentication.authenticate(request.attempt).await?;
+    let refused = |reason: Reason| Refused::of(&client, reason);
+    let presented = GrantType::BackchannelAuthentication;
+    if matches!(credential, Credential::Public(_)) {
+        return Err(refused(Reason::PublicClient { presented }));
+    }
+    super::require_grant_type(&client, presented).map_err(refused)?;
+    let client_id = client.client.client_id();
+    let address = request.attempt.connection.remote_addr().ip();
+    let asked = async {
+        let registered = &client.client.metadata().authorization().backchannel;
+        if !matches!(
+            registered.token_delivery_mode,
+            Some(DeliveryMode::Poll | DeliveryMode::Ping)
+        ) {
+            return Err(Reason::from(ApprovalRefusal::NoDelivery));
+        }
+        server.approvals.ask(client_id, address)?;
+        let parameters = parameters(server, request, &client.client).await?;
+        let policy = authorization_requests::policy(request.configuration, false);
+        let asked = BackchannelRequest::parse(&client.client, &parameters, &policy).map_err(ApprovalRefusal::from)?;
+        let user = find_user(server, request, &client.client, &asked.hint)?.ok_or(ApprovalRefusal::UnknownUser)?;
+        if registered.user_code_parameter {
+            require_user_code(server, &user, asked.user_code.as_deref()).await?;
+        }
+        Ok((asked, user))
+    };
+    let (asked, user) = asked.await.map_err(refused)?;
+    // The last thing: an assertion is spent for a request that is kept and for nothing else.
+    let entry = || request.audit_entry(client_id);
+    let identified = server.authentication.spend(&client, credential, entry).await?;
+    let mut octets = Zeroizing::new([0; AUTH_REQ_ID_RANDOM_BYTES]);
+    let drawn = server.tokens.random.fill(octets.as_mut());
+    drawn.map_err(|error| refused(IssueError::from(error).into()))?;
+    let auth_req_id = Zeroizing::new(base64url::encode(octets.as_ref()));
+    let lifetime = asked
+        .requested_expiry
+        .unwrap_or(BACKCHANNEL_LIFETIME)
+        .min(BACKCHANNEL_LIFETIME_MAX);
+    let text = |token| NotificationText {
+        token,
+        auth_req_id: auth_req_id.to_string(),
+    };
+    let new = NewApprovalRequest {
+        hash: ApprovalRequestHash::of_auth_req_id(&auth_req_id),
+        client_id: client_id.clone(),
+        channel: ApprovalChannel::Backchannel {
+            subject: user.subject,
+            notification: asked.notification_token.map(|token| text(token).to_secret()),
+        },
+        request: AskedOfUser {
+            wanted: asked.wanted,
+            binding_message: asked.binding_message,
+            acr_values: asked.acr_values,
+        }
+        .to_json(),
+        interval: POLL_INTERVAL,
+        expires_at: request.attempt.now.plus(lifetime),
+    };
+    let created = server.store.approval_requests.create_approval_request(new, entry());
+    match created.await.map_err(|error| refused(error.into()))? {
+        CreateApprovalRequest::Created => {}
+        CreateApprovalRequest::AlreadyExists => return Err(refused(IssueError::RandomnessRepeated.into())),
+        CreateApprovalRequest::TooMany => return Err(refused(ApprovalRefusal::TooManyWaiting.into())),
+    }
+    // Base64url has no character that JSON escapes.
+    let body = format!(
+        r#"{{"auth_req_id":"{}","expires_in":{},"interval":{}}}"#,
+        *auth_req_id,
+        lifetime.as_secs(),
+        POLL_INTERVAL.as_secs()
+    );
+    let response = response::json(StatusCode::OK, body);
+    Ok(Answer::to(&identified, Arc::clone(&client), response))
+}
+
+/// What was sent: a form, or a signed request and nothing beside it (§7.1.1).
+async fn parameters(
+    server: &Server,
+    request: &ClientRequest<'_>,
+    client: &Arc<Client>,
+) -> Result<AuthorizationParameters, ApprovalRefusal> {
+    let Some(jwt) = request.form().get("request") else {
+        return Ok(AuthorizationParameters::of_form(request.form()));
+    };
+    require_nothing_beside_request(request.form())?;
+    let metadata = client.metadata();
+    let keys = match metadata.keys() {
+        None => Arc::new(JwkSet::default()),
+        Some(ClientKeys::Jwks(keys)) => Arc::clone(keys),
+        Some(ClientKeys::JwksUri(uri)) => {
+            let fetched = server.key_sets.key_set(client.client_id(), uri, request.attempt.now);
+            fetched.await?
+        }
+    };
+    let policy = RequestObjectPolicy {
+        kind: RequestObjectKind::BackchannelAuthentication,
+        issuer: &request.configuration.issuer,
+        algorithms: &metadata.backchannel_request_algorithms(request.configuration.profile),
+        now: request.attempt.now,
+    };
+    let object = RequestObject::verify(jwt, client, &keys, &policy).map_err(BackchannelRequestError::from)?;
+    let parameters = AuthorizationParameters::of_request_object(&object).map_err(BackchannelRequestError::from)?;
+    Ok(parameters)
+}
+
+/// The user that a hint names, if that is somebody who can sign in. We issue no login hint tokens, so none names anybody.
+fn find_user(
+    server: &Server,
+    request: &ClientRequest<'_>,
+    client: &Client,
+    hint: &UserHint,
+) -> Result<Option<StoredUser>, StoreError> {
+    let users = &server.store.users;
+    let found = match hint {
+        UserHint::Login(text) => match (UserSubject::parse(text), UserName::parse(text)) {
+            (Ok(subject), _) => users.find_user_by_subject(&subject)?,
+            (Err(_), Ok(name)) => users.find_user(&name)?,
+            (Err(_), Err(_)) => None,
+        },
+        UserHint::IdToken(jwt) => match subject_of(server, request, client, jwt) {
+            Some(subject) => users.find_user_by_subject(&subject)?,
+            None => None,
+        },
+        UserHint::LoginToken(_) => None,
+    };
+    Ok(found.filter(|user| !user.is_disabled))
+}
+
+/// Whom an ID token is about that this server made for this client. It may have expired: it is a hint (§7.1).
+fn subject_of(server: &Server, request: &ClientRequest<'_>, client: &Client, jwt: &str) -> Option<UserSubject> {
+    let ring = server.keys.ring();
+    let policy = JwsPolicy {
+        algorithms: &SignatureAlgorithm::ALL,
+        types: &[ID_TOKEN_TYPE],
+        type_may_be_missing: false,
+    };
+    let jws = UnverifiedJws::parse(jwt).ok()?;
+    let verified = jws.verify(&policy, &ring.published).ok()?;
+    let claims = JsonObject::parse(verified.payload()).ok()?;
+    let is_ours = claims.string("iss").ok()? == Some(request.configuration.issuer.as_str());
+    let is_theirs = claims.string_or_strings("aud").ok()?? == [client.client_id().as_str()];
+    let subject = claims.string("sub").ok()??;
+    UserSubject::parse(subject).ok().filter(|_| is_ours && is_theirs)
+}
+
+/// §7.1: a code that the user told the client's side, so that nobody is asked whom the client only knows by name.
+async fn require_user_code(server: &Server, user: &StoredUser, presented: Option<&str>) -> Result<(), Reason> {
+    let Some(presented) = presented else {
+        return Err(ApprovalRefusal::UserCodeMissing.into());
+    };
+    server.approvals.try_secret(&user.subject)?;
+    let presented = Password::new(presented.to_owned());
+    match server.users.verify(presented, user.user_code_hash.as_ref()).await {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(PasswordHashingError::TooLong) => Err(ApprovalRefusal::UserCodeWrong.into()),
+        Err(error) => Err(Reason::PasswordHashing(error)),
+    }
+}
