@@ -25,5 +25,6 @@ mod registration;
 mod revocations;
 mod scene;
 mod scripted_server;
+mod token_exchange;
 mod token_grants;
 mod waiting_command;
