@@ -14,6 +14,7 @@ mod client_secrets;
 mod consent;
 mod fapi2_clients;
 mod fapi2_requests;
+mod fapi2_revocation;
 mod forwarded;
 mod hostile_urls;
 mod late_bodies;
