@@ -29,6 +29,7 @@ mod refusal_records;
 mod registration;
 mod registration_management;
 mod registration_policies;
+mod replays;
 mod revocations;
 mod rfc6749;
 mod rfc7523;
