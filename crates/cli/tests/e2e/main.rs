@@ -22,6 +22,7 @@ mod output;
 mod peers;
 mod quickstart;
 mod registration;
+mod replayed_codes;
 mod revocations;
 mod scene;
 mod scripted_server;
