@@ -14,7 +14,6 @@ use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::grant_id::{GRANT_ID_RANDOM_BYTES, GrantId};
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::UserSubject;
-use keybound_store::grants::GRANT_LIFETIME_MAX;
 use keybound_store::{
     ApprovalChannel, ApprovalDecision, ApprovalRequestHash, ApprovalState, AuditEntry, DecideApprovalRequest, Grant,
     StoreError, StoredApprovalRequest, UserCodeHash,
@@ -22,6 +21,7 @@ use keybound_store::{
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+use crate::interaction;
 use crate::key_sets::KeySetError;
 use crate::limits::Limits;
 use crate::rate_limit::{AttemptLimit, TooMany};
@@ -36,9 +36,6 @@ pub(crate) const BACKCHANNEL_LIFETIME: Duration = Duration::from_secs(300);
 pub(crate) const BACKCHANNEL_LIFETIME_MAX: Duration = Duration::from_secs(900);
 /// How long a client waits between two questions.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// How long what a user allows lasts (DESIGN: refresh tokens, absolute).
-const GRANT_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
-const _: () = assert!(GRANT_LIFETIME.as_secs() <= GRANT_LIFETIME_MAX.as_secs());
 
 /// What bounds asking and guessing.
 pub(crate) struct Approvals {
@@ -290,7 +287,14 @@ impl Server {
         }
         let outcome = if decision.is_approved {
             let asked = AskedOfUser::read(&found)?;
-            let grant = grant(&decision, &found, asked.wanted, &SystemRandom::new())?;
+            let client = self
+                .clients
+                .find(&found.request.client_id)?
+                .ok_or(DecisionRefusal::Unknown)?;
+            let lifetime = interaction::grant_lifetime(&self.configuration.load(), &client.client);
+            // From the decision to the client's next question it lasts, too.
+            let expires_at = now.plus(lifetime).plus(DEVICE_CODE_LIFETIME);
+            let grant = grant(&decision, &found, asked.wanted, expires_at)?;
             ApprovalDecision::Approved(Box::new(grant))
         } else {
             ApprovalDecision::Denied
@@ -327,10 +331,12 @@ fn grant(
     decision: &UserDecision,
     found: &StoredApprovalRequest,
     wanted: WantedAuthorization,
-    random: &dyn SecureRandom,
+    expires_at: Timestamp,
 ) -> Result<Grant, DecisionRefusal> {
     let mut octets = [0; GRANT_ID_RANDOM_BYTES];
-    random.fill(&mut octets).map_err(|_| DecisionRefusal::Randomness)?;
+    SystemRandom::new()
+        .fill(&mut octets)
+        .map_err(|_| DecisionRefusal::Randomness)?;
     let details = wanted.authorization_details;
     let now = decision.entry.at;
     Ok(Grant {
@@ -344,6 +350,6 @@ fn grant(
         auth_time: decision.auth_time,
         acr: None,
         created_at: now,
-        expires_at: now.plus(GRANT_LIFETIME),
+        expires_at,
     })
 }

@@ -11,6 +11,7 @@ pub(crate) mod assets;
 pub(crate) mod consent;
 pub(crate) mod cookies;
 pub(crate) mod date;
+pub(crate) mod device;
 pub(crate) mod error_page;
 pub(crate) mod form_token;
 pub(crate) mod frame;
@@ -108,6 +109,8 @@ pub(crate) async fn answer(
         (Route::SignOut, None) => sign_out::get(request),
         (Route::Grants, None) => grants::get(request).await,
         (Route::Grants, Some(form)) => grants::post(request, form).await,
+        (Route::Device, None) => device::get(request).await,
+        (Route::Device, Some(form)) => device::post(request, form).await,
         (Route::Theme, Some(form)) => Ok(theme::post(request, form)),
         (Route::Asset, None) => assets::get(request),
         _ => Err(Reason::PathUnknown {

@@ -50,6 +50,8 @@ pub(crate) enum Route {
     SignOut,
     /// `/grants`: what a user allowed
     Grants,
+    /// `/device` (RFC 8628 §3.3)
+    Device,
     /// `POST /theme`
     Theme,
     /// `GET /assets/…`
@@ -79,7 +81,7 @@ pub(crate) enum Routed {
 }
 
 impl Route {
-    pub(crate) const COUNT: usize = 20;
+    pub(crate) const COUNT: usize = 21;
     /// In the order of their discriminants.
     pub(crate) const ALL: [Route; Route::COUNT] = [
         Route::Token,
@@ -100,6 +102,7 @@ impl Route {
         Route::SignIn,
         Route::SignOut,
         Route::Grants,
+        Route::Device,
         Route::Theme,
         Route::Asset,
     ];
@@ -125,6 +128,7 @@ impl Route {
             Route::SignIn => "sign_in",
             Route::SignOut => "sign_out",
             Route::Grants => "grants",
+            Route::Device => "device",
             Route::Theme => "theme",
             Route::Asset => "asset",
         }
@@ -151,6 +155,7 @@ impl Route {
             | Route::SignIn
             | Route::SignOut
             | Route::Grants
+            | Route::Device
             | Route::Theme
             | Route::Asset => None,
         }
@@ -177,6 +182,7 @@ impl Route {
                 | Route::SignIn
                 | Route::SignOut
                 | Route::Grants
+                | Route::Device
                 | Route::Theme
                 | Route::Asset
         )
@@ -194,9 +200,13 @@ impl Route {
             Route::Revocations => Some("GET, OPTIONS"),
             Route::Registration => Some("POST, OPTIONS"),
             Route::ClientConfiguration => Some("GET, PUT, DELETE, OPTIONS"),
-            Route::Authorization | Route::Login | Route::Consent | Route::SignIn | Route::SignOut | Route::Grants => {
-                Some("GET, HEAD, POST, OPTIONS")
-            }
+            Route::Authorization
+            | Route::Login
+            | Route::Consent
+            | Route::SignIn
+            | Route::SignOut
+            | Route::Grants
+            | Route::Device => Some("GET, HEAD, POST, OPTIONS"),
             Route::Theme => Some("POST, OPTIONS"),
             Route::Asset => Some("GET, HEAD, OPTIONS"),
             // Its own router knows the methods of each of its paths.
@@ -275,6 +285,7 @@ fn find_page(path: &str) -> Option<Route> {
         "/sign-in" => Some(Route::SignIn),
         "/sign-out" => Some(Route::SignOut),
         "/grants" => Some(Route::Grants),
+        "/device" => Some(Route::Device),
         "/theme" => Some(Route::Theme),
         _ => path
             .strip_prefix("/assets/")
@@ -409,6 +420,7 @@ mod tests {
             ("/sign-in", Route::SignIn),
             ("/sign-out", Route::SignOut),
             ("/grants", Route::Grants),
+            ("/device", Route::Device),
             ("/assets/page.css", Route::Asset),
         ] {
             assert_eq!(

@@ -243,6 +243,7 @@ impl Request<'_> {
             | Route::SignIn
             | Route::SignOut
             | Route::Grants
+            | Route::Device
             | Route::Theme
             | Route::Asset => match self.page(route, body).await {
                 Ok(response) => response,

@@ -147,6 +147,7 @@ impl EndpointUrls {
             | Route::SignIn
             | Route::SignOut
             | Route::Grants
+            | Route::Device
             | Route::Theme
             | Route::Asset => &[],
         }

@@ -1,12 +1,17 @@
 //! RFC 8628: devices that show a code.
 
+use std::time::Duration;
+
+use http::Method;
 use keybound_authorization_server::Limits;
 use keybound_authorization_server::approvals::DecisionRefusal;
+use keybound_protocol::time::Timestamp;
+use keybound_store::{NewUserSession, SignedIn, UserSessionHash};
 use serde_json::{Value, json};
 
-use crate::approvals::{Cast, cast};
+use crate::approvals::{Cast, cast, entry};
 use crate::pki::Leaf;
-use crate::world::{API, OPAQUE_API, Reply, claims};
+use crate::world::{API, OPAQUE_API, Reply, Side, claims};
 
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const DECISION: &str = "user said yes";
@@ -244,4 +249,108 @@ async fn a_disabled_user_allows_nothing() {
     let refusal = cast.decide(hash, &nobody, true).await;
     assert!(matches!(refusal, Err(DecisionRefusal::UserBarred)), "{refusal:?}");
     refused(&cast, &begun, "authorization_pending").await;
+}
+
+/// A browser whose user is signed in, with the cookie of the session.
+struct Browser<'a> {
+    cast: &'a Cast,
+    cookie: String,
+}
+
+impl Browser<'_> {
+    async fn of(cast: &Cast) -> Browser<'_> {
+        let secret = "a session secret of the tests";
+        let now = Timestamp::from_unix_secs(cast.world.clock.now());
+        let session = NewUserSession {
+            hash: UserSessionHash::of(secret),
+            signed_in: SignedIn {
+                subject: cast.ada.clone(),
+                auth_time: now,
+                acr: None,
+            },
+            expires_at: now.plus(Duration::from_secs(3_600)),
+            idle_until: now.plus(Duration::from_secs(3_600)),
+        };
+        let started = cast
+            .world
+            .store
+            .user_sessions
+            .start_user_session(session, entry(&cast.world));
+        started.await.unwrap();
+        Browser {
+            cast,
+            cookie: format!("__Host-keybound-session={secret}"),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        let peer = self.cast.world.peer(Side::Public, None);
+        peer.send(Method::GET, path, &[("cookie", &self.cookie)], None).await
+    }
+
+    /// Sends the page's form with its own token; from another site if so.
+    async fn post(&self, user_code: &str, action: &str, site: &str) -> Reply {
+        let page = self.get("/device").await;
+        let page = String::from_utf8(page.body).unwrap();
+        let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
+        let (token, _) = rest.split_once('"').unwrap();
+        let form = [("form_token", token), ("user_code", user_code), ("action", action)];
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let headers = [("cookie", self.cookie.as_str()), ("sec-fetch-site", site)];
+        let peer = self.cast.world.peer(Side::Public, None);
+        peer.send(
+            Method::POST,
+            "/device",
+            &headers,
+            Some(("application/x-www-form-urlencoded", form)),
+        )
+        .await
+    }
+}
+
+// covers R8628-2, R9700-8, R9700-10
+#[tokio::test]
+async fn a_user_compares_the_code_and_decides_on_a_page_of_its_own() {
+    let cast = devices().await;
+    let begun = begun(&cast).await;
+    let code = user_code(&begun);
+    let stranger = cast.world.peer(Side::Public, None);
+    let reply = stranger.get(&format!("/device?user_code={code}")).await;
+    assert_eq!(reply.status, 303);
+    assert_eq!(
+        reply.header("location").unwrap(),
+        format!("/sign-in?to=device&user_code={code}")
+    );
+    let browser = Browser::of(&cast).await;
+    // A link fills the field and decides nothing.
+    let reply = browser.get(&format!("/device?user_code={code}")).await;
+    let page = String::from_utf8(reply.body.clone()).unwrap();
+    assert!(page.contains("id=\"user-code\"") && page.contains(code) && !page.contains("device-approve"));
+    assert!(
+        reply
+            .header("content-security-policy")
+            .unwrap()
+            .contains("frame-ancestors 'none'")
+    );
+    for guess in ["BBBB-BBBB", "<script>", ""] {
+        let reply = browser.post(guess, "approve", "same-origin").await;
+        assert_eq!(reply.status, 400, "{reply:?}");
+        assert!(!String::from_utf8(reply.body).unwrap().contains("<script>"));
+    }
+    assert_eq!(browser.post(code, "approve", "cross-site").await.status, 403);
+    let reply = browser.post(&code.to_lowercase(), "find", "same-origin").await;
+    let page = String::from_utf8(reply.body.clone()).unwrap();
+    assert_eq!(reply.status, 200);
+    for id in ["device-approve", "device-deny"] {
+        assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+    refused(&cast, &begun, "authorization_pending").await;
+    let reply = browser.post(code, "approve", "same-origin").await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.header("location")),
+        (303, Some("/device?done=approved"))
+    );
+    assert_eq!(poll(&cast, &begun).await.status, 200);
 }
