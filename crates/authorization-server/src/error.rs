@@ -38,6 +38,7 @@ use crate::pages::refusal::PageRefusal;
 use crate::passwords::PasswordHashingError;
 use crate::response::{self, KEYBOUND_REFUSAL, Response};
 use crate::router::Route;
+use crate::trusted_issuers::NotTraded;
 
 /// What a peer is asked to wait where nothing better is known.
 const RETRY_AFTER_STORE: Duration = Duration::from_secs(1);
@@ -75,6 +76,8 @@ pub(crate) enum Reason {
     NothingToBindTo(NothingToBindTo),
     #[error(transparent)]
     Grant(#[from] GrantRefusal),
+    #[error(transparent)]
+    Exchange(#[from] Box<NotTraded>),
     #[error(transparent)]
     AuthorizationCode(#[from] CodeRefusal),
     #[error(transparent)]
@@ -176,6 +179,7 @@ impl Reason {
             Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => ErrorCode::UnauthorizedClient,
             Reason::NothingToBindTo(_) => ErrorCode::InvalidRequest,
             Reason::Grant(refusal) => refusal.code(),
+            Reason::Exchange(refusal) => refusal.code(),
             Reason::AuthorizationCode(refusal) => refusal.code(),
             Reason::RefreshToken(refusal) => refusal.code(),
             Reason::Share(refusal) => refusal.code(),
@@ -250,6 +254,7 @@ impl Reason {
             | Reason::PublicClient { .. }
             | Reason::NothingToBindTo(_)
             | Reason::Grant(_)
+            | Reason::Exchange(_)
             | Reason::AuthorizationCode(_)
             | Reason::RefreshToken(_)
             | Reason::Share(_)

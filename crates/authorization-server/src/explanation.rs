@@ -5,6 +5,7 @@
 use keybound_protocol::authorization_request::AuthorizationRequestError;
 use keybound_protocol::backchannel_authentication::BackchannelRequestError;
 use keybound_protocol::client_authentication::{ExplanationContext, rules as authentication_rules};
+use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::FormError;
 use keybound_protocol::refusal::Refusal;
 use keybound_protocol::rule::{Outcome, RuleOutcome};
@@ -25,6 +26,7 @@ use crate::grants::share::ShareRefusal;
 use crate::pages::refusal::PageRefusal;
 use crate::refusals::Circumstances;
 use crate::router::Route;
+use crate::trusted_issuers::NotTraded;
 
 const CURSOR: &str = "a cursor of this server";
 const HELD: &str = "room for one more follower";
@@ -56,6 +58,8 @@ const REFRESH_TOKEN: &str = "refresh token of this client, in time";
 const HOLDER: &str = "certificate or key that the refresh token is bound to";
 const REUSE: &str = "refresh token not replaced before";
 const GRANTED: &str = "within what the user allowed";
+const TRADED: &str = "tokens to trade good, of a trusted issuer, and presented by their holder";
+const TRADE: &str = "within what the tokens traded permit";
 const SCOPE: &str = "scope registered";
 const RESOURCE: &str = "one configured resource asked for";
 const TOGETHER: &str = "scope and resource belong together";
@@ -86,6 +90,8 @@ const AT_TOKEN: [&str; 23] = [
     DELIVERY,
     DECISION,
     GRANTED,
+    TRADED,
+    TRADE,
     SCOPE,
     RESOURCE,
     TOGETHER,
@@ -222,6 +228,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::NothingToBindTo(_) => {
             "use the endpoint of mtls_endpoint_aliases and present a certificate, or register tls_client_certificate_bound_access_tokens = false"
         }
+        Reason::Exchange(refusal) => exchange_fix(refusal),
         Reason::Grant(refusal) => match refusal {
             GrantRefusal::ScopeNotRegistered { .. } => "ask for less, or register the scope (keybound client update)",
             GrantRefusal::ScopeReserved { .. } => {
@@ -385,6 +392,30 @@ fn request_fix(refusal: &RequestRefusal) -> &'static str {
     }
 }
 
+fn exchange_fix(refusal: &NotTraded) -> &'static str {
+    match refusal {
+        NotTraded::UntrustedIssuer { .. } => {
+            "name the issuer in [[token_exchange]], or trade a token of one that is named there"
+        }
+        NotTraded::ClientNotPermitted { .. } => "name the client in `clients` of the issuer's [[token_exchange]]",
+        NotTraded::Token(_) | NotTraded::NotLive => "get a new token from its issuer, and trade that",
+        NotTraded::Audience { .. } => {
+            "name its audience in `audience` of [[token_exchange]], or get a token for one that is named there"
+        }
+        NotTraded::Binding(_) => {
+            "let the holder of the token's certificate trade it, over a connection with that certificate"
+        }
+        NotTraded::NoSubject | NotTraded::Actor => "let the issuer say in the token for whom it is",
+        NotTraded::SubjectTaken { .. } => "choose another subject_prefix for the issuer in [[token_exchange]]",
+        NotTraded::Exchange(_) => {
+            "ask for access tokens, for no more scope than the one traded has, and for one resource of [[token_exchange]]"
+        }
+        NotTraded::Store(_) => {
+            "see the server's log, and whether the database's disk is full or another process holds it"
+        }
+    }
+}
+
 fn failed_rule(reason: &Reason) -> &'static str {
     match reason {
         Reason::Transport(refusal) => refusal.rule(),
@@ -411,6 +442,10 @@ fn failed_rule(reason: &Reason) -> &'static str {
             | GrantRefusal::SeveralResources { .. }
             | GrantRefusal::NoDefaultResource,
         ) => RESOURCE,
+        Reason::Exchange(refusal) => match **refusal {
+            NotTraded::Exchange(ref error) if error.code() != ErrorCode::InvalidRequest => TRADE,
+            _ => TRADED,
+        },
         Reason::Grant(GrantRefusal::ScopeOfAnotherResource { .. } | GrantRefusal::NothingInside { .. }) => TOGETHER,
         Reason::AuthorizationCode(refusal) => match refusal {
             CodeRefusal::Unknown

@@ -9,3 +9,4 @@ pub(crate) mod client_credentials;
 pub(crate) mod issue;
 pub(crate) mod refresh_token;
 pub(crate) mod share;
+pub(crate) mod token_exchange;

@@ -49,6 +49,7 @@ pub mod settings;
 mod signing_keys;
 mod token_response;
 mod trust;
+mod trusted_issuers;
 pub mod users;
 
 pub use limits::Limits;
@@ -60,8 +61,9 @@ pub use router::client_endpoints;
 pub use server::{AuthorizationServer, StartError};
 pub use service::{AuthorizationService, MUTUAL_TLS, PUBLIC};
 pub use settings::{
-    ACCESS_TOKEN_LIFETIME_MAX, AuthorizationSettings, ClientPolicy, Environment, GRANT_TYPES, InitialAccessToken,
-    REGISTRATION_METHODS, RegistrationSettings, ResourceSettings, ScopeSettings, Settings, TokenSettings,
+    ACCESS_TOKEN_LIFETIME_MAX, AuthorizationSettings, ClientPolicy, Environment, InitialAccessToken,
+    REGISTRATION_METHODS, RegistrationSettings, ResourceSettings, ScopeSettings, Settings, TokenExchangeSettings,
+    TokenSettings, TrustedKeys,
 };
 pub use signing_keys::{PUBLISHED_BEFORE_SIGNING, SigningKeysError};
 pub use users::UserDirectory;

@@ -37,6 +37,7 @@ use crate::service::AuthorizationService;
 use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, Environment, Settings};
 use crate::signing_keys::{SigningKeys, SigningKeysError};
 use crate::trust::Trust;
+use crate::trusted_issuers::TrustedIssuers;
 use crate::users::UserDirectory;
 
 /// How often the store is asked to prove that it still takes writes.
@@ -94,6 +95,7 @@ pub(crate) struct Server {
     pub(crate) approvals: Approvals,
     pub(crate) admin: AdminApi,
     pub(crate) revocations: RevocationFeed,
+    pub(crate) trusted_issuers: ArcSwap<TrustedIssuers>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: RequestLog,
@@ -219,6 +221,7 @@ impl Server {
         let limits = settings.limits.clone();
         let metrics = Arc::new(Metrics::new());
         let configuration = Configuration::new(&settings)?;
+        let trusted_issuers = TrustedIssuers::new(&settings, None)?;
         let clients = Arc::new(Clients::new(
             Arc::clone(&store.clients),
             &settings.issuer,
@@ -275,6 +278,7 @@ impl Server {
             store,
             admin,
             revocations,
+            trusted_issuers: ArcSwap::from_pointee(trusted_issuers),
             health: Arc::default(),
             metrics,
             log: RequestLog::start()?,
@@ -292,12 +296,14 @@ impl Server {
         };
         let admin = AdminApi::check(&configuration, published.clone())?;
         let revocations = RevocationFeed::check(&configuration, published)?;
+        let trusted_issuers = TrustedIssuers::new(&settings, Some(&self.trusted_issuers.load()))?;
         // Nothing fails from here on.
         if let Some(ring) = ring {
             self.keys.replace(ring);
         }
         self.admin.configure(admin);
         self.revocations.configure(revocations);
+        self.trusted_issuers.store(Arc::new(trusted_issuers));
         self.failures
             .configure(settings.limits.failed_authentications_per_second);
         self.key_sets.reload(settings.fetch, &settings.limits);

@@ -8,10 +8,11 @@ use std::time::Duration;
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::authorization_details::AuthorizationDetailsTypes;
-use keybound_protocol::client::{Client, ClientOrigin};
+use keybound_protocol::client::{Client, ClientId, ClientOrigin};
 use keybound_protocol::client_metadata::{DeliveryMode, PermittedAnchors, RegistrationPolicy};
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::issuer::Issuer;
+use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub scopes: Vec<ScopeSettings>,
     /// The resources that tokens can be asked for, beside the default one and the admin API.
     pub resources: Vec<ResourceSettings>,
+    /// Whose access tokens are traded for ours (RFC 8693), one entry for each issuer. Without any the grant is not served.
+    pub token_exchange: Vec<TokenExchangeSettings>,
     /// How `jwks_uri` is fetched: trusted roots, allowed addresses, time and size.
     pub fetch: GuardedFetch,
     /// Every limit.
@@ -103,6 +106,39 @@ pub struct ResourceSettings {
     pub access_token_format: Option<AccessTokenFormat>,
 }
 
+/// An issuer whose access tokens are traded for ours (RFC 8693); may be this server itself.
+#[derive(Clone, Debug)]
+pub struct TokenExchangeSettings {
+    /// The issuer, compared octet for octet with `iss`.
+    pub issuer: Issuer,
+    /// Where its keys come from. Of no meaning for our own tokens.
+    pub keys: TrustedKeys,
+    /// The algorithms that it may sign with. Of no meaning for our own tokens.
+    pub algorithms: Vec<SignatureAlgorithm>,
+    /// The values of `typ` that its access tokens may have. Of no meaning for our own tokens.
+    pub token_types: Vec<String>,
+    /// What its tokens have to name in `aud` to be traded: any of these. None means our issuer identifier; of our own tokens it means
+    /// any resource.
+    pub audience: Vec<ResourceUri>,
+    /// What stands before its `sub` in our tokens, so that two issuers never speak of the same one. Of no meaning for our own tokens.
+    pub subject_prefix: String,
+    /// The clients that may trade its tokens; no other may.
+    pub clients: Vec<ClientId>,
+    /// What for; none means the resources that the token traded is for.
+    pub resources: Vec<ResourceUri>,
+}
+
+/// Where the keys of a trusted issuer come from.
+#[derive(Clone, Debug)]
+pub enum TrustedKeys {
+    /// Its metadata says where they lie.
+    Discovered,
+    /// They lie there.
+    At(Url),
+    /// They are given.
+    Given(JwkSet),
+}
+
 /// What the server stands on; fixed while it runs.
 #[derive(Clone)]
 pub struct Environment {
@@ -112,8 +148,8 @@ pub struct Environment {
     pub clock: Clock,
 }
 
-/// The grant types that this server serves.
-pub const GRANT_TYPES: [GrantType; 5] = [
+/// The grant types that every server serves.
+const GRANT_TYPES: [GrantType; 5] = [
     GrantType::AuthorizationCode,
     GrantType::ClientCredentials,
     GrantType::RefreshToken,
@@ -125,6 +161,12 @@ pub const GRANT_TYPES: [GrantType; 5] = [
 pub const DELIVERY_MODES: [DeliveryMode; 2] = [DeliveryMode::Poll, DeliveryMode::Ping];
 
 impl Settings {
+    /// The grant types that a server with these settings serves.
+    pub fn grant_types(&self) -> Vec<GrantType> {
+        let exchange = (!self.token_exchange.is_empty()).then_some(GrantType::TokenExchange);
+        GRANT_TYPES.into_iter().chain(exchange).collect()
+    }
+
     /// What this server knows when it judges the metadata of a client that `origin` made: for reading the clients of
     /// configuration files before they are put into [`clients`](Self::clients).
     pub fn registration_policy(&self, origin: ClientOrigin) -> RegistrationPolicy {
@@ -135,7 +177,7 @@ impl Settings {
             profiles: Profile::ALL.into(),
             client_secrets_enabled: self.client_secrets_enabled,
             methods: AuthenticationMethod::ALL.into(),
-            grant_types: GRANT_TYPES.into(),
+            grant_types: self.grant_types().into_iter().collect(),
             trust_anchors_if_omitted: PermittedAnchors::Every,
             signing_algorithms: [self.tokens.signing_algorithm].into(),
             authorization_details_types: self.authorization.details_types.names().map(str::to_owned).collect(),

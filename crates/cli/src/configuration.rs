@@ -12,6 +12,7 @@ pub(crate) mod gateway;
 pub(crate) mod limits;
 pub(crate) mod registration;
 pub(crate) mod server;
+pub(crate) mod token_exchange;
 pub(crate) mod trust_anchors;
 pub(crate) mod value;
 

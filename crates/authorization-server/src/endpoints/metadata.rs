@@ -12,7 +12,7 @@ use url::Url;
 use crate::registration::REGISTRATION_PATH;
 use crate::response::PublicDocument;
 use crate::router::Route;
-use crate::settings::{DELIVERY_MODES, GRANT_TYPES, Settings};
+use crate::settings::{DELIVERY_MODES, Settings};
 
 /// The methods by which clients can authenticate at a server with these settings.
 fn methods(settings: &Settings) -> Vec<AuthenticationMethod> {
@@ -90,7 +90,7 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
         .with_jwks_uri(issuer.endpoint_url("/jwks"))
         .with_certificate_bound_access_tokens()
         .with_response_types(&[])
-        .with_grant_types(&GRANT_TYPES)
+        .with_grant_types(&settings.grant_types())
         .with_scopes(scopes.filter(|scope| !scope.starts_with(keybound_protocol::scope::RESERVED_SCOPE_PREFIX)))
         .with_authentication_methods(&methods(settings), settings.profile.signature_algorithms())
         .with_introspection_signing_algorithms(signing)

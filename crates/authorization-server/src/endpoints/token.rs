@@ -13,7 +13,7 @@ use super::{Answer, ClientRequest, Refused};
 use crate::client_authentication::{Credential, Identified};
 use crate::clients::PreparedClient;
 use crate::error::{NothingToBindTo, Reason};
-use crate::grants::{approval, authorization_code, client_credentials, refresh_token};
+use crate::grants::{approval, authorization_code, client_credentials, refresh_token, token_exchange};
 use crate::server::Server;
 
 /// What every grant is decided with.
@@ -48,10 +48,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         TokenRequest::BackchannelAuthentication(asked) => {
             approval::exchange_auth_req_id(&grant, credential, asked).await
         }
-        TokenRequest::TokenExchange(_) => {
-            let name = grant_type.name().to_owned();
-            Err(refused(TokenRequestError::GrantTypeUnsupported(name).into()))
-        }
+        TokenRequest::TokenExchange(asked) => token_exchange::exchange(&grant, credential, asked).await,
     }
 }
 

@@ -149,6 +149,7 @@ impl Issue<'_> {
                 auth_time: self.grant.auth_time,
                 acr: self.grant.acr.as_deref(),
                 authorization_details,
+                actor: None,
             }),
             issued_at: self.now,
             lifetime: self.token_lifetime(),

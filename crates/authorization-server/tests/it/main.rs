@@ -35,6 +35,7 @@ mod rfc6749;
 mod rfc7523;
 mod rfc7662;
 mod rfc8628;
+mod rfc8693;
 mod rfc8705_2;
 mod rfc8705_2_1;
 mod rfc8705_2_2;

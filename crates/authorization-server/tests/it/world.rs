@@ -137,6 +137,7 @@ impl Plan {
             clients: Vec::new(),
             client_secrets_enabled: false,
             registration: None,
+            token_exchange: Vec::new(),
             scopes: Vec::new(),
             resources: vec![
                 resource(OTHER_API, None),

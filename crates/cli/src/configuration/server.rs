@@ -21,6 +21,7 @@ use super::document::{Document, Section};
 use super::forwarded_certificate::{self, ForwardedCertificateEntry};
 use super::limits::{self, ServerLimits};
 use super::registration::{self, RegistrationEntry};
+use super::token_exchange::{self, TokenExchangeEntry};
 use super::trust_anchors::{self, TrustAnchorEntries};
 use super::value::{bounded_duration, https_origin, https_url, identity, network, roots, socket_address, word};
 use super::{Base, Reading, read};
@@ -74,6 +75,8 @@ pub(crate) struct PolicyEntries {
     pub client_secrets_enabled: bool,
     /// `[registration]`, where it is enabled.
     pub registration: Option<RegistrationEntry>,
+    /// `[[token_exchange]]`.
+    pub token_exchange: Vec<TokenExchangeEntry>,
     /// `[[scopes]]`.
     pub scopes: Vec<ScopeEntry>,
     /// `[[resources]]`.
@@ -209,6 +212,8 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     outgoing.finish();
     let trust_anchors = trust_anchors::entries(document, root.sections("trust_anchors"), base);
     let registration = registration::entry(document, &root, base, &trust_anchors.names);
+    let token_exchange = root.sections("token_exchange");
+    let token_exchange = token_exchange::entries(document, token_exchange, issuer.as_ref(), profile);
     let scopes = root.sections("scopes").into_iter().filter_map(scope).collect();
     let resources = root.sections("resources").into_iter().filter_map(resource).collect();
     let forwarded = root.sections("forwarded_certificate");
@@ -229,6 +234,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         trust_anchors,
         client_secrets_enabled,
         registration,
+        token_exchange,
         scopes,
         resources,
         limits,

@@ -76,6 +76,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
         clients: Vec::new(),
         client_secrets_enabled: policy.client_secrets_enabled,
         registration,
+        token_exchange: policy.token_exchange.clone(),
         scopes: policy.scopes.iter().map(scope).collect(),
         resources: policy.resources.iter().map(resource).collect(),
         fetch: GuardedFetch::new(fetch),

@@ -83,6 +83,8 @@ pub struct OnBehalfOf<'a> {
     pub acr: Option<&'a str>,
     /// `authorization_details` (RFC 9396 §9.1), those that concern the audience: the JSON text of an array.
     pub authorization_details: Option<&'a str>,
+    /// `act`: who acts for that user (RFC 8693 §4.1), the JSON text of an object.
+    pub actor: Option<&'a str>,
 }
 
 /// A signing key with its encoded header: `base64url({"alg":…,"kid":…,"typ":"at+jwt"}).`
@@ -253,6 +255,9 @@ impl OnBehalfOf<'_> {
         }
         if let Some(authorization_details) = self.authorization_details {
             member("authorization_details", authorization_details);
+        }
+        if let Some(actor) = self.actor {
+            member("act", actor);
         }
     }
 }
