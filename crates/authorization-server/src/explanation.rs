@@ -71,7 +71,7 @@ const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
 
-const AT_TOKEN: [&str; 23] = [
+const AT_TOKEN: [&str; 25] = [
     METHOD,
     MEDIA_TYPE,
     FORM,

@@ -6,7 +6,7 @@ use keybound_protocol::client_authentication::IdentifiedClient;
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::time::Timestamp;
-use keybound_protocol::token_request::{self, TokenRequest, TokenRequestError};
+use keybound_protocol::token_request::{self, TokenRequest};
 use keybound_store::AuditEntry;
 
 use super::{Answer, ClientRequest, Refused};

@@ -411,7 +411,12 @@ mod tests {
             let other = if is_duration { "\"61s\"" } else { "77" };
             let other = match key {
                 "alike_answer_interval" => "\"6ms\"",
-                "fetch_timeout" | "refresh_interval" | "continue_timeout" | "introspection_pause" => "\"3s\"",
+                "password_threads" => "7",
+                "fetch_timeout"
+                | "refresh_interval"
+                | "continue_timeout"
+                | "introspection_pause"
+                | "sign_in_answer_interval" => "\"3s\"",
                 "cached_tokens_bytes_max" => "65536",
                 _ if key.contains("bytes") && !key.contains("per_second") => "65535",
                 _ => other,
