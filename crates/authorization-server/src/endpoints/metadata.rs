@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use keybound_protocol::authentication_method::AuthenticationMethod;
+use keybound_protocol::client::ClientOrigin;
 use keybound_protocol::endpoint::Endpoint;
+use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::server_metadata::{MetadataList, ServerMetadata};
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use url::Url;
@@ -16,11 +18,13 @@ use crate::settings::{DELIVERY_MODES, Settings};
 
 /// The methods by which clients can authenticate at a server with these settings.
 fn methods(settings: &Settings) -> Vec<AuthenticationMethod> {
+    // RFC 6749 §4.4: `client_credentials` is the one grant that they cannot use.
+    let grant_types = settings.registration_policy(ClientOrigin::Administrator).grant_types;
+    let serves_public_clients = grant_types.iter().any(|grant| *grant != GrantType::ClientCredentials);
     let is_offered = |method: &AuthenticationMethod| {
         settings.profile.permits_method(*method)
             && (settings.client_secrets_enabled || !method.has_secret())
-            // A public client cannot use any grant that there is.
-            && *method != AuthenticationMethod::None
+            && (*method != AuthenticationMethod::None || serves_public_clients)
     };
     AuthenticationMethod::ALL.into_iter().filter(is_offered).collect()
 }

@@ -274,6 +274,11 @@ async fn what_makes_no_client_is_refused_with_its_code_and_nothing_is_stored() {
         with(client.clone(), json!({"software_statement": "a.b.c"})),
         "invalid_software_statement",
     );
+    more(
+        "no redirect URI",
+        with(client.clone(), json!({"grant_types": ["authorization_code"]})),
+        "invalid_redirect_uri",
+    );
     let before = world.store.clients.clients_version().unwrap();
     for (name, metadata, code) in &cases {
         let reply = register(&world, metadata).await;

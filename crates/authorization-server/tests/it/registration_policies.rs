@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use keybound_authorization_server::{ClientPolicy, RegistrationSettings};
 use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::jwk_set::JwkSet;
+use keybound_protocol::profile::Profile;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::software_statement::SoftwareStatementIssuer;
 use serde_json::{Value, json};
@@ -251,4 +252,60 @@ async fn guessing_registration_tokens_is_throttled() {
         StatusCode::OK,
         "the right token is let in"
     );
+}
+
+// covers MTLS-4-1, R7591-6
+#[tokio::test]
+async fn a_public_client_registers_where_its_policy_permits_that_and_a_stricter_profile_is_registered_with_it() {
+    let public = ClientPolicy {
+        methods: BTreeSet::from([AuthenticationMethod::None]),
+        ..policy()
+    };
+    let strict = ClientPolicy {
+        profile: Profile::Fapi2,
+        ..policy()
+    };
+    let mut settings = registration(public);
+    settings
+        .initial_access_tokens
+        .push(token("strict", OTHER_INITIAL, strict));
+    let world = plan(settings).trusts("corp", &Authority::root("corp")).start().await;
+    let metadata = json!({
+        "token_endpoint_auth_method": "none", "grant_types": ["authorization_code", "refresh_token"],
+        "redirect_uris": ["http://127.0.0.1/callback"], "tls_client_certificate_bound_access_tokens": true,
+    });
+    let answer = registered(&world, &metadata).await;
+    assert_eq!(answer["response_types"], json!(["code"]));
+    assert!(answer.get("client_secret").is_none(), "{answer}");
+    let mut credentials = metadata.clone();
+    credentials["grant_types"] = json!(["client_credentials"]);
+    let reply = register(&world, &credentials).await;
+    world
+        .assert_refused(&reply, 400, "invalid_client_metadata", "client metadata permitted")
+        .await;
+
+    let peer = world.peer(Side::Public, None);
+    let strictly =
+        async |metadata: &Value| send(&peer, Method::POST, "/register", Some(OTHER_INITIAL), Some(metadata)).await;
+    let mut robot = tls_client("robot.example");
+    robot["tls_client_certificate_bound_access_tokens"] = json!(false);
+    let reply = strictly(&robot).await;
+    world
+        .assert_refused(&reply, 400, "invalid_client_metadata", "client metadata permitted")
+        .await;
+    robot
+        .as_object_mut()
+        .unwrap()
+        .remove("tls_client_certificate_bound_access_tokens");
+    let answer = strictly(&robot).await.json();
+    assert_eq!(answer["tls_client_certificate_bound_access_tokens"], true, "{answer}");
+    // It is on file, so that it holds at each request; and it goes without saying.
+    let client_id = answer["client_id"].as_str().unwrap().parse().unwrap();
+    let stored = world.store.clients.find_client(&client_id).unwrap().unwrap();
+    assert!(
+        stored.metadata.contains("\"keybound_profile\":\"fapi2\""),
+        "{}",
+        stored.metadata
+    );
+    assert!(answer.get("keybound_profile").is_none(), "{answer}");
 }
