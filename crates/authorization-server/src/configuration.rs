@@ -30,6 +30,7 @@ pub(crate) struct Configuration {
     /// How long a pushed request may be used.
     pub(crate) pushed_request_lifetime: Duration,
     pub(crate) authorization: AuthorizationSettings,
+    pub(crate) openid_enabled: bool,
     pub(crate) resources: Resources,
     /// Whose pages these are.
     pub(crate) operator: String,
@@ -61,6 +62,7 @@ impl Configuration {
             access_token_lifetime: settings.tokens.access_token_lifetime.min(ACCESS_TOKEN_LIFETIME_MAX),
             pushed_request_lifetime: settings.limits.pushed_request_lifetime,
             authorization: settings.authorization.clone(),
+            openid_enabled: settings.openid_enabled,
             resources: Resources::new(settings)?,
             operator: settings.operator_name().to_owned(),
             words: Words::of(settings),
@@ -78,6 +80,7 @@ impl Configuration {
     pub(crate) fn serves(&self, route: Route) -> bool {
         match route {
             Route::Registration | Route::ClientConfiguration => self.registration.is_some(),
+            Route::OpenIdConfiguration | Route::Userinfo => self.openid_enabled,
             _ => true,
         }
     }

@@ -11,6 +11,7 @@ pub(crate) mod registration;
 pub(crate) mod revocation;
 pub(crate) mod revocations;
 pub(crate) mod token;
+pub(crate) mod userinfo;
 
 use std::sync::Arc;
 

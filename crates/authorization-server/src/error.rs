@@ -30,6 +30,7 @@ use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::{AuthenticationFailure, Unauthenticated};
 use crate::endpoints::authorization::AuthorizationRefusal;
 use crate::endpoints::registration::RegistrationRefusal;
+use crate::endpoints::userinfo::UserinfoRefusal;
 use crate::grants::authorization_code::CodeRefusal;
 use crate::grants::client_credentials::GrantRefusal;
 use crate::grants::refresh_token::RefreshRefusal;
@@ -96,6 +97,8 @@ pub(crate) enum Reason {
     RevocationCursor(#[from] InvalidRevocationCursor),
     #[error("as many followers of revocations are being held as the limits permit")]
     TooManyFollowers,
+    #[error(transparent)]
+    Userinfo(#[from] UserinfoRefusal),
     #[error(transparent)]
     Registration(#[from] RegistrationRefusal),
     #[error(transparent)]
@@ -194,6 +197,7 @@ impl Reason {
             Reason::ForeignToken => ErrorCode::InvalidGrant,
             Reason::RevocationCursor(_) => ErrorCode::InvalidRequest,
             Reason::TooManyFollowers => ErrorCode::TemporarilyUnavailable,
+            Reason::Userinfo(refusal) => refusal.code(),
             Reason::Registration(refusal) => refusal.code(),
             Reason::Authorization(refusal) => refusal.code(),
             Reason::Page(refusal) => refusal.code(),
@@ -215,6 +219,7 @@ impl Reason {
             Reason::Page(PageRefusal::CrossSite { .. } | PageRefusal::FormToken) => StatusCode::FORBIDDEN,
             Reason::Page(PageRefusal::TooManyInteractions) => StatusCode::SERVICE_UNAVAILABLE,
             Reason::Approval(refusal) if refusal.retry_after().is_some() => StatusCode::TOO_MANY_REQUESTS,
+            Reason::Userinfo(refusal) => refusal.code().resource_status(),
             Reason::Registration(refusal) if refusal.status().is_some() => refusal.status().unwrap_or_default(),
             // Those that clients do not authenticate at follow the ordinary rule.
             _ => {
@@ -265,6 +270,7 @@ impl Reason {
             | Reason::PublicCaller
             | Reason::ForeignToken
             | Reason::RevocationCursor(_)
+            | Reason::Userinfo(_)
             | Reason::TooManyFollowers => false,
             Reason::Authorization(_) => false,
             Reason::Page(refusal) => refusal.is_ours(),
@@ -316,7 +322,8 @@ impl Reason {
         let headers = response.headers_mut();
         let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"));
         headers.insert(KEYBOUND_REFUSAL, text(id.to_string()));
-        if status == StatusCode::UNAUTHORIZED {
+        // RFC 6750 §3.1: a protected resource says also by 400 and 403 what is wrong with the token.
+        if status == StatusCode::UNAUTHORIZED || matches!(self, Reason::Userinfo(_)) {
             headers.insert(WWW_AUTHENTICATE, text(self.challenge(issuer, scheme)));
         }
         if let Some(wait) = self.retry_after() {
@@ -331,6 +338,7 @@ impl Reason {
     /// RFC 6749 §5.2: of the scheme that the client used. Where a bearer token is wanted, of that (RFC 6750 §3).
     fn challenge(&self, issuer: &Issuer, scheme: AuthorizationScheme) -> String {
         match self {
+            Reason::Userinfo(refusal) => refusal.challenge(issuer).to_string(),
             Reason::Registration(refusal) if refusal.is_without_token() => {
                 BearerChallenge::bare(issuer.as_str()).to_string()
             }

@@ -18,6 +18,7 @@ use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::AuthenticationFailure;
 use crate::endpoints::authorization::AuthorizationRefusal;
 use crate::endpoints::registration::RegistrationRefusal;
+use crate::endpoints::userinfo::UserinfoRefusal;
 use crate::error::Reason;
 use crate::grants::authorization_code::CodeRefusal;
 use crate::grants::client_credentials::GrantRefusal;
@@ -178,6 +179,7 @@ pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<R
         Some(Route::Introspection) => &AT_INTROSPECTION,
         Some(Route::Revocation) => &AT_REVOCATION,
         Some(Route::Revocations) => &AT_REVOCATIONS,
+        Some(Route::Userinfo) => &UserinfoRefusal::RULES,
         Some(Route::Registration | Route::ClientConfiguration) => &RegistrationRefusal::RULES,
         Some(Route::PushedAuthorization) => &AT_PUSHED_AUTHORIZATION,
         Some(Route::DeviceAuthorization) => &AT_DEVICE_AUTHORIZATION,
@@ -289,6 +291,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::TooManyPushedRequests => "wait until the pushed requests that are waiting have expired",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
         Reason::RevocationCursor(_) => "ask without `after` for everything, then with the cursor of the last answer",
+        Reason::Userinfo(refusal) => refusal.fix(),
         Reason::Registration(refusal) => refusal.fix(),
         Reason::TooManyFollowers => {
             "raise limits.revocation_followers_max, or find out who asks more than once at a time"
@@ -476,6 +479,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
         Reason::PasswordHashing(_) => USER_CODE,
         Reason::ForeignToken => OWN_TOKEN,
         Reason::RevocationCursor(_) => CURSOR,
+        Reason::Userinfo(refusal) => refusal.rule(),
         Reason::Registration(refusal) => refusal.rule(),
         Reason::Authorization(AuthorizationRefusal::ClientMissing | AuthorizationRefusal::ClientUnknown { .. }) => {
             CLIENT_KNOWN

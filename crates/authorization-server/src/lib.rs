@@ -28,6 +28,7 @@ mod error;
 mod explanation;
 mod grants;
 mod health;
+mod id_tokens;
 mod interaction;
 mod key_sets;
 pub mod limits;

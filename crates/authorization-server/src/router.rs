@@ -11,6 +11,9 @@ use crate::registration::REGISTRATION_PATH;
 /// Where the admin API is.
 pub(crate) const ADMIN_PREFIX: &str = "/admin/v1";
 
+/// Where OpenID Connect Discovery looks for metadata.
+const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
+
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -30,6 +33,10 @@ pub(crate) enum Route {
     Jwks,
     /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3)
     Metadata,
+    /// `GET /.well-known/openid-configuration` (OpenID Connect Discovery §4), where it is enabled
+    OpenIdConfiguration,
+    /// `GET` and `POST /userinfo` (OpenID Connect Core §5.3), where it is enabled
+    Userinfo,
     /// `GET /revocations`, for whoever came over mutual TLS
     Revocations,
     /// `POST /register` (RFC 7591 §3), where it is enabled
@@ -81,7 +88,7 @@ pub(crate) enum Routed {
 }
 
 impl Route {
-    pub(crate) const COUNT: usize = 21;
+    pub(crate) const COUNT: usize = 23;
     /// In the order of their discriminants.
     pub(crate) const ALL: [Route; Route::COUNT] = [
         Route::Token,
@@ -92,6 +99,8 @@ impl Route {
         Route::BackchannelAuthentication,
         Route::Jwks,
         Route::Metadata,
+        Route::OpenIdConfiguration,
+        Route::Userinfo,
         Route::Revocations,
         Route::Registration,
         Route::ClientConfiguration,
@@ -118,6 +127,8 @@ impl Route {
             Route::BackchannelAuthentication => "backchannel_authentication",
             Route::Jwks => "jwks",
             Route::Metadata => "metadata",
+            Route::OpenIdConfiguration => "openid_configuration",
+            Route::Userinfo => "userinfo",
             Route::Revocations => "revocations",
             Route::Registration => "registration",
             Route::ClientConfiguration => "client_configuration",
@@ -145,6 +156,8 @@ impl Route {
             Route::BackchannelAuthentication => Some(Endpoint::BackchannelAuthentication),
             Route::Jwks
             | Route::Metadata
+            | Route::OpenIdConfiguration
+            | Route::Userinfo
             | Route::Revocations
             | Route::Registration
             | Route::ClientConfiguration
@@ -196,7 +209,8 @@ impl Route {
             | Route::PushedAuthorization
             | Route::DeviceAuthorization
             | Route::BackchannelAuthentication => Some("POST, OPTIONS"),
-            Route::Jwks | Route::Metadata => Some("GET, HEAD, OPTIONS"),
+            Route::Jwks | Route::Metadata | Route::OpenIdConfiguration => Some("GET, HEAD, OPTIONS"),
+            Route::Userinfo => Some("GET, HEAD, POST, OPTIONS"),
             Route::Revocations => Some("GET, OPTIONS"),
             Route::Registration => Some("POST, OPTIONS"),
             Route::ClientConfiguration => Some("GET, PUT, DELETE, OPTIONS"),
@@ -251,6 +265,9 @@ pub(crate) fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
             "/device_authorization" => return Some(Route::DeviceAuthorization),
             "/bc-authorize" => return Some(Route::BackchannelAuthentication),
             "/jwks" => return Some(Route::Jwks),
+            "/userinfo" => return Some(Route::Userinfo),
+            // Appended to the issuer, where RFC 8414 §3.1 inserts.
+            OPENID_CONFIGURATION => return Some(Route::OpenIdConfiguration),
             REGISTRATION_PATH => return Some(Route::Registration),
             "/revocations" if side == Side::MutualTls => return Some(Route::Revocations),
             // A browser at the mutual-TLS side would ask its user for a certificate (RFC 8705 §6.1).
@@ -267,6 +284,9 @@ pub(crate) fn find(side: Side, issuer_path: &str, path: &str) -> Option<Route> {
         if client_id.is_some_and(|client_id| !client_id.is_empty() && !client_id.contains('/')) {
             return Some(Route::ClientConfiguration);
         }
+    }
+    if path.strip_prefix(OPENID_CONFIGURATION) == Some(issuer_path) {
+        return Some(Route::OpenIdConfiguration);
     }
     (path.strip_prefix("/.well-known/oauth-authorization-server")? == issuer_path).then_some(Route::Metadata)
 }

@@ -16,6 +16,7 @@ use crate::client_authentication::Attempt;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
 use crate::endpoints::registration::{self, RegistrationRefusal, RegistrationRequest};
+use crate::endpoints::userinfo::{self, UserinfoRequest};
 use crate::endpoints::{
     ClientRequest, Refused, backchannel_authentication, device_authorization, introspection, pushed_authorization,
     revocation, token,
@@ -215,11 +216,24 @@ impl Request<'_> {
                 .ring()
                 .document
                 .response(self.parts.headers.get(IF_NONE_MATCH)),
-            Route::Metadata => self
+            Route::Metadata | Route::OpenIdConfiguration => self
                 .configuration
                 .metadata
                 .while_signing_by(self.server.keys.ring().signer.signer().algorithm())
                 .response(self.parts.headers.get(IF_NONE_MATCH)),
+            Route::Userinfo => {
+                let request = UserinfoRequest {
+                    server: self.server,
+                    configuration: self.configuration,
+                    parts: self.parts,
+                    presented: self.presented,
+                    now: self.server.clock.now(),
+                };
+                match userinfo::answer(&request) {
+                    Ok(response) => response,
+                    Err(reason) => self.refuse(Some(route), &reason, None, noted),
+                }
+            }
             Route::Revocations => {
                 let caller = Caller {
                     server: self.server,

@@ -17,6 +17,7 @@ use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::trust_anchor::{TrustAnchor, TrustAnchorName};
+use keybound_protocol::userinfo::scopes_supported;
 use keybound_store::Store;
 use keybound_tls::{Clock, GuardedFetch};
 use url::Url;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub tokens: TokenSettings,
     /// What authorization requests may and have to be.
     pub authorization: AuthorizationSettings,
+    /// Whether there is OpenID Connect: ID tokens, `/userinfo` and discovery.
+    pub openid_enabled: bool,
     /// The certification authorities that certificates of `tls_client_auth` clients may come from, revocation lists
     /// included. None means that nobody is trusted.
     pub trust_anchors: Vec<TrustAnchor>,
@@ -195,7 +198,9 @@ impl Settings {
     }
 
     fn scope_words(&self) -> Option<BTreeSet<String>> {
-        (!self.scopes.is_empty()).then(|| self.scopes.iter().map(|scope| scope.name.clone()).collect())
+        let of_openid = scopes_supported().filter(|_| self.openid_enabled).map(str::to_owned);
+        let configured = self.scopes.iter().map(|scope| scope.name.clone());
+        (!self.scopes.is_empty()).then(|| configured.chain(of_openid).collect())
     }
 }
 

@@ -85,9 +85,16 @@ impl ClaimsRequest {
         }
     }
 
-    /// Whether `auth_time` is wanted in the ID token.
-    pub fn wants_auth_time(&self) -> bool {
-        self.id_token.contains_key("auth_time")
+    /// Whether this claim is wanted in the ID token.
+    pub fn wants_in_id_token(&self, claim: &str) -> bool {
+        self.id_token.contains_key(claim)
+    }
+
+    /// The same, asking for a claim in the ID token as well: other parameters do that, too, such as `max_age` (§3.1.2.1).
+    #[must_use]
+    pub fn with_id_token_claim(mut self, claim: &str) -> Self {
+        self.id_token.entry(claim.to_owned()).or_default();
+        self
     }
 }
 

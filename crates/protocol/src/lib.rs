@@ -83,3 +83,4 @@ pub mod token_revocation;
 pub mod trust_anchor;
 pub mod unsigned_jwt;
 pub mod user;
+pub mod userinfo;

@@ -236,6 +236,10 @@ impl ServerMetadata {
         for flag in &self.flags {
             members.insert(flag.name().to_owned(), json!(true));
         }
+        if self.endpoints.contains_key(&Endpoint::Authorization) {
+            // Its default is true (OpenID Connect Discovery §3), and nothing of others is ever fetched.
+            members.insert("request_uri_parameter_supported".to_owned(), json!(false));
+        }
         if self.certificate_bound_access_tokens {
             members.insert(BOUND_TOKENS.to_owned(), json!(true));
         }

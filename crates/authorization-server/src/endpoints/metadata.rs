@@ -7,8 +7,9 @@ use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::client::ClientOrigin;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::grant_type::GrantType;
-use keybound_protocol::server_metadata::{MetadataList, ServerMetadata};
+use keybound_protocol::server_metadata::{MetadataFlag, MetadataList, ServerMetadata};
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
+use keybound_protocol::userinfo::{claims_supported, scopes_supported};
 use url::Url;
 
 use crate::registration::REGISTRATION_PATH;
@@ -89,7 +90,14 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
     }
     let request_algorithms = settings.profile.signature_algorithms().iter();
     let request_algorithms = request_algorithms.map(|algorithm| algorithm.name().to_owned());
+    if settings.openid_enabled {
+        metadata = about_openid(metadata, settings, signing);
+    }
+    let of_openid = scopes_supported().filter(|_| settings.openid_enabled);
+    // A word that is configured, too, is listed once.
+    let of_openid = of_openid.filter(|word| settings.scopes.iter().all(|scope| scope.name != *word));
     let scopes = settings.scopes.iter().map(|scope| scope.name.clone());
+    let scopes = scopes.chain(of_openid.map(str::to_owned));
     let metadata = metadata
         .with_jwks_uri(issuer.endpoint_url("/jwks"))
         .with_certificate_bound_access_tokens()
@@ -104,6 +112,18 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
         )
         .with_names(MetadataList::BackchannelRequestSigningAlgorithms, request_algorithms);
     PublicDocument::new(metadata.to_json().to_string(), FRESH)
+}
+
+/// What is said where there is OpenID Connect (OpenID Connect Discovery §3).
+fn about_openid(metadata: ServerMetadata, settings: &Settings, signing: &[SignatureAlgorithm]) -> ServerMetadata {
+    let [url, alias] = url_and_alias(settings, "/userinfo");
+    let algorithms = signing.iter().map(|algorithm| algorithm.name().to_owned());
+    metadata
+        .with_endpoint(Endpoint::Userinfo, url, Some(alias))
+        .with_flag(MetadataFlag::ClaimsParameter)
+        .with_names(MetadataList::SubjectTypes, ["public".to_owned()])
+        .with_names(MetadataList::IdTokenSigningAlgorithms, algorithms)
+        .with_names(MetadataList::Claims, claims_supported().map(str::to_owned))
 }
 
 /// The URLs by which clients know this server's endpoints, as metadata has them: what an assertion may be made out to.
@@ -141,6 +161,8 @@ impl EndpointUrls {
             Route::BackchannelAuthentication => &self.backchannel_authentication,
             Route::Jwks
             | Route::Metadata
+            | Route::OpenIdConfiguration
+            | Route::Userinfo
             | Route::Revocations
             | Route::Registration
             | Route::ClientConfiguration

@@ -104,9 +104,13 @@ pub(crate) async fn exchange(
         RedeemAuthorizationCode::Unknown => return Err(refused(CodeRefusal::Unknown.into())),
     }
     let access_token = issue.complete(&drawn).await.map_err(|error| refused(error.into()))?;
+    let id_token = issue
+        .id_token(grant.request.configuration, found.code.nonce.as_deref(), &access_token)
+        .await
+        .map_err(|error| refused(error.into()))?;
     let accompanying = Accompanying {
         refresh_token: refresh.as_ref().map(|refresh| refresh.text.as_str()),
-        id_token: None,
+        id_token: id_token.as_deref(),
     };
     let response = issue.answer(&access_token, accompanying);
     Ok(Answer::to(&recipient, Arc::clone(grant.client), response))

@@ -19,6 +19,8 @@ use zeroize::Zeroizing;
 use super::share::Share;
 use crate::access_tokens::{IssueError, NewAccessToken, UnrecordedToken};
 use crate::clients::PreparedClient;
+use crate::configuration::Configuration;
+use crate::id_tokens::{self, NewIdToken};
 use crate::response::Response;
 use crate::server::Server;
 use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
@@ -118,6 +120,24 @@ impl Issue<'_> {
         let token = self.token(details.as_deref());
         let jwt = self.server.tokens.sign_jwt(&drawn.token_id, token).await?;
         Ok(Zeroizing::new(jwt))
+    }
+
+    /// Makes the ID token that goes with the access token, if there is to be one.
+    pub(crate) async fn id_token(
+        &self,
+        configuration: &Configuration,
+        nonce: Option<&str>,
+        access_token: &str,
+    ) -> Result<Option<String>, IssueError> {
+        let token = NewIdToken {
+            client: &self.client.client,
+            grant: self.grant,
+            scope: &self.share.scope,
+            nonce,
+            access_token,
+            now: self.now,
+        };
+        id_tokens::issue(self.server, configuration, token).await
     }
 
     /// The answer with an access token and what goes with it.

@@ -97,9 +97,12 @@ pub(crate) async fn exchange(
         }
     };
     let access_token = issue.complete(&drawn).await.map_err(|error| refused(error.into()))?;
+    // Without nonce: that was for the first one (OpenID Connect Core §12.2).
+    let id_token = issue.id_token(grant.request.configuration, None, &access_token).await;
+    let id_token = id_token.map_err(|error| refused(error.into()))?;
     let accompanying = Accompanying {
         refresh_token: Some(successor.as_deref().map_or(presented, String::as_str)),
-        id_token: None,
+        id_token: id_token.as_deref(),
     };
     let response = issue.answer(&access_token, accompanying);
     Ok(Answer::to(&recipient, Arc::clone(grant.client), response))

@@ -30,6 +30,9 @@ pub(crate) struct Consent {
     pub(crate) scope: &'static str,
     pub(crate) resources: Vec<&'static str>,
     pub(crate) authorization_details: Option<Value>,
+    /// `claims` of OpenID Connect, and its `nonce`.
+    pub(crate) claims: Option<Value>,
+    pub(crate) nonce: Option<&'static str>,
     pub(crate) has_challenge: bool,
     pub(crate) redirect_uri: Option<&'static str>,
     /// How long the grant lives.
@@ -44,6 +47,8 @@ impl Consent {
             scope: "read write",
             resources: Vec::new(),
             authorization_details: None,
+            claims: None,
+            nonce: None,
             has_challenge: true,
             redirect_uri: Some(REDIRECT_URI),
             lifetime: Duration::from_secs(365 * 86_400),
@@ -80,7 +85,7 @@ pub(crate) async fn give(store: &Store, now: i64, consent: &Consent) -> String {
         scope: consent.scope.into(),
         resources: consent.resources.iter().map(|uri| (*uri).to_owned()).collect(),
         authorization_details: consent.authorization_details.as_ref().map(Value::to_string),
-        claims: None,
+        claims: consent.claims.as_ref().map(Value::to_string),
         auth_time: Some(now),
         acr: Some(ACR.into()),
         created_at: now,
@@ -92,7 +97,7 @@ pub(crate) async fn give(store: &Store, now: i64, consent: &Consent) -> String {
         hash: AuthorizationCodeHash::of(&text),
         redirect_uri: consent.redirect_uri.map(str::to_owned),
         code_challenge: consent.has_challenge.then(challenge),
-        nonce: None,
+        nonce: consent.nonce.map(str::to_owned),
         dpop_jkt: None,
         expires_at: now.plus(Duration::from_secs(60)),
     };

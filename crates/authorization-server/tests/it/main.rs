@@ -20,6 +20,7 @@ mod hostile_urls;
 mod late_bodies;
 mod metadata;
 mod method_matrix;
+mod openid;
 mod operations;
 mod operations_paths;
 mod path_work;

@@ -14,7 +14,6 @@ use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::base64url;
 use keybound_protocol::client::{Client, ClientId, ClientOrigin};
 use keybound_protocol::client_metadata::ClientMetadata;
-use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::profile::Profile;
 use keybound_protocol::refusal::{Refusal, RefusalId};
@@ -133,6 +132,7 @@ impl Plan {
             },
             operator: Some("Aurora".to_owned()),
             authorization: AuthorizationSettings::default(),
+            openid_enabled: false,
             trust_anchors: Vec::new(),
             clients: Vec::new(),
             client_secrets_enabled: false,
@@ -178,8 +178,7 @@ impl Plan {
 
     /// With a client from a configuration file that has a secret, whatever its method.
     pub(crate) fn client_with_secret(mut self, client_id: &str, metadata: Value, secret: Option<&str>) -> Plan {
-        let mut policy = self.settings.registration_policy(ClientOrigin::ConfigurationFile);
-        policy.grant_types.insert(GrantType::AuthorizationCode);
+        let policy = self.settings.registration_policy(ClientOrigin::ConfigurationFile);
         let parsed = ClientMetadata::parse(metadata.to_string().as_bytes(), &policy).unwrap();
         let client_id = ClientId::parse(client_id).unwrap();
         let client = Client::new(client_id, parsed, ClientOrigin::ConfigurationFile, 1);

@@ -65,6 +65,8 @@ pub(crate) struct PolicyEntries {
     pub operator: Option<String>,
     /// `authorization.*`, `[[authorization_details_types]]`.
     pub authorization: AuthorizationSettings,
+    /// `openid.enabled`
+    pub openid_enabled: bool,
     /// `outgoing.ca`; `None` means the system's.
     pub outgoing_roots: Option<Roots>,
     /// `outgoing.allow_addresses`.
@@ -193,7 +195,9 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     let tokens = tokens(root.section("tokens"), profile);
     let authorization = authorization::settings(&root);
     let operator = operator(root.section("ui"));
-    unavailable(root.section("openid"), "OpenID Connect", &[]);
+    let openid = root.section("openid");
+    let openid_enabled = openid.boolean("enabled", false).value;
+    openid.finish();
     let client_secrets = root.section("client_secrets");
     let client_secrets_enabled = client_secrets.boolean("enabled", false);
     if client_secrets_enabled.value && !profile.permits_method(AuthenticationMethod::ClientSecretBasic) {
@@ -229,6 +233,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         tokens,
         operator,
         authorization,
+        openid_enabled,
         outgoing_roots,
         outgoing_allow_addresses,
         trust_anchors,
@@ -367,22 +372,6 @@ fn tokens(section: Section<'_>, profile: Profile) -> Tokens {
     };
     section.finish();
     tokens
-}
-
-/// A part of the contract that this version does not have: switching it on is an error, not a silence.
-fn unavailable(section: Section<'_>, what: &str, other_keys: &[&'static str]) {
-    let enabled = section.boolean("enabled", false);
-    for key in other_keys {
-        let _ = section.string(key);
-    }
-    if enabled.value {
-        section.report(Diagnostic::error(
-            "C011",
-            &enabled.location,
-            format!("{what} is not available in this version"),
-        ));
-    }
-    section.finish();
 }
 
 fn scope(section: Section<'_>) -> Option<ScopeEntry> {

@@ -72,6 +72,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
         },
         operator: policy.operator.clone(),
         authorization: policy.authorization.clone(),
+        openid_enabled: policy.openid_enabled,
         trust_anchors,
         clients: Vec::new(),
         client_secrets_enabled: policy.client_secrets_enabled,

@@ -122,10 +122,7 @@ impl Question<'_> {
             login_hint: self.text("login_hint", TEXT_BYTES_MAX)?,
             ui_locales: self.words("ui_locales")?,
             acr_values: self.words("acr_values")?,
-            claims: match self.parameters.get("claims") {
-                None => ClaimsRequest::default(),
-                Some(text) => ClaimsRequest::parse(text)?,
-            },
+            claims: self.claims()?,
             dpop_jkt: self.dpop_jkt()?,
             target,
         })
@@ -213,6 +210,21 @@ impl Question<'_> {
         let registered = &self.client.metadata().authorization().authorization_details_types;
         self.policy.authorization_details_types.require(&details, registered)?;
         Ok(details)
+    }
+
+    /// What `max_age` and `acr_values` ask for is asked for by them alone, so that whoever makes the ID token looks at one place.
+    fn claims(&self) -> Result<ClaimsRequest> {
+        let mut claims = match self.parameters.get("claims") {
+            None => ClaimsRequest::default(),
+            Some(text) => ClaimsRequest::parse(text)?,
+        };
+        if self.max_age()?.is_some() {
+            claims = claims.with_id_token_claim("auth_time");
+        }
+        if self.parameters.get("acr_values").is_some() {
+            claims = claims.with_id_token_claim("acr");
+        }
+        Ok(claims)
     }
 
     fn max_age(&self) -> Result<Option<u64>> {

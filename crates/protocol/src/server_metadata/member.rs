@@ -9,14 +9,20 @@ pub enum MetadataFlag {
     RequirePushedAuthorizationRequests,
     /// `require_signed_request_object` (RFC 9101 §10.5)
     RequireSignedRequestObject,
+    /// `request_parameter_supported` (OpenID Connect Discovery §3)
+    RequestParameter,
+    /// `claims_parameter_supported` (OpenID Connect Discovery §3)
+    ClaimsParameter,
 }
 
 impl MetadataFlag {
     /// Every such member.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 5] = [
         Self::AuthorizationResponseIss,
         Self::RequirePushedAuthorizationRequests,
         Self::RequireSignedRequestObject,
+        Self::RequestParameter,
+        Self::ClaimsParameter,
     ];
 
     /// The registered name.
@@ -25,6 +31,8 @@ impl MetadataFlag {
             Self::AuthorizationResponseIss => "authorization_response_iss_parameter_supported",
             Self::RequirePushedAuthorizationRequests => "require_pushed_authorization_requests",
             Self::RequireSignedRequestObject => "require_signed_request_object",
+            Self::RequestParameter => "request_parameter_supported",
+            Self::ClaimsParameter => "claims_parameter_supported",
         }
     }
 }
@@ -46,11 +54,19 @@ pub enum MetadataList {
     BackchannelTokenDeliveryModes,
     /// `backchannel_authentication_request_signing_alg_values_supported` (CIBA Core §4)
     BackchannelRequestSigningAlgorithms,
+    /// `authorization_details_types_supported` (RFC 9396 §10)
+    AuthorizationDetailsTypes,
+    /// `subject_types_supported` (OpenID Connect Discovery §3)
+    SubjectTypes,
+    /// `claims_supported` (OpenID Connect Discovery §3)
+    Claims,
+    /// `acr_values_supported` (OpenID Connect Discovery §3)
+    AcrValues,
 }
 
 impl MetadataList {
     /// Every such member.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::CodeChallengeMethods,
         Self::ResponseModes,
         Self::AuthorizationSigningAlgorithms,
@@ -58,11 +74,19 @@ impl MetadataList {
         Self::RequestObjectSigningAlgorithms,
         Self::BackchannelTokenDeliveryModes,
         Self::BackchannelRequestSigningAlgorithms,
+        Self::AuthorizationDetailsTypes,
+        Self::SubjectTypes,
+        Self::Claims,
+        Self::AcrValues,
     ];
 
     /// The registered name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::AuthorizationDetailsTypes => "authorization_details_types_supported",
+            Self::SubjectTypes => "subject_types_supported",
+            Self::Claims => "claims_supported",
+            Self::AcrValues => "acr_values_supported",
             Self::CodeChallengeMethods => "code_challenge_methods_supported",
             Self::ResponseModes => "response_modes_supported",
             Self::AuthorizationSigningAlgorithms => "authorization_signing_alg_values_supported",
