@@ -18,7 +18,7 @@ mod report;
 mod server;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -155,6 +155,8 @@ fn build(sitting: &Sitting) -> anyhow::Result<()> {
 /// Everything that is measured, running.
 struct Subjects {
     ceiling: Server,
+    /// The ceiling that also writes what a code exchange leaves.
+    writing_ceiling: Server,
     upstream: Server,
     proxy: Server,
     nginx: Server,
@@ -166,6 +168,9 @@ struct Subjects {
 /// The `aud` of every token that the load generator makes.
 const AUDIENCE: &str = "https://localhost/api";
 
+/// The ceiling of the code exchange.
+const WRITING_CEILING: &str = "ceiling and writer";
+
 /// Distinct bound tokens in use at a time.
 const TOKENS: usize = 100;
 
@@ -176,6 +181,17 @@ impl Subjects {
         let upstream = Server::start_program("upstream", upstream_port, server::LOAD_CORE, &[])?;
         let pki_arguments = ["--pki", pki.path()];
         let ceiling = Server::start_program("ceiling", free_port()?, server::SERVER_CORE, &pki_arguments)?;
+        let rows = directory.join("ceiling.db");
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(directory.join(format!("ceiling.db{suffix}")));
+        }
+        let port = free_port()?;
+        let mut command = server::pinned(server::SERVER_CORE, server::program("ceiling"));
+        command.args(["--port", &port.to_string()]).args(pki_arguments);
+        let writing_ceiling = Server::start(WRITING_CEILING, port, {
+            command.arg("--write").arg(rows);
+            command
+        })?;
         let issuer = format!("https://localhost:{}", ceiling.port);
         let upstream_text = upstream_port.to_string();
         let proxy_arguments = ["--pki", pki.path(), "--upstream", &upstream_text];
@@ -193,6 +209,7 @@ impl Subjects {
         };
         Ok(Self {
             ceiling,
+            writing_ceiling,
             upstream,
             proxy,
             nginx,
@@ -236,6 +253,7 @@ impl Subjects {
                 runs,
             });
         }
+        self.add_grant_rows(&mut rows);
         let tokens = TOKENS.to_string();
         let in_turn = ["--tokens", tokens.as_str()];
         let (nginx, proxy) = (Some(&self.nginx), Some(&self.proxy));
@@ -289,6 +307,54 @@ impl Subjects {
             });
         }
         rows
+    }
+}
+
+impl Subjects {
+    /// The grants of users: a code for tokens, and a refresh token that stays.
+    fn add_grant_rows<'a>(&'a self, rows: &mut Vec<Row<'a>>) {
+        let database = self.keybound.as_ref().map(|keybound| keybound.server_start.database());
+        let database = database.as_deref().and_then(Path::to_str).unwrap_or_default();
+        let server = self.keybound.as_ref().map(|keybound| &keybound.server);
+        let common = ["--path", "/token", "--expect", "access_token", "--connections"];
+        let code = [
+            "--body",
+            "grant_type=authorization_code&client_id=client-1&code={secret}",
+        ];
+        let refresh = [
+            "--body",
+            "grant_type=refresh_token&client_id=client-1&refresh_token={secret}",
+        ];
+        for (title, reference, ceiling, goal, connections, body, secrets) in [
+            (
+                "code exchange",
+                WRITING_CEILING,
+                &self.writing_ceiling,
+                0.8,
+                "64",
+                &code,
+                "--codes",
+            ),
+            (
+                "refresh, confidential, not rotated",
+                "ceiling",
+                &self.ceiling,
+                0.6,
+                "16",
+                &refresh,
+                "--refresh-token",
+            ),
+        ] {
+            let mut runs = vec![LoadRun::new(ceiling, None, &[&common, &[connections], body])];
+            let ours = [secrets, database];
+            runs.extend(server.map(|server| LoadRun::new(server, None, &[&common, &[connections], body, &ours])));
+            rows.push(Row {
+                title,
+                reference,
+                goal: Some((goal, goal)),
+                runs,
+            });
+        }
     }
 }
 

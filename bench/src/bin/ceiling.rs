@@ -1,10 +1,11 @@
 //! The least a token endpoint can do: TLS, HTTP, one ES256 signature, a JSON answer. No client lookup, no verdict beyond
 //! rustls's own, no record.
 //!
-//! `ceiling --port P --pki DIRECTORY`; `POST` anywhere answers with a token bound to the connection's certificate, `GET`
-//! with the key set.
+//! `ceiling --port P --pki DIRECTORY [--write DATABASE]`; `POST` anywhere answers with a token bound to the connection's certificate, `GET`
+//! with the key set. With `--write` each `POST` first makes the rows durable that a code exchange leaves.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use keybound_bench::arguments::Arguments;
 use keybound_bench::bound_token::{Issuer, thumbprint};
+use keybound_bench::rows::BareWriter;
 use keybound_bench::tls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -25,7 +27,12 @@ fn main() -> anyhow::Result<()> {
     let mut arguments = Arguments::of_process();
     let port: u16 = arguments.required("--port")?;
     let pki: String = arguments.required("--pki")?;
+    let database: Option<PathBuf> = arguments.optional("--write")?;
     arguments.finish()?;
+    let writer = database
+        .map(|database| BareWriter::start(&database))
+        .transpose()?
+        .map(Rc::new);
     let name = format!("https://localhost:{port}");
     let issuer = Rc::new(Issuer::load(
         &format!("{pki}/token.key"),
@@ -39,12 +46,12 @@ fn main() -> anyhow::Result<()> {
         println!("listening");
         loop {
             let (stream, _) = listener.accept().await?;
-            tokio::task::spawn_local(serve(stream, acceptor.clone(), issuer.clone()));
+            tokio::task::spawn_local(serve(stream, acceptor.clone(), issuer.clone(), writer.clone()));
         }
     })
 }
 
-async fn serve(stream: TcpStream, acceptor: TlsAcceptor, issuer: Rc<Issuer>) {
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, issuer: Rc<Issuer>, writer: Option<Rc<BareWriter>>) {
     let _ = stream.set_nodelay(true);
     let Ok(stream) = acceptor.accept(stream).await else {
         return;
@@ -55,7 +62,7 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, issuer: Rc<Issuer>) {
         .map(|leaf| leaf.as_ref())
         .unwrap_or_default();
     let thumbprint: Rc<str> = thumbprint(leaf).into();
-    let service = service_fn(move |request| answer(request, issuer.clone(), thumbprint.clone()));
+    let service = service_fn(move |request| answer(request, issuer.clone(), thumbprint.clone(), writer.clone()));
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -65,9 +72,13 @@ async fn answer(
     request: Request<Incoming>,
     issuer: Rc<Issuer>,
     thumbprint: Rc<str>,
+    writer: Option<Rc<BareWriter>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_token_request = request.method() == Method::POST;
     let _ = request.into_body().collect().await;
+    if is_token_request && let Some(writer) = writer {
+        writer.exchange().await;
+    }
     let body = if is_token_request {
         issuer.token_response(&thumbprint)
     } else {

@@ -8,12 +8,15 @@
 //!      [--body FORM]                                POST; without it GET
 //!      [--issuer NAME --audience URI --tokens N]    N distinct bound tokens, in turn
 //!      [--fresh]                                    … each token once; ends when they are spent
+//!      [--codes DATABASE --count N]                 each `{secret}` of FORM is a code of this server, used once
+//!      [--refresh-token DATABASE]                   each `{secret}` of FORM is one refresh token of this server
 //! ```
 //!
 //! It connects to 127.0.0.1 and nowhere else. When measuring begins and ends it says `measuring` and `done` on standard
 //! error, so that whoever started it can read processor times at those moments.
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +24,7 @@ use anyhow::Context;
 use keybound_bench::arguments::Arguments;
 use keybound_bench::bound_token::{Issuer, thumbprint};
 use keybound_bench::http1::{find, read_answer};
+use keybound_bench::rows::{Consents, SECRET_CHARS};
 use keybound_bench::tls::{self, Identity, KeyExchange};
 use rustls::pki_types::ServerName;
 use serde_json::json;
@@ -29,6 +33,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+/// Stands in a form where each request has a secret.
+const SECRET: &str = "{secret}";
+
 fn main() -> anyhow::Result<()> {
     let mut arguments = Arguments::of_process();
     let plan = Plan::from_arguments(&mut arguments)?;
@@ -36,11 +43,13 @@ fn main() -> anyhow::Result<()> {
     let key_exchange = arguments.optional("--key-exchange")?.unwrap_or(KeyExchange::X25519);
     let identity = Identity::load(&pki, "client-1")?;
     let tokens = Tokens::from_arguments(&mut arguments, &pki, identity.certificate())?;
+    let secrets = Secrets::from_arguments(&mut arguments)?;
     arguments.finish()?;
     let connector = TlsConnector::from(tls::client(identity, key_exchange)?);
     let load = Rc::new(Load {
         plan,
         tokens,
+        secrets,
         connector,
         tally: Tally::default(),
     });
@@ -60,6 +69,8 @@ struct Plan {
     expect: String,
     /// The request around its token: before and after.
     request: (Vec<u8>, Vec<u8>),
+    /// Where in the latter a secret stands.
+    secret_place: Option<usize>,
 }
 
 impl Plan {
@@ -83,9 +94,12 @@ impl Plan {
         if new_connections {
             after += "Connection: close\r\n";
         }
+        let mut secret_place = None;
         if let Some(body) = body {
+            let body = body.replacen(SECRET, &"0".repeat(SECRET_CHARS), 1);
             after += "Content-Type: application/x-www-form-urlencoded\r\n";
             after += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+            secret_place = after.find(&"0".repeat(SECRET_CHARS));
         } else {
             after += "\r\n";
         }
@@ -97,6 +111,7 @@ impl Plan {
             requests,
             expect: arguments.required("--expect")?,
             request: (before.into_bytes(), after.into_bytes()),
+            secret_place,
         })
     }
 }
@@ -137,6 +152,48 @@ impl Tokens {
             return None;
         }
         self.fields.get(place % self.fields.len()).map(String::as_str)
+    }
+}
+
+/// Codes, each used once, or one refresh token: put into the server's database beforehand.
+struct Secrets {
+    consents: Option<Consents>,
+    next: Cell<usize>,
+    /// How many there are to be used once; `None` for one that is used again and again.
+    count: Option<usize>,
+}
+
+impl Secrets {
+    fn from_arguments(arguments: &mut Arguments) -> anyhow::Result<Self> {
+        let codes: Option<PathBuf> = arguments.optional("--codes")?;
+        let refresh_token: Option<PathBuf> = arguments.optional("--refresh-token")?;
+        let consents = Consents::of_this_run()?;
+        let mut secrets = Self {
+            consents: None,
+            next: Cell::new(0),
+            count: None,
+        };
+        if let Some(database) = codes {
+            let count = arguments.required("--count")?;
+            consents.add_codes(&database, count)?;
+            (secrets.consents, secrets.count) = (Some(consents), Some(count));
+        } else if let Some(database) = refresh_token {
+            consents.add_refresh_token(&database)?;
+            secrets.consents = Some(consents);
+        }
+        Ok(secrets)
+    }
+
+    /// The next one, if there are any in use; `None` when each was to be used once and all are.
+    fn next(&self) -> Option<Option<String>> {
+        let Some(consents) = &self.consents else {
+            return Some(None);
+        };
+        let Some(count) = self.count else {
+            return Some(Some(consents.secret(0)));
+        };
+        let number = self.next.replace(self.next.get() + 1);
+        (number < count).then(|| Some(consents.secret(number)))
     }
 }
 
@@ -193,6 +250,7 @@ impl Tally {
 struct Load {
     plan: Plan,
     tokens: Tokens,
+    secrets: Secrets,
     connector: TlsConnector,
     tally: Tally,
 }
@@ -236,6 +294,13 @@ impl Load {
             request.clear();
             for part in [&self.plan.request.0, token.as_bytes(), &self.plan.request.1] {
                 request.extend_from_slice(part);
+            }
+            let Some(secret) = self.secrets.next() else { return };
+            if let (Some(secret), Some(place)) = (secret, self.plan.secret_place) {
+                let from = request.len() - self.plan.request.1.len() + place;
+                if let Some(slot) = request.get_mut(from..from + SECRET_CHARS) {
+                    slot.copy_from_slice(secret.as_bytes());
+                }
             }
             if let Err(error) = self.exchange(&mut connection, &request, &mut answer).await {
                 connection = None;

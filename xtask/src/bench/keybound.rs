@@ -87,6 +87,11 @@ impl Start {
         })
     }
 
+    /// The server's database.
+    pub(super) fn database(&self) -> PathBuf {
+        self.configuration.with_file_name("keybound.db")
+    }
+
     /// Whether it says that it is ready.
     pub(super) fn is_ready(&self) -> bool {
         answers_ok(self.operations_port, "/health/ready")
@@ -164,7 +169,8 @@ name = "read"
   "token_endpoint_auth_method": "tls_client_auth",
   "tls_client_auth_san_dns": "client-1.example",
   "tls_client_certificate_bound_access_tokens": true,
-  "grant_types": ["client_credentials"],
+  "grant_types": ["client_credentials", "authorization_code", "refresh_token"],
+  "redirect_uris": ["https://client-1.example/cb"],
   "scope": "read"
 }
 "#;

@@ -20,6 +20,9 @@ const TRIES_MAX: usize = 4;
 /// Tokens to make for a run in which each is used once: more than any server here checks in a second.
 const FRESH_TOKENS_PER_SECOND: f64 = 40_000.0;
 
+/// Codes to make for a run: more than any server here exchanges in a second.
+const CODES_PER_SECOND: f64 = 20_000.0;
+
 /// A server and what to ask it.
 pub(super) struct LoadRun<'a> {
     pub(super) server: &'a Server,
@@ -138,6 +141,10 @@ fn measure_once(run: &LoadRun<'_>, pki: &Pki, sitting: &Sitting) -> anyhow::Resu
     if run.arguments.iter().any(|argument| argument == "--fresh") {
         let tokens = FRESH_TOKENS_PER_SECOND * (sitting.seconds + 0.5);
         command.args(["--tokens", &format!("{tokens:.0}")]);
+    }
+    if run.arguments.iter().any(|argument| argument == "--codes") {
+        let codes = CODES_PER_SECOND * (sitting.seconds + 0.5);
+        command.args(["--count", &format!("{codes:.0}")]);
     }
     let mut child = command
         .stdout(Stdio::piped())
