@@ -181,6 +181,8 @@ impl Route {
             Route::Introspection => Some("/introspect"),
             Route::Revocation => Some("/revoke"),
             Route::PushedAuthorization => Some("/par"),
+            Route::DeviceAuthorization => Some("/device_authorization"),
+            Route::BackchannelAuthentication => Some("/bc-authorize"),
             _ => None,
         }
     }
