@@ -232,6 +232,7 @@ impl AccessTokens {
             auth_time: user.and_then(|user| user.auth_time),
             acr: user.and_then(|user| user.acr).map(str::to_owned),
             thumbprint: token.confirmation.and_then(Confirmation::certificate).copied(),
+            key: token.confirmation.and_then(Confirmation::key).copied(),
             issued_at: token.issued_at,
             expires_at: token.issued_at.plus(token.lifetime),
         };
@@ -341,7 +342,11 @@ impl AccessTokens {
             authorization_details: token
                 .authorization_details
                 .and_then(|text| serde_json::from_str(&text).ok()),
-            confirmation: token.thumbprint.map(Confirmation::certificate_bound),
+            // A token is bound to one of them.
+            confirmation: token
+                .thumbprint
+                .map(Confirmation::certificate_bound)
+                .or(token.key.map(Confirmation::key_bound)),
             issued_at: token.issued_at,
             expires_at: token.expires_at,
         };

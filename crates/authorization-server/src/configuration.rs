@@ -11,7 +11,8 @@ use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 
 use keybound_tls::GuardedFetch;
 
-use crate::endpoints::metadata::{Documents, EndpointUrls, url_and_alias};
+use crate::dpop::DpopTargets;
+use crate::endpoints::metadata::{Documents, EndpointUrls, PUSHED_AUTHORIZATION, TOKEN, url_and_alias};
 use crate::pages::terms::Words;
 use crate::registration::{REGISTRATION_PATH, Registration};
 use crate::resources::Resources;
@@ -41,6 +42,11 @@ pub(crate) struct Configuration {
     pub(crate) endpoint_urls: EndpointUrls,
     /// How what others chose is called: notification endpoints.
     pub(crate) fetch: GuardedFetch,
+    /// What DPoP proofs for the token endpoint name.
+    pub(crate) dpop_token_targets: DpopTargets,
+    /// And those for pushed authorization requests.
+    pub(crate) dpop_pushed_targets: DpopTargets,
+    pub(crate) dpop_nonces: bool,
     pub(crate) body_bytes_max: u64,
     pub(crate) alike_answer_interval: Duration,
     /// How an administrator's clients are judged; the stored trust anchors come on top.
@@ -69,6 +75,9 @@ impl Configuration {
             metadata: Documents::new(settings),
             endpoint_urls: EndpointUrls::new(settings),
             fetch: settings.fetch.clone(),
+            dpop_token_targets: DpopTargets::new(&url_and_alias(settings, TOKEN.1)),
+            dpop_pushed_targets: DpopTargets::new(&url_and_alias(settings, PUSHED_AUTHORIZATION.1)),
+            dpop_nonces: settings.tokens.dpop_nonces,
             body_bytes_max: settings.limits.body_bytes_max,
             alike_answer_interval: settings.limits.alike_answer_interval,
             registration_policy: settings.registration_policy(ClientOrigin::Administrator),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use keybound_protocol::challenge::BearerChallenge;
+use keybound_protocol::dpop_proof::DpopProofError;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::error_code::{AuthorizationScheme, ErrorCode};
 use keybound_protocol::form::FormError;
@@ -21,6 +22,7 @@ use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::signer::SigningError;
 use keybound_protocol::token_request::TokenRequestError;
 use keybound_protocol::token_revocation::RevocationRequestError;
+use keybound_resource_server::DPOP_NONCE;
 use keybound_store::{InvalidRevocationCursor, StoreError};
 use keybound_tls::LayerRefusal;
 
@@ -75,6 +77,18 @@ pub(crate) enum Reason {
     PublicClient { presented: GrantType },
     #[error("the client's access tokens are bound to a certificate, and {0}")]
     NothingToBindTo(NothingToBindTo),
+    #[error("{}", Refusal::reason_of(error))]
+    DpopProof {
+        error: DpopProofError,
+        /// The nonce for the next proof, where one is demanded.
+        nonce: Option<String>,
+    },
+    #[error(
+        "the client's access tokens are bound to a certificate, which was presented, and the request has a DPoP proof: one of both too many"
+    )]
+    TwoBindings,
+    #[error("dpop_jkt is {parameter}, and the request's DPoP proof was made by key {proof}")]
+    DpopKeyDiffers { parameter: String, proof: String },
     #[error(transparent)]
     Grant(#[from] GrantRefusal),
     #[error(transparent)]
@@ -180,7 +194,10 @@ impl Reason {
             Reason::TooManyFailures { .. } => ErrorCode::TemporarilyUnavailable,
             Reason::TokenRequest(error) => error.code(),
             Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => ErrorCode::UnauthorizedClient,
-            Reason::NothingToBindTo(_) => ErrorCode::InvalidRequest,
+            Reason::NothingToBindTo(_) | Reason::TwoBindings | Reason::DpopKeyDiffers { .. } => {
+                ErrorCode::InvalidRequest
+            }
+            Reason::DpopProof { error, .. } => error.code(),
             Reason::Grant(refusal) => refusal.code(),
             Reason::Exchange(refusal) => refusal.code(),
             Reason::AuthorizationCode(refusal) => refusal.code(),
@@ -258,6 +275,9 @@ impl Reason {
             | Reason::GrantNotRegistered { .. }
             | Reason::PublicClient { .. }
             | Reason::NothingToBindTo(_)
+            | Reason::DpopProof { .. }
+            | Reason::TwoBindings
+            | Reason::DpopKeyDiffers { .. }
             | Reason::Grant(_)
             | Reason::Exchange(_)
             | Reason::AuthorizationCode(_)
@@ -329,6 +349,9 @@ impl Reason {
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
+        if let Reason::DpopProof { nonce: Some(nonce), .. } = self {
+            headers.insert(DPOP_NONCE, text(nonce.clone()));
+        }
         if let Reason::MethodNotAllowed { allow, .. } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
@@ -359,7 +382,11 @@ impl Reason {
             | Reason::Issue(IssueError::Store(_))
             | Reason::TooManyFollowers
             | Reason::PasswordHashing(_)
-            | Reason::TooManyPushedRequests => Some(RETRY_AFTER_STORE),
+            | Reason::TooManyPushedRequests
+            | Reason::DpopProof {
+                error: DpopProofError::MemoryFull,
+                ..
+            } => Some(RETRY_AFTER_STORE),
             Reason::Transport(LayerRefusal::TooManyConnections) => Some(RETRY_AFTER_STORE),
             _ => None,
         }

@@ -40,6 +40,8 @@ const RATE: &str = "failed authentications within their limit";
 const GRANT_KNOWN: &str = "grant type supported";
 const GRANT_REGISTERED: &str = "grant type registered";
 const BINDING: &str = "certificate presented to bind the access token to";
+const PROOF: &str = "DPoP proof, where there is or has to be one, made for this request";
+const PROOF_KEY: &str = "dpop_jkt and DPoP proof of one key";
 const REQUEST: &str = "authorization request acceptable";
 const REQUEST_OBJECT: &str = "request object made by the client for this server, now";
 const PUSHED_ROOM: &str = "room for one more pushed request";
@@ -72,13 +74,14 @@ const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
 
-const AT_TOKEN: [&str; 25] = [
+const AT_TOKEN: [&str; 26] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
     AUTHENTICATION,
     GRANT_KNOWN,
     GRANT_REGISTERED,
+    PROOF,
     BINDING,
     GRANT_PARAMETERS,
     CODE,
@@ -103,14 +106,16 @@ const AT_INTROSPECTION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, T
 const AT_REVOCATION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, OWN_TOKEN, STORE];
 /// After those of the protected resource, which have records of their own.
 const AT_REVOCATIONS: [&str; 5] = [METHOD, FORM, CURSOR, HELD, STORE];
-const AT_PUSHED_AUTHORIZATION: [&str; 9] = [
+const AT_PUSHED_AUTHORIZATION: [&str; 11] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
     AUTHENTICATION,
     GRANT_REGISTERED,
+    PROOF,
     REQUEST_OBJECT,
     REQUEST,
+    PROOF_KEY,
     PUSHED_ROOM,
     STORE,
 ];
@@ -227,6 +232,11 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
             "register the grant type (keybound client update), or use a registered one"
         }
         Reason::PublicClient { .. } | Reason::PublicCaller => "register an authentication method for the client",
+        Reason::DpopProof { error, .. } => error.fix(),
+        Reason::TwoBindings => {
+            "let the client come with a certificate or with a DPoP proof; if it cannot do mutual TLS, register dpop_bound_access_tokens = true and tls_client_certificate_bound_access_tokens = false"
+        }
+        Reason::DpopKeyDiffers { .. } => "let the client send dpop_jkt or a DPoP proof, or both by one key",
         Reason::NothingToBindTo(_) => {
             "use the endpoint of mtls_endpoint_aliases and present a certificate, or register tls_client_certificate_bound_access_tokens = false"
         }
@@ -431,7 +441,9 @@ fn failed_rule(reason: &Reason) -> &'static str {
             GRANT_KNOWN
         }
         Reason::GrantNotRegistered { .. } | Reason::PublicClient { .. } => GRANT_REGISTERED,
-        Reason::NothingToBindTo(_) => BINDING,
+        Reason::NothingToBindTo(_) | Reason::TwoBindings => BINDING,
+        Reason::DpopProof { .. } => PROOF,
+        Reason::DpopKeyDiffers { .. } => PROOF_KEY,
         Reason::TokenRequest(
             TokenRequestError::ParameterMissing(_)
             | TokenRequestError::ActorIncomplete

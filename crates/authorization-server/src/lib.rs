@@ -23,6 +23,7 @@ mod client_deletion;
 mod client_secrets;
 mod clients;
 mod configuration;
+mod dpop;
 mod endpoints;
 mod error;
 mod explanation;

@@ -48,6 +48,8 @@ pub struct Limits {
     pub user_codes_per_minute: u32,
     /// Notifications of clients that are on their way at once; further ones are not sent, and the client asks by itself.
     pub notifications_max: usize,
+    /// DPoP proofs that are remembered, so that none is used twice, for up to two minutes; else 503. One key fills a sixteenth at most.
+    pub dpop_proofs_max: usize,
     /// Admin requests at work at once; further ones get 503.
     pub admin_requests_max: usize,
     /// Questions for revocations that are held at once, one for each who follows; further ones get 503.
@@ -77,6 +79,7 @@ impl Default for Limits {
             approval_requests_per_minute: 600,
             user_codes_per_minute: 10,
             notifications_max: 64,
+            dpop_proofs_max: 200_000,
             admin_requests_max: 32,
             revocation_followers_max: 1_000,
         }

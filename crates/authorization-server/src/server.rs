@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
 use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::refusal::{Refusal, RefusalId};
@@ -25,6 +26,7 @@ use crate::approvals::{Approvals, DecisionRefusal, UserDecision, WaitingRequest}
 use crate::client_authentication::{ClientAuthentication, OnFile};
 use crate::clients::Clients;
 use crate::configuration::Configuration;
+use crate::dpop::DpopProofs;
 use crate::endpoints::revocations::RevocationFeed;
 use crate::health::Health;
 use crate::key_sets::KeySets;
@@ -70,6 +72,9 @@ pub enum StartError {
     /// The admin API's own token check cannot be set up.
     #[error("the admin API cannot check tokens")]
     AdminApi(#[from] keybound_resource_server::SettingsError),
+    /// The random number generator failed.
+    #[error("the random number generator failed")]
+    NoRandomness(#[from] Unspecified),
     /// A thread could not be started.
     #[error("a thread could not be started")]
     Thread(#[from] io::Error),
@@ -88,6 +93,7 @@ pub(crate) struct Server {
     pub(crate) key_sets: Arc<KeySets>,
     pub(crate) authentication: ClientAuthentication,
     pub(crate) tokens: AccessTokens,
+    pub(crate) dpop: DpopProofs,
     pub(crate) refusals: Refusals,
     pub(crate) failures: FailedAuthentications,
     pub(crate) answer_timer: Arc<AnswerTimer>,
@@ -270,6 +276,7 @@ impl Server {
             key_sets,
             authentication,
             tokens,
+            dpop: DpopProofs::new(limits.dpop_proofs_max, &SystemRandom::new())?,
             refusals,
             failures: FailedAuthentications::new(limits.failed_authentications_per_second),
             approvals: Approvals::new(&limits),

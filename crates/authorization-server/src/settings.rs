@@ -80,6 +80,8 @@ pub struct TokenSettings {
     pub signing_algorithm: SignatureAlgorithm,
     /// How long an access token lives, at most [`ACCESS_TOKEN_LIFETIME_MAX`]; longer counts as that.
     pub access_token_lifetime: Duration,
+    /// Whether DPoP proofs need a nonce of this server (RFC 9449 §8).
+    pub dpop_nonces: bool,
 }
 
 /// What authorization requests may and have to be.

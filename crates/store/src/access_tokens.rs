@@ -2,6 +2,7 @@
 
 use keybound_protocol::client::ClientId;
 use keybound_protocol::confirmation::CertificateThumbprint;
+use keybound_protocol::key_thumbprint::KeyThumbprint;
 use keybound_protocol::time::Timestamp;
 
 use crate::{Answer, AuditEntry, StoreError};
@@ -33,6 +34,8 @@ pub struct OpaqueAccessToken {
     pub acr: Option<String>,
     /// The certificate it is bound to (`cnf.x5t#S256`), if it is.
     pub thumbprint: Option<CertificateThumbprint>,
+    /// The key it is bound to (`cnf.jkt`), if it is.
+    pub key: Option<KeyThumbprint>,
     /// `iat`.
     pub issued_at: Timestamp,
     /// `exp`.

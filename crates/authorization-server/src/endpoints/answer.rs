@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
 use keybound_protocol::client_authentication::IdentifiedClient;
 
 use crate::clients::PreparedClient;
@@ -29,6 +30,12 @@ impl Answer {
     /// Whether it must look like answers that were found in another way, and so be [sent at like times](crate::answer_time).
     pub(crate) fn alike(mut self, is_alike: bool) -> Answer {
         self.is_alike = is_alike;
+        self
+    }
+
+    /// The same with one more header.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Answer {
+        self.response.headers_mut().insert(name, value);
         self
     }
 

@@ -19,6 +19,7 @@ use super::{Answer, ClientRequest, Refused};
 use crate::access_tokens::LiveToken;
 use crate::client_authentication::Identified;
 use crate::error::Reason;
+use crate::grants::issue::token_type;
 use crate::response;
 use crate::server::Server;
 use crate::signing_keys;
@@ -123,7 +124,7 @@ fn active(token: LiveToken, issuer: &Issuer) -> ActiveToken {
     ActiveToken {
         scope: Some(token.scope).filter(|scope| !scope.is_empty()),
         client_id: Some(token.client_id.as_str().to_owned()),
-        token_type: Some("Bearer".to_owned()),
+        token_type: Some(token_type(token.confirmation.as_ref()).to_owned()),
         expires_at: Some(token.expires_at),
         issued_at: Some(token.issued_at),
         not_before: None,

@@ -38,12 +38,12 @@ const ENDPOINTS: [(Endpoint, &str); 5] = [
     DEVICE_AUTHORIZATION,
     BACKCHANNEL_AUTHENTICATION,
 ];
-const TOKEN: (Endpoint, &str) = (Endpoint::Token, "/token");
+pub(crate) const TOKEN: (Endpoint, &str) = (Endpoint::Token, "/token");
 const INTROSPECTION: (Endpoint, &str) = (Endpoint::Introspection, "/introspect");
 const REVOCATION: (Endpoint, &str) = (Endpoint::Revocation, "/revoke");
 const DEVICE_AUTHORIZATION: (Endpoint, &str) = (Endpoint::DeviceAuthorization, "/device_authorization");
 const BACKCHANNEL_AUTHENTICATION: (Endpoint, &str) = (Endpoint::BackchannelAuthentication, "/bc-authorize");
-const PUSHED_AUTHORIZATION: (Endpoint, &str) = (Endpoint::PushedAuthorizationRequest, "/par");
+pub(crate) const PUSHED_AUTHORIZATION: (Endpoint, &str) = (Endpoint::PushedAuthorizationRequest, "/par");
 
 /// How long caches may keep the document.
 const FRESH: Duration = Duration::from_secs(60);
@@ -106,6 +106,10 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
         .with_scopes(scopes.filter(|scope| !scope.starts_with(keybound_protocol::scope::RESERVED_SCOPE_PREFIX)))
         .with_authentication_methods(&methods(settings), settings.profile.signature_algorithms())
         .with_introspection_signing_algorithms(signing)
+        .with_names(
+            MetadataList::DpopSigningAlgorithms,
+            settings.profile.signature_algorithms().iter().map(ToString::to_string),
+        )
         .with_names(
             MetadataList::BackchannelTokenDeliveryModes,
             DELIVERY_MODES.map(|mode| mode.name().to_owned()),

@@ -7,6 +7,7 @@ use http::StatusCode;
 use keybound_protocol::authorization_request::REQUEST_URI_PREFIX;
 use keybound_protocol::base64url;
 use keybound_protocol::grant_type::GrantType;
+use keybound_resource_server::DPOP_NONCE;
 use keybound_store::{PushRequest, PushedRequest, RequestUriHash};
 
 use super::{Answer, ClientRequest, Refused};
@@ -25,6 +26,8 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     let Identified { client, credential } = server.authentication.authenticate(request.attempt).await?;
     let refused = |reason: Reason| Refused::of(&client, reason);
     super::require_grant_type(&client, GrantType::AuthorizationCode).map_err(refused)?;
+    let targets = &request.configuration.dpop_pushed_targets;
+    let proof = server.dpop.of(&client, request, targets).map_err(refused)?;
     let asked = Asked {
         client: &client.client,
         form: request.form(),
@@ -34,6 +37,19 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     let authorization_request = authorization_requests::read(&server.key_sets, request.configuration, asked)
         .await
         .map_err(|refusal| refused(refusal.reason.into()))?;
+    // RFC 9449 §10.1: the header says what the parameter says, and if both are there they say the same.
+    let authorization_request = match (
+        proof.as_ref().map(|proof| proof.key().to_string()),
+        authorization_request,
+    ) {
+        (Some(proof), asked) if asked.dpop_jkt().is_some_and(|parameter| parameter != proof) => {
+            let parameter = asked.dpop_jkt().unwrap_or_default().to_owned();
+            return Err(refused(Reason::DpopKeyDiffers { parameter, proof }));
+        }
+        (Some(proof), asked) => asked.bound_to_dpop_key(proof),
+        (None, asked) => asked,
+    };
+    server.dpop.spend(proof.as_ref(), request).map_err(refused)?;
     // The last thing: an assertion is spent for a request that is kept and for nothing else.
     let entry = || request.audit_entry(client.client.client_id());
     let identified = server.authentication.spend(&client, credential, entry).await?;
@@ -61,5 +77,9 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         lifetime.as_secs()
     );
     let response = response::json(StatusCode::CREATED, body);
-    Ok(Answer::to(&identified, Arc::clone(&client), response))
+    let answer = Answer::to(&identified, Arc::clone(&client), response);
+    Ok(match server.dpop.next_nonce(proof.as_ref(), request) {
+        Some(nonce) => answer.with_header(DPOP_NONCE, nonce),
+        None => answer,
+    })
 }

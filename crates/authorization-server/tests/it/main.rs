@@ -25,6 +25,8 @@ mod operations;
 mod operations_paths;
 mod path_work;
 mod pki;
+#[path = "../../../client/tests/it/prover.rs"]
+mod prover;
 mod refresh_tokens;
 mod refusal_records;
 mod registration;
@@ -42,6 +44,7 @@ mod rfc8705_2_1;
 mod rfc8705_2_2;
 mod rfc8705_3;
 mod rfc9126;
+mod rfc9449;
 mod rfc9701;
 mod signing_algorithms;
 mod store_away;

@@ -36,6 +36,7 @@ async fn the_metadata_tells_the_truth() {
         "backchannel_token_delivery_modes_supported": ["poll", "ping"],
         "backchannel_authentication_request_signing_alg_values_supported": ["ES256", "ES384", "EdDSA", "PS256", "RS256"],
         "tls_client_certificate_bound_access_tokens": true,
+        "dpop_signing_alg_values_supported": ["ES256", "ES384", "EdDSA", "PS256", "RS256"],
         "grant_types_supported": [
             "authorization_code",
             "client_credentials",

@@ -129,6 +129,7 @@ impl Plan {
                 default_resource: Some(ResourceUri::parse(API).unwrap()),
                 signing_algorithm: SignatureAlgorithm::Es256,
                 access_token_lifetime: Duration::from_secs(300),
+                dpop_nonces: false,
             },
             operator: Some("Aurora".to_owned()),
             authorization: AuthorizationSettings::default(),

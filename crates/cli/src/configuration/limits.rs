@@ -131,6 +131,7 @@ pub(crate) fn server(section: Section<'_>) -> ServerLimits {
                 defaults.sign_in_answer_interval,
                 Duration::from_millis(10)..=10 * SECOND,
             ),
+            dpop_proofs_max: read.number("dpop_proofs_max", defaults.dpop_proofs_max, COUNT),
             pushed_request_lifetime: read.duration(
                 "pushed_request_lifetime",
                 defaults.pushed_request_lifetime,

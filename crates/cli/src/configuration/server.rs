@@ -125,6 +125,8 @@ pub(crate) struct Tokens {
     pub signing_algorithm: SignatureAlgorithm,
     /// How long an access token lives.
     pub access_token_lifetime: Duration,
+    /// Whether DPoP proofs need a nonce.
+    pub dpop_nonces: bool,
 }
 
 /// `[[scopes]]`.
@@ -369,6 +371,9 @@ fn tokens(section: Section<'_>, profile: Profile) -> Tokens {
             Duration::from_secs(300),
             Duration::from_secs(1)..=day,
         ),
+        dpop_nonces: section
+            .parsed("dpop_nonce", word(&[("off", false), ("required", true)]))
+            .is_some_and(|located| located.value),
     };
     section.finish();
     tokens

@@ -69,6 +69,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
             default_resource: policy.tokens.default_resource.clone(),
             signing_algorithm: policy.tokens.signing_algorithm,
             access_token_lifetime: policy.tokens.access_token_lifetime,
+            dpop_nonces: policy.tokens.dpop_nonces,
         },
         operator: policy.operator.clone(),
         authorization: policy.authorization.clone(),

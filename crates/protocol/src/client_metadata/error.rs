@@ -148,6 +148,10 @@ pub enum ClientMetadataError {
     /// `tls_client_certificate_bound_access_tokens` is false and the profile demands bound tokens.
     #[error("`tls_client_certificate_bound_access_tokens` cannot be false under profile {0}")]
     UnboundTokens(Profile),
+    /// `tls_client_certificate_bound_access_tokens` and `dpop_bound_access_tokens` are both true: a token is bound to one
+    /// (RFC 7800 §3.1).
+    #[error("`tls_client_certificate_bound_access_tokens` and `dpop_bound_access_tokens` are both true")]
+    TwoBindings,
     /// `keybound_access_token_format` is neither `jwt` nor `opaque`.
     #[error("`keybound_access_token_format` {0:?} is neither \"jwt\" nor \"opaque\"")]
     AccessTokenFormat(String),
@@ -243,6 +247,7 @@ impl ClientMetadataError {
             | Self::ProfileNotAvailable(_)
             | Self::ProfileLaxer { .. }
             | Self::UnboundTokens(_)
+            | Self::TwoBindings
             | Self::AccessTokenFormat(_)
             | Self::IntrospectsNotPermitted
             | Self::IntrospectsUri { .. }

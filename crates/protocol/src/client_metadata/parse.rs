@@ -365,6 +365,7 @@ impl<'a> Registration<'a> {
         let registered = self.object.boolean("tls_client_certificate_bound_access_tokens")?;
         // FAPI 2.0 §5.3.2.1: bound to a certificate or, for a client that says so, to a DPoP key.
         match (registered, profile.requires_bound_access_tokens() && !has_dpop) {
+            (Some(true), _) if has_dpop => Err(ClientMetadataError::TwoBindings),
             (Some(false), true) => Err(ClientMetadataError::UnboundTokens(profile)),
             (None, demanded) => Ok(demanded),
             (Some(registered), _) => Ok(registered),

@@ -50,6 +50,8 @@ pub enum MetadataList {
     IdTokenSigningAlgorithms,
     /// `request_object_signing_alg_values_supported` (RFC 9101 §9.3)
     RequestObjectSigningAlgorithms,
+    /// `dpop_signing_alg_values_supported` (RFC 9449 §5.1)
+    DpopSigningAlgorithms,
     /// `backchannel_token_delivery_modes_supported` (CIBA Core §4)
     BackchannelTokenDeliveryModes,
     /// `backchannel_authentication_request_signing_alg_values_supported` (CIBA Core §4)
@@ -66,12 +68,13 @@ pub enum MetadataList {
 
 impl MetadataList {
     /// Every such member.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CodeChallengeMethods,
         Self::ResponseModes,
         Self::AuthorizationSigningAlgorithms,
         Self::IdTokenSigningAlgorithms,
         Self::RequestObjectSigningAlgorithms,
+        Self::DpopSigningAlgorithms,
         Self::BackchannelTokenDeliveryModes,
         Self::BackchannelRequestSigningAlgorithms,
         Self::AuthorizationDetailsTypes,
@@ -92,6 +95,7 @@ impl MetadataList {
             Self::AuthorizationSigningAlgorithms => "authorization_signing_alg_values_supported",
             Self::IdTokenSigningAlgorithms => "id_token_signing_alg_values_supported",
             Self::RequestObjectSigningAlgorithms => "request_object_signing_alg_values_supported",
+            Self::DpopSigningAlgorithms => "dpop_signing_alg_values_supported",
             Self::BackchannelTokenDeliveryModes => "backchannel_token_delivery_modes_supported",
             Self::BackchannelRequestSigningAlgorithms => {
                 "backchannel_authentication_request_signing_alg_values_supported"

@@ -1,5 +1,7 @@
 //! What [`AccessTokens`](crate::AccessTokens) promise.
 
+use keybound_protocol::key_thumbprint::KeyThumbprint;
+
 use super::clients::{create, removal};
 use super::{Case, Open, audit_records, cases, client, entry, t, thumbprint};
 use crate::{
@@ -30,6 +32,7 @@ pub(crate) fn token(token_id: &str) -> OpaqueAccessToken {
         auth_time: None,
         acr: None,
         thumbprint: Some(thumbprint(1)),
+        key: None,
         issued_at: t(0),
         expires_at: t(300),
     }
@@ -74,6 +77,7 @@ async fn a_recorded_token_is_found_by_its_hash_also_after_a_restart(open: &dyn O
     let hash = record(&store, token("one")).await;
     let unbound = OpaqueAccessToken {
         thumbprint: None,
+        key: Some(KeyThumbprint::from_bytes([5; 32])),
         scope: String::new(),
         audience: Vec::new(),
         ..token("two")
@@ -192,6 +196,7 @@ async fn a_revoked_client_or_certificate_takes_its_tokens_along(open: &dyn Open)
         &store,
         OpaqueAccessToken {
             thumbprint: None,
+            key: Some(KeyThumbprint::from_bytes([5; 32])),
             token_id: "four".into(),
             ..other_certificate
         },

@@ -191,6 +191,7 @@ async fn a_revoked_grant_takes_every_token_of_it_along_and_no_other(open: &dyn O
     let opaque = |token_id: String| OpaqueAccessToken {
         token_id,
         thumbprint: None,
+        key: None,
         ..super::access_tokens::token("")
     };
     let of_first = super::access_tokens::record(&store, opaque(format!("{first}.one"))).await;

@@ -11,7 +11,7 @@ use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::revocations;
-use super::rows::{change, client_id, counter, one, optional_timestamp, stored, thumbprint, timestamp};
+use super::rows::{change, client_id, counter, one, optional_text, optional_timestamp, stored, thumbprint, timestamp};
 use crate::{
     AccessTokenHash, AccessTokenReference, AccessTokenState, AccessTokens, Answer, AuditEntry, OpaqueAccessToken,
     RecordAccessToken, Revocation, RevocationSubject, RevokeAccessToken, StoreError, StoredAccessToken,
@@ -41,7 +41,7 @@ const FIND: &str = "
                       WHERE denied.kind = 'grant' AND denied.until >= ?2
                         AND denied.name = substr(access_tokens.token_id, 1, instr(access_tokens.token_id, '.') - 1)
                         AND (denied.issued_before IS NULL OR denied.issued_before > access_tokens.issued_at)),
-           authorization_details, auth_time, acr
+           authorization_details, auth_time, acr, jkt
     FROM access_tokens WHERE hash = ?1";
 
 impl AccessTokens for Database {
@@ -99,10 +99,11 @@ fn record(
     let audience = serde_json::to_string(&token.audience).map_err(|error| Fault::unwritable(WHAT, error))?;
     let epoch = counter(batch.connection, "epoch")?;
     let thumbprint = token.thumbprint.map(|thumbprint| thumbprint.to_text());
+    let key = token.key.map(|key| key.to_text());
     let sql = "INSERT INTO access_tokens
                    (hash, token_id, client_id, subject, scope, audience, thumbprint, issued_at, expires_at, epoch,
-                    authorization_details, auth_time, acr)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING";
+                    authorization_details, auth_time, acr, jkt)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING";
     let params = (
         hash.as_bytes(),
         &token.token_id,
@@ -117,6 +118,7 @@ fn record(
         token.authorization_details.as_deref(),
         token.auth_time.map(Timestamp::unix_secs),
         token.acr.as_deref(),
+        key.as_deref(),
     );
     if change(batch.connection, sql, params)? == 0 {
         return Ok(RecordAccessToken::AlreadyRecorded);
@@ -126,6 +128,7 @@ fn record(
         "scope": token.scope,
         "aud": token.audience,
         "x5t#S256": token.thumbprint,
+        "jkt": token.key,
         "exp": token.expires_at,
     });
     batch.record(entry, "access_token.issued", &token.token_id, Some(details))?;
@@ -237,6 +240,7 @@ fn stored_access_token(row: &Row<'_>) -> Result<StoredAccessToken, Fault> {
         authorization_details: row.get(10)?,
         auth_time: optional_timestamp(row, 11)?,
         acr: row.get(12)?,
+        key: optional_text(row, 13, WHAT)?,
         issued_at: timestamp(row, 6)?,
         expires_at: timestamp(row, 7)?,
     };

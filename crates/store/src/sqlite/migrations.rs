@@ -39,6 +39,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "approval_requests",
         sql: include_str!("migrations/0005_approval_requests.sql"),
     },
+    Migration {
+        name: "bound_keys",
+        sql: include_str!("migrations/0006_bound_keys.sql"),
+    },
 ];
 
 /// The newest schema version that this build knows.

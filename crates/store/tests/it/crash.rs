@@ -41,6 +41,7 @@ fn token(name: &str) -> (AccessTokenHash, OpaqueAccessToken) {
         auth_time: None,
         acr: None,
         thumbprint: None,
+        key: None,
         issued_at: NOW,
         expires_at: NOW.plus(Duration::from_secs(300)),
     };

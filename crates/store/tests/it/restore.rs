@@ -43,6 +43,7 @@ async fn issue(store: &Store, number: u32) {
         auth_time: None,
         acr: None,
         thumbprint: None,
+        key: None,
         issued_at: NOW,
         expires_at: later(300),
     };

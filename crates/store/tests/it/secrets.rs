@@ -42,6 +42,7 @@ fn write_canaries(directory: &Directory) {
         auth_time: None,
         acr: None,
         thumbprint: None,
+        key: None,
         issued_at: NOW,
         expires_at: NOW,
     };

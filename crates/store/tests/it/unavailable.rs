@@ -125,6 +125,7 @@ fn a_full_database_acknowledges_nothing_it_does_not_keep_and_goes_on_when_there_
         auth_time: None,
         acr: None,
         thumbprint: None,
+        key: None,
         issued_at: NOW,
         expires_at: NOW,
     };
