@@ -7,6 +7,7 @@
 //! every answer to a form is 303 or a page, never 307 (RFC 9700 §4.12), and every page has the [headers](page_response) that keep it out
 //! of frames and caches. Deliberately not here: scripts, third-party resources, CORS.
 
+pub(crate) mod approval;
 pub(crate) mod assets;
 pub(crate) mod consent;
 pub(crate) mod cookies;
@@ -107,10 +108,10 @@ pub(crate) async fn answer(
         (Route::SignIn, Some(form)) => sign_in::post(request, form).await,
         (Route::SignOut, Some(form)) => sign_out::post(request, form).await,
         (Route::SignOut, None) => sign_out::get(request),
-        (Route::Grants, None) => grants::get(request).await,
-        (Route::Grants, Some(form)) => grants::post(request, form).await,
         (Route::Device, None) => device::get(request).await,
         (Route::Device, Some(form)) => device::post(request, form).await,
+        (Route::Grants, None) => grants::get(request).await,
+        (Route::Grants, Some(form)) => grants::post(request, form).await,
         (Route::Theme, Some(form)) => Ok(theme::post(request, form)),
         (Route::Asset, None) => assets::get(request),
         _ => Err(Reason::PathUnknown {

@@ -10,6 +10,7 @@ use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::resource::ResourceUri;
 use keybound_store::{GrantOwner, GrantQuery, GrantRevocation, GrantState, RevokeGrant, StoredGrant};
 
+use super::approval::{self, Approval};
 use super::date::{self, Moment};
 use super::frame::Frame;
 use super::refusal::PageRefusal;
@@ -34,6 +35,8 @@ struct GrantsPage {
     form_token: String,
     /// What was just done.
     done: Option<&'static str>,
+    /// What clients ask by backchannel authentication.
+    waiting: Vec<Approval>,
     grants: Vec<ShownGrant>,
     is_first: bool,
     next: Option<String>,
@@ -71,7 +74,13 @@ pub(super) async fn get(request: &PageRequest<'_>) -> Result<Response, Reason> {
             grants.push(shown(request, &grant)?);
         }
     }
+    let waiting = request
+        .server
+        .waiting_requests_of(&session.signed_in.subject, request.now)
+        .await?;
+    let waiting = waiting.iter().map(|waiting| approval::shown(request, waiting));
     let page = GrantsPage {
+        waiting: waiting.collect::<Result<_, _>>()?,
         frame: Frame::of(request),
         user: session::display_name(&session.user),
         form_token: form_token::of(&session.secret, PURPOSE),
@@ -83,7 +92,7 @@ pub(super) async fn get(request: &PageRequest<'_>) -> Result<Response, Reason> {
     page_response::page(StatusCode::OK, &page)
 }
 
-/// Withdraws one.
+/// Withdraws one, or decides what is asked.
 pub(super) async fn post(request: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Reason> {
     let Some(session) = session::current(request).await? else {
         return Ok(page_response::see_other(&sign_in::url(
@@ -93,6 +102,9 @@ pub(super) async fn post(request: &PageRequest<'_>, form: &Form<'_>) -> Result<R
         )));
     };
     form_token::require(form, &session.secret, PURPOSE)?;
+    if let Some(decision @ ("approve" | "deny")) = form.get("action") {
+        return decide(request, &session, form, decision == "approve").await;
+    }
     let grant_id = match (form.get("action"), form.get("grant").map(str::parse::<GrantId>)) {
         (Some("withdraw"), Some(Ok(grant_id))) => grant_id,
         _ => return Err(PageRefusal::NoDecision.into()),
@@ -101,6 +113,37 @@ pub(super) async fn post(request: &PageRequest<'_>, form: &Form<'_>) -> Result<R
         RevokeGrant::Revoked | RevokeGrant::AlreadyRevoked => "withdrawn",
         // One answer for both: whether a grant of somebody else has this identifier is nobody's business.
         RevokeGrant::OfAnother | RevokeGrant::Unknown => "unknown",
+    };
+    let grants = format!("{}/grants?done={done}", request.configuration.issuer_path);
+    Ok(page_response::see_other(&grants))
+}
+
+/// Decides what a client asks by backchannel authentication.
+async fn decide(
+    request: &PageRequest<'_>,
+    session: &Session,
+    form: &Form<'_>,
+    is_approved: bool,
+) -> Result<Response, Reason> {
+    let hash = form.get("request").and_then(approval::hash_of);
+    let hash = hash.ok_or(PageRefusal::NoDecision)?;
+    // Only what waits for this user: what a device asks is decided where its code is typed, by whoever has it in front of them.
+    let waiting = request
+        .server
+        .waiting_requests_of(&session.signed_in.subject, request.now)
+        .await?;
+    let is_waiting = waiting.iter().any(|waiting| waiting.hash == hash);
+    let done = if !is_waiting {
+        "over"
+    } else {
+        match approval::decide(request, session, hash, is_approved).await {
+            Ok(()) if is_approved => "approved",
+            Ok(()) => "denied",
+            Err(refusal) => {
+                approval::require_not_ours(refusal)?;
+                "over"
+            }
+        }
     };
     let grants = format!("{}/grants?done={done}", request.configuration.issuer_path);
     Ok(page_response::see_other(&grants))
@@ -119,6 +162,9 @@ async fn withdraw(request: &PageRequest<'_>, session: &Session, grant_id: GrantI
 fn done(request: &PageRequest<'_>) -> Option<&'static str> {
     match request.query("done")?.as_str() {
         "withdrawn" => Some("Withdrawn. That application has no access any more."),
+        "approved" => Some("Allowed. The application goes on by itself."),
+        "denied" => Some("Denied. The application got nothing."),
+        "over" => Some("That request is over. Nothing was shared."),
         "unknown" => Some("There is no such access of yours."),
         _ => None,
     }

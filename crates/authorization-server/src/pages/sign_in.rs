@@ -155,9 +155,7 @@ pub(super) async fn post(request: &PageRequest<'_>, form_data: &Form<'_>) -> Res
     let mut response = page_response::see_other(&location);
     session::keep(&mut response, &secret);
     let over = cookies::remove(cookies::BROWSER);
-    response
-        .headers_mut()
-        .extend(over.map(|cookie| (Some(SET_COOKIE), cookie)));
+    response.headers_mut().extend(over.map(|cookie| (SET_COOKIE, cookie)));
     Ok(response)
 }
 

@@ -9,6 +9,7 @@ mod admin_users;
 mod answer_time;
 mod approvals;
 mod authorization_code;
+mod browser;
 mod ciba;
 mod client_secrets;
 mod consent;
@@ -23,6 +24,7 @@ mod method_matrix;
 mod openid;
 mod operations;
 mod operations_paths;
+mod pages;
 mod path_work;
 mod pki;
 #[path = "../../../client/tests/it/prover.rs"]
