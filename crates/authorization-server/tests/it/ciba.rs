@@ -348,3 +348,60 @@ async fn a_client_that_is_notified_says_with_what_and_where() {
         200
     );
 }
+
+#[tokio::test]
+async fn an_administrator_decides_for_the_user_and_withdraws_what_was_allowed() {
+    let admin = self_signed(dns("admin"));
+    let metadata = crate::admin::administrator(&admin);
+    let cast = cast(polling(), |plan| plan.client("admin", metadata)).await;
+    let token = cast
+        .world
+        .access_token(&admin, "admin", &[("scope", "keybound:admin")])
+        .await;
+    let authorization = format!("Bearer {token}");
+    let peer = cast.world.peer(crate::world::Side::MutualTls, Some(&admin));
+    let call = async |method: http::Method, path: &str, body: Option<Value>| {
+        let body = body.map(|body| ("application/json", body.to_string()));
+        let headers = [("authorization", authorization.as_str())];
+        peer.send(method, &format!("/admin/v1{path}"), &headers, body).await
+    };
+    let auth_req_id = asked(&cast, &[("binding_message", "W4SCT")]).await;
+    let path = format!("/backchannel/{auth_req_id}");
+    for (path, body, status) in [
+        ("/backchannel/unknown", json!({"decision": "approve"}), 404),
+        (path.as_str(), json!({"decision": "perhaps"}), 400),
+        (path.as_str(), json!({}), 400),
+    ] {
+        assert_eq!(call(http::Method::POST, path, Some(body)).await.status, status);
+    }
+    let shown = call(http::Method::GET, &path, None).await.json();
+    assert_eq!((&shown["state"], &shown["user"]), (&json!("pending"), &json!("ada")));
+    assert_eq!(shown["binding_message"], json!("W4SCT"));
+    let decision = json!({"decision": "approve"});
+    let reply = call(http::Method::POST, &path, Some(decision.clone())).await;
+    assert_eq!(
+        (reply.status.as_u16(), &reply.json()["state"]),
+        (200, &json!("approved"))
+    );
+    assert_eq!(call(http::Method::POST, &path, Some(decision)).await.status, 409);
+    assert_eq!(poll_as(&cast, &cast.demo, "demo", &auth_req_id).await.status, 200);
+
+    let listed = call(http::Method::GET, "/grants?user=ada", None).await.json();
+    let grant = &listed["grants"][0];
+    assert_eq!(
+        (&grant["client_id"], &grant["state"]),
+        (&json!("demo"), &json!("active"))
+    );
+    assert_eq!(
+        call(http::Method::GET, "/grants?user=grace", None).await.json()["grants"],
+        json!([])
+    );
+    let path = format!("/grants/{}", grant["grant_id"].as_str().unwrap());
+    assert_eq!(call(http::Method::DELETE, &path, None).await.status, 204);
+    assert_eq!(call(http::Method::DELETE, &path, None).await.status, 410);
+    assert_eq!(
+        call(http::Method::GET, &path, None).await.json()["state"],
+        json!("ended")
+    );
+    assert_eq!(call(http::Method::DELETE, "/grants/unknown", None).await.status, 404);
+}

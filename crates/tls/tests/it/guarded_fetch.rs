@@ -213,6 +213,16 @@ impl Service for Files {
                     .headers_mut()
                     .insert("location", HeaderValue::from_static("/jwks"));
             }
+            "/notified" => {
+                let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+                let is_told = request.method() == http::Method::POST
+                    && header("authorization") == Some("Bearer of-the-client")
+                    && header("content-type") == Some("application/json");
+                *response.status_mut() = match is_told {
+                    true => StatusCode::NO_CONTENT,
+                    false => StatusCode::UNAUTHORIZED,
+                };
+            }
             "/slow" => sleep(Duration::from_secs(5)).await,
             "/brief" => sleep(Duration::from_millis(100)).await,
             path => {
@@ -351,4 +361,24 @@ async fn callers_that_want_the_same_at_once_share_one_fetch() {
     sleep(Duration::from_millis(20)).await;
     first.abort();
     second.await.unwrap().unwrap();
+}
+
+// covers CIBA-5
+#[tokio::test]
+async fn what_is_posted_carries_its_token_and_follows_no_redirect() {
+    let (server, requests) = files();
+    let fetch = fetch(&["127.0.0.0/8", "::1/128"]);
+    let url = |path: &str| format!("https://localhost:{}{path}", server.local_addr().port());
+    let post = async |path: &str, token: &str| fetch.post_json(&url(path), token, "{}".into()).await;
+    let refused = post("/notified", "of-another").await.unwrap_err();
+    assert!(matches!(refused, FetchError::Status { status: 401 }) && !refused.may_pass());
+    let redirected = post("/redirect", "of-the-client").await.unwrap_err();
+    assert!(matches!(redirected, FetchError::Status { status: 302 }) && !redirected.may_pass());
+    assert_eq!(requests.load(SeqCst), 2);
+    let late = post("/slow", "of-the-client").await.unwrap_err();
+    assert!(matches!(late, FetchError::Timeout(_)) && late.may_pass());
+    post("/notified", "of-the-client").await.unwrap();
+    let plain = url("/notified").replace("https:", "http:");
+    let plain = fetch.post_json(&plain, "of-the-client", "{}".into()).await.unwrap_err();
+    assert!(matches!(plain, FetchError::Scheme { .. }));
 }
