@@ -115,10 +115,13 @@ impl Client {
         let error = match self.token_response(form, pending.identity.clone(), now).await {
             Ok(response) => {
                 pending.has_ended = true;
+                // CIBA Core §10.1.1 promises one; a server without OpenID asks its users all the same.
+                let metadata = self.server.metadata(now).await?;
+                let issues_id_tokens = metadata.names(MetadataList::IdTokenSigningAlgorithms).is_some();
                 let expected = ExpectedIdToken {
                     nonce: ExpectedNonce::NotSent,
                     max_age_secs: None,
-                    is_required: pending.grant_type == GrantType::BackchannelAuthentication,
+                    is_required: issues_id_tokens && pending.grant_type == GrantType::BackchannelAuthentication,
                 };
                 let response = self.with_verified_id_token(response, expected, now).await?;
                 return Ok(Poll::Approved(Box::new(response)));

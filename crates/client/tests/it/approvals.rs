@@ -260,19 +260,22 @@ async fn waiting_asks_at_the_servers_pace_until_it_is_decided() {
 
 /// A server that asks its users itself; the ID token is made of these claims.
 fn asking(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Script {
-    Script::new(json!({}), move |seen, issuer| match seen.path.as_str() {
-        "/bc-authorize" => json_response(&json!({"auth_req_id": "request-1", "expires_in": 120, "interval": 2})),
-        "/token" => {
-            let mut claims = json!({
-                "iss": issuer.issuer, "sub": "u.1", "aud": "demo", "iat": NOW, "exp": NOW.unix_secs() + 300,
-            });
-            change(&mut claims);
-            let header = json!({"alg": issuer.signer.algorithm(), "kid": issuer.signer.key_id()});
-            let id_token = issuer.sign(&header, &claims);
-            json_response(&json!({"access_token": "t", "token_type": "Bearer", "id_token": id_token}))
-        }
-        _ => status(StatusCode::NOT_FOUND),
-    })
+    Script::new(
+        json!({"id_token_signing_alg_values_supported": ["ES256"]}),
+        move |seen, issuer| match seen.path.as_str() {
+            "/bc-authorize" => json_response(&json!({"auth_req_id": "request-1", "expires_in": 120, "interval": 2})),
+            "/token" => {
+                let mut claims = json!({
+                    "iss": issuer.issuer, "sub": "u.1", "aud": "demo", "iat": NOW, "exp": NOW.unix_secs() + 300,
+                });
+                change(&mut claims);
+                let header = json!({"alg": issuer.signer.algorithm(), "kid": issuer.signer.key_id()});
+                let id_token = issuer.sign(&header, &claims);
+                json_response(&json!({"access_token": "t", "token_type": "Bearer", "id_token": id_token}))
+            }
+            _ => status(StatusCode::NOT_FOUND),
+        },
+    )
 }
 
 // covers CIBA-1, CIBA-2, CIBA-3
@@ -322,4 +325,27 @@ async fn an_id_token_for_somebody_else_ends_the_request() {
         Err(ClientError::Ended)
     ));
     assert_eq!(script.site.seen_at("/token").len(), 1);
+}
+
+// covers CIBA-4
+#[tokio::test]
+async fn an_id_token_is_missed_only_where_the_server_issues_some() {
+    for issues in [true, false] {
+        let more = match issues {
+            true => json!({"id_token_signing_alg_values_supported": ["ES256"]}),
+            false => json!({}),
+        };
+        let script = Script::new(more, |seen, _| match seen.path.as_str() {
+            "/bc-authorize" => json_response(&json!({"auth_req_id": "request-1", "expires_in": 120})),
+            _ => json_response(&json!({"access_token": "t", "token_type": "Bearer"})),
+        });
+        let client = script.client();
+        let request = BackchannelRequest::new(UserHint::Login("ada".to_owned()), &Scope::empty());
+        let mut pending = client.begin_backchannel_authentication(&request, NOW).await.unwrap();
+        let outcome = client.poll(&mut pending, after(5)).await;
+        match issues {
+            true => assert!(matches!(outcome, Err(ClientError::IdToken { .. })), "{outcome:?}"),
+            false => assert!(matches!(outcome, Ok(Poll::Approved(_))), "{outcome:?}"),
+        }
+    }
 }
