@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use keybound_protocol::authentication_method::AuthenticationMethod;
+use keybound_protocol::authorization_response::ResponseMode;
 use keybound_protocol::client::ClientOrigin;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::grant_type::GrantType;
+use keybound_protocol::pkce::S256;
 use keybound_protocol::server_metadata::{MetadataFlag, MetadataList, ServerMetadata};
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::userinfo::{claims_supported, scopes_supported};
@@ -31,13 +33,16 @@ fn methods(settings: &Settings) -> Vec<AuthenticationMethod> {
 }
 
 /// The endpoints that are served, with their paths below the issuer's.
-const ENDPOINTS: [(Endpoint, &str); 5] = [
+const ENDPOINTS: [(Endpoint, &str); 7] = [
+    AUTHORIZATION,
+    PUSHED_AUTHORIZATION,
     TOKEN,
     INTROSPECTION,
     REVOCATION,
     DEVICE_AUTHORIZATION,
     BACKCHANNEL_AUTHENTICATION,
 ];
+const AUTHORIZATION: (Endpoint, &str) = (Endpoint::Authorization, "/authorize");
 pub(crate) const TOKEN: (Endpoint, &str) = (Endpoint::Token, "/token");
 const INTROSPECTION: (Endpoint, &str) = (Endpoint::Introspection, "/introspect");
 const REVOCATION: (Endpoint, &str) = (Endpoint::Revocation, "/revoke");
@@ -98,10 +103,10 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
     let of_openid = of_openid.filter(|word| settings.scopes.iter().all(|scope| scope.name != *word));
     let scopes = settings.scopes.iter().map(|scope| scope.name.clone());
     let scopes = scopes.chain(of_openid.map(str::to_owned));
-    let metadata = metadata
+    let metadata = about_authorization(metadata, settings, signing)
         .with_jwks_uri(issuer.endpoint_url("/jwks"))
         .with_certificate_bound_access_tokens()
-        .with_response_types(&[])
+        .with_response_types(&["code"])
         .with_grant_types(&settings.grant_types())
         .with_scopes(scopes.filter(|scope| !scope.starts_with(keybound_protocol::scope::RESERVED_SCOPE_PREFIX)))
         .with_authentication_methods(&methods(settings), settings.profile.signature_algorithms())
@@ -116,6 +121,39 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
         )
         .with_names(MetadataList::BackchannelRequestSigningAlgorithms, request_algorithms);
     PublicDocument::new(metadata.to_json().to_string(), FRESH)
+}
+
+/// What is said about authorization requests and their answers.
+fn about_authorization(
+    metadata: ServerMetadata,
+    settings: &Settings,
+    signing: &[SignatureAlgorithm],
+) -> ServerMetadata {
+    let algorithms = |algorithms: &[SignatureAlgorithm]| {
+        let names = algorithms.iter().map(|algorithm| algorithm.name().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let profile = settings.profile;
+    let types = settings.authorization.details_types.names().map(str::to_owned);
+    let mut metadata = metadata
+        .with_flag(MetadataFlag::AuthorizationResponseIss)
+        .with_flag(MetadataFlag::RequestParameter)
+        .with_names(MetadataList::CodeChallengeMethods, [S256.to_owned()])
+        .with_names(MetadataList::ResponseModes, ResponseMode::NAMES.map(str::to_owned))
+        .with_names(MetadataList::AuthorizationSigningAlgorithms, algorithms(signing))
+        .with_names(
+            MetadataList::RequestObjectSigningAlgorithms,
+            algorithms(profile.signature_algorithms()),
+        )
+        .with_names(MetadataList::AuthorizationDetailsTypes, types);
+    if settings.authorization.require_pushed_authorization_requests || profile.requires_pushed_authorization_requests()
+    {
+        metadata = metadata.with_flag(MetadataFlag::RequirePushedAuthorizationRequests);
+    }
+    if profile.requires_signed_request_objects() {
+        metadata = metadata.with_flag(MetadataFlag::RequireSignedRequestObject);
+    }
+    metadata
 }
 
 /// What is said where there is OpenID Connect (OpenID Connect Discovery §3).

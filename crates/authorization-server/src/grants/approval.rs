@@ -97,9 +97,11 @@ async fn exchange(
         RedeemApprovalRequest::Unknown => return Err(refused(ApprovalRefusal::Unknown.into())),
     }
     let access_token = issue.complete(&drawn).await.map_err(|error| refused(error.into()))?;
+    let id_token = issue.id_token(grant.request.configuration, None, &access_token).await;
+    let id_token = id_token.map_err(|error| refused(error.into()))?;
     let accompanying = Accompanying {
         refresh_token: refresh.as_ref().map(|refresh| refresh.text.as_str()),
-        id_token: None,
+        id_token: id_token.as_deref(),
     };
     let response = issue.answer(&access_token, accompanying);
     Ok(Answer::to(&recipient, Arc::clone(grant.client), response))

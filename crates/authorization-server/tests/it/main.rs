@@ -9,6 +9,7 @@ mod admin_users;
 mod answer_time;
 mod approvals;
 mod authorization_code;
+mod authorize;
 mod browser;
 mod ciba;
 mod client_secrets;

@@ -1,0 +1,310 @@
+//! The authorization endpoint (RFC 6749 §3.1, §4.1): who is sent where, and with what.
+
+use http::{Method, StatusCode};
+use keybound_protocol::issuer::Issuer;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::pki::{Authority, Leaf, dns};
+use crate::rfc9126::{CALLBACK, code_client, good};
+use crate::world::{ISSUER, Plan, Reply, Side, World, tls_client, with};
+
+struct Cast {
+    world: World,
+    demo: Leaf,
+}
+
+async fn cast() -> Cast {
+    let authority = Authority::root("corp");
+    let pushing = json!({"require_pushed_authorization_requests": true});
+    let world = Plan::new()
+        .trusts("corp", &authority)
+        .client("demo", code_client(tls_client("demo.example")))
+        .client("other", code_client(tls_client("demo.example")))
+        .client("pushing", with(code_client(tls_client("demo.example")), pushing))
+        .client("machine", tls_client("demo.example"))
+        .start()
+        .await;
+    Cast {
+        world,
+        demo: authority.issue(dns("demo.example")),
+    }
+}
+
+fn query(parameters: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(parameters)
+        .finish()
+}
+
+fn changed<'a>(client_id: &'a str, other: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut request: Vec<(&str, &str)> = good();
+    request.push(("client_id", client_id));
+    request.retain(|(name, _)| other.iter().all(|(changed, _)| changed != name));
+    request.extend(other.iter().filter(|(_, value)| !value.is_empty()));
+    request
+}
+
+impl Cast {
+    async fn authorize(&self, parameters: &[(&str, &str)]) -> Reply {
+        let path = format!("/authorize?{}", query(parameters));
+        self.world.peer(Side::Public, None).get(&path).await
+    }
+
+    async fn push(&self, client_id: &str) -> String {
+        let form = changed(client_id, &[]);
+        let reply = self.world.post(Some(&self.demo), "/par", &form).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        reply.json()["request_uri"].as_str().unwrap().to_owned()
+    }
+
+    /// A refusal that is shown to the user and takes nobody anywhere.
+    async fn assert_shown(&self, reply: &Reply, code: &str) {
+        let page = String::from_utf8_lossy(&reply.body).into_owned();
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{reply:?}");
+        assert_eq!(reply.header("location"), None);
+        assert!(page.contains("id=\"error-page\"") && page.contains(code), "{page}");
+        let refusal = self.world.refusal(reply).await;
+        assert_eq!(refusal.error_code.unwrap().as_str(), code);
+        // Nothing may put this page into a frame, or read it from a script elsewhere.
+        assert!(
+            reply
+                .header("content-security-policy")
+                .unwrap()
+                .contains("frame-ancestors 'none'")
+        );
+        assert_eq!(reply.header("x-frame-options"), Some("DENY"));
+        assert_eq!(reply.header("access-control-allow-origin"), None);
+    }
+}
+
+/// The parameters that a redirect to the client adds to its registered URI.
+fn told(reply: &Reply) -> Vec<(String, String)> {
+    assert_eq!(reply.status, StatusCode::SEE_OTHER, "{reply:?}");
+    let location = reply.header("location").unwrap();
+    assert!(location.starts_with(CALLBACK), "{location}");
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    // Whose link it was learns nothing of our records.
+    assert_eq!(reply.header("keybound-refusal"), None);
+    let url = Url::parse(location).unwrap();
+    url.query_pairs().into_owned().skip(1).collect()
+}
+
+fn assert_begun(reply: &Reply) {
+    assert_eq!(reply.status, StatusCode::SEE_OTHER, "{reply:?}");
+    let location = reply.header("location").unwrap();
+    assert!(
+        location.contains("/interaction/") && location.ends_with("/login"),
+        "{location}"
+    );
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+// covers R6749-4, R6749-6, R9700-1
+#[tokio::test]
+async fn nobody_is_sent_to_a_place_that_is_not_the_clients() {
+    let cast = cast().await;
+    for (request, code) in [
+        (changed("nobody", &[]), "invalid_request"),
+        (changed("", &[]), "invalid_request"),
+        (
+            changed("demo", &[("redirect_uri", "https://evil.example/")]),
+            "invalid_request",
+        ),
+        (
+            changed("demo", &[("redirect_uri", "https://client.example/callback")]),
+            "invalid_request",
+        ),
+        (
+            changed("demo", &[("redirect_uri", "javascript:alert(1)")]),
+            "invalid_request",
+        ),
+        (
+            [&changed("demo", &[])[..], &[("state", "again")]].concat(),
+            "invalid_request",
+        ),
+        (
+            [&changed("demo", &[])[..], &[("client_id", "other")]].concat(),
+            "invalid_request",
+        ),
+    ] {
+        let reply = cast.authorize(&request).await;
+        cast.assert_shown(&reply, code).await;
+    }
+    // With one redirect URI registered it may be left out, and browsers may post.
+    assert_begun(&cast.authorize(&changed("demo", &[("redirect_uri", "")])).await);
+    let peer = cast.world.peer(Side::Public, None);
+    assert_begun(&peer.post("/authorize", &changed("demo", &[])).await);
+    for method in [Method::PUT, Method::DELETE] {
+        let reply = peer.send(method, "/authorize", &[], None).await;
+        assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
+    }
+}
+
+// covers R6749-6, R9207-1, R9700-5, FAPI-9, R9126-7
+#[tokio::test]
+async fn the_client_is_told_what_is_wrong_with_the_rest() {
+    let cast = cast().await;
+    for (request, error) in [
+        (
+            changed("demo", &[("response_type", "token")]),
+            "unsupported_response_type",
+        ),
+        (
+            changed("demo", &[("response_type", "id_token token")]),
+            "unsupported_response_type",
+        ),
+        (changed("demo", &[("response_type", "")]), "invalid_request"),
+        (changed("demo", &[("scope", "admin")]), "invalid_scope"),
+        (changed("demo", &[("scope", "keybound:admin")]), "invalid_scope"),
+        (
+            changed("demo", &[("resource", "https://unknown.example")]),
+            "invalid_target",
+        ),
+        (
+            changed("demo", &[("code_challenge_method", "plain")]),
+            "invalid_request",
+        ),
+        (
+            changed("demo", &[("authorization_details", "[{\"type\":\"x\"}]")]),
+            "invalid_authorization_details",
+        ),
+        (changed("demo", &[("prompt", "none")]), "login_required"),
+        (changed("pushing", &[]), "invalid_request"),
+    ] {
+        let reply = cast.authorize(&request).await;
+        let expected = pairs(&[("error", error), ("state", "a state"), ("iss", ISSUER)]);
+        assert_eq!(told(&reply), expected, "{request:?}");
+    }
+    let reply = cast
+        .authorize(&changed("demo", &[("scope", "admin"), ("state", "")]))
+        .await;
+    assert_eq!(told(&reply), pairs(&[("error", "invalid_scope"), ("iss", ISSUER)]));
+}
+
+// covers FAPI-21, R9207-1
+#[tokio::test]
+async fn whoever_asks_for_a_signed_answer_gets_its_error_signed() {
+    let cast = cast().await;
+    let reply = cast
+        .authorize(&changed("demo", &[("response_mode", "jwt"), ("scope", "admin")]))
+        .await;
+    let parameters = told(&reply);
+    let [(name, jwt)] = parameters.as_slice() else {
+        panic!("{parameters:?}")
+    };
+    assert_eq!(name, "response");
+    let claims = crate::world::claims(jwt);
+    assert_eq!(
+        claims,
+        json!({
+            "iss": ISSUER, "aud": "demo", "exp": claims["exp"], "error": "invalid_scope", "state": "a state",
+        })
+    );
+}
+
+// covers R9126-3, R9126-6, FAPI-7, FAPI-8, R9101-1
+#[tokio::test]
+async fn a_pushed_request_opens_pages_until_its_time_is_over() {
+    let cast = cast().await;
+    let request_uri = cast.push("demo").await;
+    let with_client = |client_id| vec![("client_id", client_id), ("request_uri", request_uri.as_str())];
+    assert_begun(&cast.authorize(&with_client("demo")).await);
+    // Opening spends nothing, and what stands beside it is not looked at.
+    let outer = [
+        ("redirect_uri", "https://evil.example/"),
+        ("scope", "admin"),
+        ("state", "outer"),
+        ("response_type", "token"),
+        ("response_mode", "fragment"),
+    ];
+    assert_begun(&cast.authorize(&[&with_client("demo")[..], &outer].concat()).await);
+    assert_begun(
+        &cast
+            .authorize(&[("client_id", "pushing"), ("request_uri", &cast.push("pushing").await)])
+            .await,
+    );
+
+    cast.assert_shown(&cast.authorize(&with_client("other")).await, "invalid_request_uri")
+        .await;
+    for foreign in [
+        "https://evil.example/request.jwt",
+        "http://169.254.169.254/latest",
+        "urn:ietf:params:oauth:request_uri:unknown",
+        "urn:ietf:params:oauth:request_uri:",
+        "file:///etc/passwd",
+    ] {
+        let reply = cast.authorize(&[("client_id", "demo"), ("request_uri", foreign)]).await;
+        cast.assert_shown(&reply, "invalid_request_uri").await;
+    }
+    cast.world.clock.advance(59);
+    assert_begun(&cast.authorize(&with_client("demo")).await);
+    cast.world.clock.advance(1);
+    cast.assert_shown(&cast.authorize(&with_client("demo")).await, "invalid_request_uri")
+        .await;
+}
+
+// covers R9700-10
+#[tokio::test]
+async fn scripts_of_other_origins_learn_nothing_here() {
+    let cast = cast().await;
+    let peer = cast.world.peer(Side::Public, None);
+    let origin = [
+        ("origin", "https://client.example"),
+        ("access-control-request-method", "GET"),
+    ];
+    let path = format!("/authorize?{}", query(&changed("demo", &[])));
+    for method in [Method::OPTIONS, Method::GET] {
+        let reply = peer.send(method, &path, &origin, None).await;
+        let headers: Vec<&str> = reply.headers.keys().map(http::HeaderName::as_str).collect();
+        assert!(
+            !headers.iter().any(|name| name.starts_with("access-control-")),
+            "{headers:?}"
+        );
+    }
+}
+
+// covers R8414-4, R8414-5, R9207-1, R9126-7, FAPI-1, FAPI-2
+#[tokio::test]
+async fn metadata_says_how_users_may_be_asked() {
+    let mut plan = Plan::new();
+    plan.settings.authorization.require_pushed_authorization_requests = true;
+    plan.settings.issuer = Issuer::parse("https://as.example/tenant").unwrap();
+    let world = plan.start().await;
+    let path = "/.well-known/oauth-authorization-server/tenant";
+    let metadata: Value = world.peer(Side::Public, None).get(path).await.json();
+    for (member, expected) in [
+        ("authorization_endpoint", json!("https://as.example/tenant/authorize")),
+        (
+            "pushed_authorization_request_endpoint",
+            json!("https://as.example/tenant/par"),
+        ),
+        ("require_pushed_authorization_requests", json!(true)),
+        ("authorization_response_iss_parameter_supported", json!(true)),
+        ("response_types_supported", json!(["code"])),
+        ("response_modes_supported", json!(["query", "jwt", "query.jwt"])),
+        ("code_challenge_methods_supported", json!(["S256"])),
+        ("request_parameter_supported", json!(true)),
+        ("request_uri_parameter_supported", json!(false)),
+        ("authorization_signing_alg_values_supported", json!(["ES256"])),
+        (
+            "request_object_signing_alg_values_supported",
+            json!(["ES256", "ES384", "EdDSA", "PS256", "RS256"]),
+        ),
+    ] {
+        assert_eq!(metadata[member], expected, "{member}");
+    }
+    let aliases = metadata["mtls_endpoint_aliases"].as_object().unwrap();
+    assert_eq!(
+        aliases["pushed_authorization_request_endpoint"],
+        "https://mtls.as.example/tenant/par"
+    );
+    assert!(!aliases.contains_key("authorization_endpoint"));
+    assert!(metadata.get("authorization_details_types_supported").is_none());
+}
