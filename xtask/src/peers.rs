@@ -176,7 +176,9 @@ fn set_up_node() -> anyhow::Result<String> {
             version.and_then(|version| version.as_str()).unwrap_or("?")
         )
     };
-    let packages = ["openid-client", "playwright-core", "axe-core"].map(version).join(", ");
+    let packages = ["openid-client", "openid-client-6", "playwright-core", "axe-core"]
+        .map(version)
+        .join(", ");
     Ok(format!("{packages}, Node.js {}", major_of(&node).unwrap_or(0)))
 }
 

@@ -28,4 +28,5 @@ mod scene;
 mod scripted_server;
 mod token_exchange;
 mod token_grants;
+mod user_grants;
 mod waiting_command;
