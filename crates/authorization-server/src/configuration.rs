@@ -18,6 +18,7 @@ use crate::registration::{REGISTRATION_PATH, Registration};
 use crate::resources::Resources;
 use crate::router::Route;
 use crate::settings::{ACCESS_TOKEN_LIFETIME_MAX, AuthorizationSettings, Settings};
+use crate::upstream::UpstreamProvider;
 
 pub(crate) struct Configuration {
     pub(crate) issuer: Issuer,
@@ -53,6 +54,8 @@ pub(crate) struct Configuration {
     pub(crate) registration_policy: RegistrationPolicy,
     /// Where clients register themselves.
     pub(crate) registration: Option<Registration>,
+    /// Where users may sign in beside the local directory.
+    pub(crate) upstream_providers: Vec<UpstreamProvider>,
 }
 
 impl Configuration {
@@ -82,6 +85,7 @@ impl Configuration {
             alike_answer_interval: settings.limits.alike_answer_interval,
             registration_policy: settings.registration_policy(ClientOrigin::Administrator),
             registration: Registration::new(settings, url_and_alias(settings, REGISTRATION_PATH)),
+            upstream_providers: settings.upstream_providers.clone(),
         })
     }
 

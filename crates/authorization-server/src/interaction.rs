@@ -131,6 +131,14 @@ fn still_counts(signed_in: &SignedIn, request: &AuthorizationRequest, page: &Pag
 /// [`PageRefusal`], [`Reason::Store`]
 pub(crate) fn open(page: &PageRequest<'_>) -> Result<OpenInteraction, Reason> {
     let id = id_of(page.path()).ok_or(PageRefusal::UnknownInteraction)?;
+    open_by_id(page, id)
+}
+
+/// The interaction with this identifier, if it is this browser's and can go on.
+///
+/// # Errors
+/// [`PageRefusal`], [`Reason::Store`]
+pub(crate) fn open_by_id(page: &PageRequest<'_>, id: &str) -> Result<OpenInteraction, Reason> {
     let secret = cookies::find(&page.parts.headers, &cookie_name(id)).ok_or(PageRefusal::ForeignBrowser)?;
     let hash = InteractionHash::of(id);
     let store = &page.server.store;

@@ -52,6 +52,7 @@ mod signing_keys;
 mod token_response;
 mod trust;
 mod trusted_issuers;
+mod upstream;
 pub mod users;
 
 pub use limits::Limits;
@@ -68,4 +69,5 @@ pub use settings::{
     TokenSettings, TrustedKeys,
 };
 pub use signing_keys::{PUBLISHED_BEFORE_SIGNING, SigningKeysError};
+pub use upstream::UpstreamProvider;
 pub use users::UserDirectory;

@@ -27,6 +27,7 @@ pub(crate) mod sign_out;
 pub(crate) mod terms;
 pub(crate) mod theme;
 pub(crate) mod untrusted_text;
+pub(crate) mod upstream_sign_in;
 
 use std::sync::Arc;
 
@@ -108,6 +109,8 @@ pub(crate) async fn answer(
         (Route::SignIn, Some(form)) => sign_in::post(request, form).await,
         (Route::SignOut, Some(form)) => sign_out::post(request, form).await,
         (Route::SignOut, None) => sign_out::get(request),
+        (Route::UpstreamSignIn, None) => upstream_sign_in::leave(request).await,
+        (Route::UpstreamAnswer, None) => upstream_sign_in::come_back(request).await,
         (Route::Device, None) => device::get(request).await,
         (Route::Device, Some(form)) => device::post(request, form).await,
         (Route::Grants, None) => grants::get(request).await,

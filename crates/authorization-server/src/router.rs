@@ -51,6 +51,10 @@ pub(crate) enum Route {
     Login,
     /// `/interaction/{id}/consent`
     Consent,
+    /// `/interaction/{id}/upstream/{provider}`: leaves for another OpenID provider
+    UpstreamSignIn,
+    /// `/upstream/{provider}`: comes back from there
+    UpstreamAnswer,
     /// `/sign-in`, for users who came by themselves
     SignIn,
     /// `/sign-out`
@@ -88,7 +92,7 @@ pub(crate) enum Routed {
 }
 
 impl Route {
-    pub(crate) const COUNT: usize = 23;
+    pub(crate) const COUNT: usize = 25;
     /// In the order of their discriminants.
     pub(crate) const ALL: [Route; Route::COUNT] = [
         Route::Token,
@@ -108,6 +112,8 @@ impl Route {
         Route::Authorization,
         Route::Login,
         Route::Consent,
+        Route::UpstreamSignIn,
+        Route::UpstreamAnswer,
         Route::SignIn,
         Route::SignOut,
         Route::Grants,
@@ -136,6 +142,8 @@ impl Route {
             Route::Authorization => "authorization",
             Route::Login => "login",
             Route::Consent => "consent",
+            Route::UpstreamSignIn => "upstream_sign_in",
+            Route::UpstreamAnswer => "upstream_answer",
             Route::SignIn => "sign_in",
             Route::SignOut => "sign_out",
             Route::Grants => "grants",
@@ -165,6 +173,8 @@ impl Route {
             | Route::Authorization
             | Route::Login
             | Route::Consent
+            | Route::UpstreamSignIn
+            | Route::UpstreamAnswer
             | Route::SignIn
             | Route::SignOut
             | Route::Grants
@@ -194,6 +204,8 @@ impl Route {
             Route::Authorization
                 | Route::Login
                 | Route::Consent
+                | Route::UpstreamSignIn
+                | Route::UpstreamAnswer
                 | Route::SignIn
                 | Route::SignOut
                 | Route::Grants
@@ -224,7 +236,7 @@ impl Route {
             | Route::Grants
             | Route::Device => Some("GET, HEAD, POST, OPTIONS"),
             Route::Theme => Some("POST, OPTIONS"),
-            Route::Asset => Some("GET, HEAD, OPTIONS"),
+            Route::UpstreamSignIn | Route::UpstreamAnswer | Route::Asset => Some("GET, HEAD, OPTIONS"),
             // Its own router knows the methods of each of its paths.
             Route::Admin => None,
         }
@@ -299,8 +311,12 @@ fn find_page(path: &str) -> Option<Route> {
         return match below.split_once('/') {
             Some((_, "login")) => Some(Route::Login),
             Some((_, "consent")) => Some(Route::Consent),
-            _ => None,
+            Some((_, page)) => one_segment(page, "upstream/").then_some(Route::UpstreamSignIn),
+            None => None,
         };
+    }
+    if one_segment(path, "/upstream/") {
+        return Some(Route::UpstreamAnswer);
     }
     match path {
         "/authorize" => Some(Route::Authorization),
@@ -309,11 +325,14 @@ fn find_page(path: &str) -> Option<Route> {
         "/grants" => Some(Route::Grants),
         "/device" => Some(Route::Device),
         "/theme" => Some(Route::Theme),
-        _ => path
-            .strip_prefix("/assets/")
-            .is_some_and(|name| !name.contains('/'))
-            .then_some(Route::Asset),
+        _ => one_segment(path, "/assets/").then_some(Route::Asset),
     }
+}
+
+/// Whether exactly one segment follows the prefix.
+fn one_segment(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
 #[cfg(test)]

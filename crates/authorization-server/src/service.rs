@@ -254,6 +254,8 @@ impl Request<'_> {
             Route::Authorization
             | Route::Login
             | Route::Consent
+            | Route::UpstreamSignIn
+            | Route::UpstreamAnswer
             | Route::SignIn
             | Route::SignOut
             | Route::Grants

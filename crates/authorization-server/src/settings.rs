@@ -23,6 +23,7 @@ use keybound_tls::{Clock, GuardedFetch};
 use url::Url;
 
 use crate::limits::Limits;
+use crate::upstream::UpstreamProvider;
 
 pub use registration::{ClientPolicy, InitialAccessToken, REGISTRATION_METHODS, RegistrationSettings};
 
@@ -54,6 +55,8 @@ pub struct Settings {
     pub registration: Option<RegistrationSettings>,
     /// What the operator is called on the pages that users see; `None` is the issuer's host.
     pub operator: Option<String>,
+    /// Where users may sign in beside the local directory.
+    pub upstream_providers: Vec<UpstreamProvider>,
     /// The scopes that metadata advertises.
     pub scopes: Vec<ScopeSettings>,
     /// The resources that tokens can be asked for, beside the default one and the admin API.

@@ -15,12 +15,16 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::{USER_SUBJECT_BYTES, UserClaims, UserName, UserSubject};
-use keybound_store::{Actor, AuditEntry, BeginSignIn, LockOut, PasswordHash, StoreError, StoredUser, Users};
+use keybound_store::{
+    Actor, AuditEntry, BeginSignIn, ChangeUser, CreateUser, LockOut, NewUser, PasswordHash, StoreError, StoredUser,
+    UserChange, Users,
+};
 
 use crate::answer_time::AnswerTimer;
 use crate::limits::Limits;
 use crate::passwords::{Password, PasswordHashing, PasswordHashingError};
 use crate::rate_limit::{AttemptLimit, TooMany};
+use crate::upstream::UpstreamUser;
 
 /// What somebody is told who was not signed in, whatever the reason.
 pub const REFUSED: &str = "The name or the password is wrong, or this account cannot sign in at the moment.";
@@ -230,6 +234,52 @@ impl UserDirectory {
             subject: user.subject,
             auth_time: attempt.now,
         })
+    }
+
+    /// Signs somebody in whom an upstream provider signed in, and takes over what it says about the user.
+    ///
+    /// # Errors
+    /// [`SignInRefusal::Disabled`] for whom an administrator keeps out; [`SignInRefusal::Changed`] if one was busy with the user.
+    pub(crate) async fn take_over(&self, user: UpstreamUser, entry: AuditEntry) -> Result<SignedIn, SignInRefusal> {
+        let auth_time = entry.at;
+        let UpstreamUser { name, subject, claims } = user;
+        match self.stored.find_user_by_subject(&subject)? {
+            Some(known) if known.is_disabled => return Err(SignInRefusal::Disabled(known.name)),
+            Some(known) if UserClaims::parse_stored(&known.claims).is_ok_and(|known| known == claims) => {}
+            Some(known) => {
+                let change = UserChange {
+                    name: known.name.clone(),
+                    if_version: Some(known.version),
+                    password_hash: None,
+                    user_code_hash: None,
+                    claims: Some(claims.to_json()),
+                    is_disabled: None,
+                    // Nobody is disabled by this, so no token is denied.
+                    tokens_until: auth_time,
+                };
+                if !matches!(
+                    self.stored.change_user(change, entry).await?,
+                    ChangeUser::Changed { .. }
+                ) {
+                    return Err(SignInRefusal::Changed(known.name));
+                }
+            }
+            None => {
+                let new = NewUser {
+                    name: name.clone(),
+                    subject: subject.clone(),
+                    // Nobody knows this password: there is only one way in.
+                    password_hash: self.hashing.decoy().clone(),
+                    user_code_hash: None,
+                    claims: claims.to_json(),
+                    is_disabled: false,
+                };
+                if !matches!(self.stored.create_user(new, entry).await?, CreateUser::Created { .. }) {
+                    return Err(SignInRefusal::Changed(name));
+                }
+            }
+        }
+        Ok(SignedIn { subject, auth_time })
     }
 
     /// The user that tokens call this, if there (still) is one.

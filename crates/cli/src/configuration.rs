@@ -14,6 +14,7 @@ pub(crate) mod registration;
 pub(crate) mod server;
 pub(crate) mod token_exchange;
 pub(crate) mod trust_anchors;
+pub(crate) mod upstream_providers;
 pub(crate) mod value;
 
 use std::path::{Path, PathBuf};

@@ -212,6 +212,8 @@ impl EndpointUrls {
             | Route::Authorization
             | Route::Login
             | Route::Consent
+            | Route::UpstreamSignIn
+            | Route::UpstreamAnswer
             | Route::SignIn
             | Route::SignOut
             | Route::Grants

@@ -8,7 +8,7 @@ use keybound_store::{SignInToInteraction, SignedIn};
 use super::frame::Frame;
 use super::refusal::PageRefusal;
 use super::sign_in::{LoginPage, authenticate};
-use super::{PageRequest, form_token, page_response, session};
+use super::{PageRequest, form_token, page_response, session, upstream_sign_in};
 use crate::error::Reason;
 use crate::interaction::{self, OpenInteraction};
 use crate::response::Response;
@@ -40,6 +40,18 @@ pub(super) async fn post(request: &PageRequest<'_>, form_data: &Form<'_>) -> Res
         auth_time: user.auth_time(),
         acr: None,
     };
+    go_on(request, open, signed_in).await
+}
+
+/// Goes on to consent with whoever signed in, here or elsewhere.
+///
+/// # Errors
+/// [`PageRefusal`] if the interaction was finished meanwhile.
+pub(super) async fn go_on(
+    request: &PageRequest<'_>,
+    open: OpenInteraction,
+    signed_in: SignedIn,
+) -> Result<Response, Reason> {
     if let Some(required) = open.request.claims().required_subject()
         && required != signed_in.subject.as_str()
     {
@@ -83,6 +95,7 @@ fn form(
         user_code: None,
         username,
         refusal,
+        providers: upstream_sign_in::links(request, open),
     };
     page_response::page_with_form_to(open.request.redirect_uri().csp_source().as_deref(), status, &page)
 }

@@ -2,6 +2,9 @@
 
 use keybound_protocol::error_code::ErrorCode;
 
+use crate::upstream::UpstreamError;
+use crate::users::SignInRefusal;
+
 /// Why a page, or what its form asked for, was refused. For operators; what people read is in [`error_page`](super::error_page).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PageRefusal {
@@ -28,6 +31,10 @@ pub(crate) enum PageRefusal {
     ClientGone,
     #[error("as many interactions as there may be are open")]
     TooManyInteractions,
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error(transparent)]
+    UpstreamUser(#[from] SignInRefusal),
     #[error("the random number generator failed, or the same number came twice")]
     Random,
     #[error("the page could not be made")]
@@ -42,12 +49,13 @@ const IN_TIME: &str = "the interaction is younger than its lifetime";
 const CLIENT: &str = "the client that asked exists";
 const FORM_TOKEN: &str = "the form has the token of this browser";
 const DECISION: &str = "the form says what to do";
+const UPSTREAM: &str = "the other provider signs a user in who may come in here";
 const ROOM: &str = "fewer interactions are open than there may be";
 const WORKS: &str = "the server can make the page";
 
 impl PageRefusal {
     /// What is checked at a page, beside what is checked of every form.
-    pub(crate) const RULES: [&str; 9] = [
+    pub(crate) const RULES: [&str; 10] = [
         OWN_PAGE,
         OWN_BROWSER,
         UNFINISHED,
@@ -55,6 +63,7 @@ impl PageRefusal {
         CLIENT,
         FORM_TOKEN,
         DECISION,
+        UPSTREAM,
         ROOM,
         WORKS,
     ];
@@ -69,6 +78,7 @@ impl PageRefusal {
             PageRefusal::ClientGone => CLIENT,
             PageRefusal::FormToken => FORM_TOKEN,
             PageRefusal::NoDecision => DECISION,
+            PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => UPSTREAM,
             PageRefusal::TooManyInteractions => ROOM,
             PageRefusal::Random | PageRefusal::Template(_) => WORKS,
         }
@@ -89,6 +99,10 @@ impl PageRefusal {
                 "let the client begin a new request for each attempt"
             }
             PageRefusal::InteractionExpired => "let the client begin a new request",
+            PageRefusal::Upstream(_) => {
+                "compare [[upstream_providers]] with what the provider has on file for this server: client_id, credential, redirect URI"
+            }
+            PageRefusal::UpstreamUser(_) => "see `keybound user show` whether the user is disabled here",
             PageRefusal::ClientGone => "register the client again, or find out who deleted it (keybound audit)",
             PageRefusal::TooManyInteractions => "find out who opens so many sign-ins, or raise the store's limit",
             PageRefusal::Random | PageRefusal::Template(_) => "see the server's log",
@@ -105,6 +119,10 @@ impl PageRefusal {
             | PageRefusal::InteractionExpired
             | PageRefusal::InteractionFinished
             | PageRefusal::ClientGone => ErrorCode::InvalidRequest,
+            PageRefusal::Upstream(UpstreamError::UnknownProvider(_) | UpstreamError::State) => {
+                ErrorCode::InvalidRequest
+            }
+            PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => ErrorCode::AccessDenied,
             PageRefusal::RequestUriSpent => ErrorCode::InvalidRequestUri,
             PageRefusal::TooManyInteractions => ErrorCode::TemporarilyUnavailable,
             PageRefusal::Random | PageRefusal::Template(_) => ErrorCode::ServerError,
@@ -118,7 +136,14 @@ impl PageRefusal {
                 "the form was not sent by this browser from our page"
             }
             PageRefusal::NoDecision => "the form does not say what to do",
-            PageRefusal::UnknownInteraction | PageRefusal::ForeignBrowser => "this browser began no such request",
+            PageRefusal::UnknownInteraction
+            | PageRefusal::ForeignBrowser
+            | PageRefusal::Upstream(UpstreamError::UnknownProvider(_) | UpstreamError::State) => {
+                "this browser began no such request"
+            }
+            PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => {
+                "nobody was signed in there who can come in here"
+            }
             PageRefusal::InteractionExpired => "the request is older than ten minutes",
             PageRefusal::InteractionFinished => "the request is finished",
             PageRefusal::RequestUriSpent => "the request_uri was used before",

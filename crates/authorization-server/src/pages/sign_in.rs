@@ -11,6 +11,7 @@ use keybound_store::{SignedIn, StartUserSession};
 
 use super::frame::Frame;
 use super::refusal::PageRefusal;
+use super::upstream_sign_in::ProviderLink;
 use super::{PageRequest, cookies, form_token, page_response, session};
 use crate::error::Reason;
 use crate::passwords::Password;
@@ -43,6 +44,8 @@ pub(super) struct LoginPage {
     pub(super) user_code: Option<String>,
     pub(super) username: String,
     pub(super) refusal: Option<&'static str>,
+    /// The other ways in.
+    pub(super) providers: Vec<ProviderLink>,
 }
 
 /// Where a user goes on who signed in without a client. Named by a word, never by a URL.
@@ -178,6 +181,8 @@ fn form(
         user_code,
         username,
         refusal: refused.map(|refused| refused.text),
+        // They lead back into an interaction; there is none.
+        providers: Vec::new(),
     };
     let mut response = page_response::page(refused.map_or(StatusCode::OK, |refused| refused.status), &page)?;
     let cookie = cookies::set(cookies::BROWSER, &secret, BROWSER_COOKIE_LIFETIME);

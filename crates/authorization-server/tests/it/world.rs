@@ -139,6 +139,7 @@ impl Plan {
             client_secrets_enabled: false,
             registration: None,
             token_exchange: Vec::new(),
+            upstream_providers: Vec::new(),
             scopes: Vec::new(),
             resources: vec![
                 resource(OTHER_API, None),

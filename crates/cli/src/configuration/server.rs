@@ -23,6 +23,7 @@ use super::limits::{self, ServerLimits};
 use super::registration::{self, RegistrationEntry};
 use super::token_exchange::{self, TokenExchangeEntry};
 use super::trust_anchors::{self, TrustAnchorEntries};
+use super::upstream_providers::{self, UpstreamProviderEntry};
 use super::value::{bounded_duration, https_origin, https_url, identity, network, roots, socket_address, word};
 use super::{Base, Reading, read};
 
@@ -79,6 +80,8 @@ pub(crate) struct PolicyEntries {
     pub registration: Option<RegistrationEntry>,
     /// `[[token_exchange]]`.
     pub token_exchange: Vec<TokenExchangeEntry>,
+    /// `[[upstream_providers]]`.
+    pub upstream_providers: Vec<UpstreamProviderEntry>,
     /// `[[scopes]]`.
     pub scopes: Vec<ScopeEntry>,
     /// `[[resources]]`.
@@ -220,6 +223,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     let registration = registration::entry(document, &root, base, &trust_anchors.names);
     let token_exchange = root.sections("token_exchange");
     let token_exchange = token_exchange::entries(document, token_exchange, issuer.as_ref(), profile);
+    let upstream_providers = upstream_providers::entries(document, &root, base);
     let scopes = root.sections("scopes").into_iter().filter_map(scope).collect();
     let resources = root.sections("resources").into_iter().filter_map(resource).collect();
     let forwarded = root.sections("forwarded_certificate");
@@ -242,6 +246,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         client_secrets_enabled,
         registration,
         token_exchange,
+        upstream_providers,
         scopes,
         resources,
         limits,

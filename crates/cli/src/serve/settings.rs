@@ -53,9 +53,17 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
             return (None, findings);
         }
     };
-    let mut fetch = GuardedFetchSettings::new(roots);
+    let mut fetch = GuardedFetchSettings::new(roots.clone());
     fetch.allow_addresses.clone_from(&policy.outgoing_allow_addresses);
     policy.limits.fetch.apply(&mut fetch);
+    let fetch = GuardedFetch::new(fetch);
+    let mut upstream_providers = Vec::new();
+    for entry in &policy.upstream_providers {
+        match entry.load(&fetch, &roots) {
+            Ok(provider) => upstream_providers.push(provider),
+            Err(mistake) => findings.push(mistake),
+        }
+    }
     let registration = policy.registration.as_ref().map(|entry| {
         let (registration, more) = entry.load();
         findings.extend(more);
@@ -79,9 +87,10 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
         client_secrets_enabled: policy.client_secrets_enabled,
         registration,
         token_exchange: policy.token_exchange.clone(),
+        upstream_providers,
         scopes: policy.scopes.iter().map(scope).collect(),
         resources: policy.resources.iter().map(resource).collect(),
-        fetch: GuardedFetch::new(fetch),
+        fetch,
         limits: policy.limits.server.clone(),
     };
     let mut registration_policy = settings.registration_policy(ClientOrigin::ConfigurationFile);

@@ -1,0 +1,223 @@
+//! Sign-in at another OpenID provider (OpenID Connect Core §3.1): the login page's other way in.
+//!
+//! Nothing is kept while the user is away. `state`, `nonce` and PKCE's verifier are made of the secret that the interaction's cookie
+//! holds, so that only the browser that left can come back, and only into the interaction that it left: whoever is sent a link with
+//! somebody else's answer in it has no cookie that explains its `state`.
+//!
+//! What the provider says about the user is taken over into the directory under a name and a subject of our own, made of issuer and
+//! `sub`: two providers never mean the same user, and none of them names one of ours. Whom the provider signs in is the provider's to
+//! decide; whoever shall not come in any more is disabled here.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use keybound_client::{AuthorizationRequest, AuthorizationSecrets, Client, ClientError, IdToken};
+use keybound_protocol::base64url;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::json::{JsonObject, JsonTypeError};
+use keybound_protocol::scope::Scope;
+use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::{USER_SUBJECT_BYTES, UserClaims, UserName, UserNameError, UserSubject};
+use serde_json::{Map, Value};
+use url::Url;
+
+/// The claims that are taken over from an ID token, as far as they are there.
+const TEXT_CLAIMS: [&str; 6] = [
+    "name",
+    "given_name",
+    "family_name",
+    "preferred_username",
+    "email",
+    "locale",
+];
+const EMAIL_VERIFIED: &str = "email_verified";
+/// The longest text that is taken over of one claim, in characters; a longer one is left out.
+const CLAIM_CHARACTERS_MAX: usize = 256;
+
+/// An OpenID provider at which users of this server may sign in.
+#[derive(Clone)]
+pub struct UpstreamProvider {
+    /// Its name in configuration, in paths and at the front of its users' names: letters, digits, `.`, `_` and `-`.
+    pub name: UserName,
+    /// What people read on the login page.
+    pub label: String,
+    /// This server as the provider's client. Its redirect URI is `{issuer}/upstream/{name}`.
+    pub client: Arc<Client>,
+    /// What is asked for; `openid` is in it in any case.
+    pub scope: Scope,
+}
+
+/// Somebody whom a provider signed in.
+#[derive(Debug, PartialEq)]
+pub(crate) struct UpstreamUser {
+    /// A name that no other provider's user has, and no user who was given a name here.
+    pub(crate) name: UserName,
+    /// A subject of ours, the same at each sign-in.
+    pub(crate) subject: UserSubject,
+    pub(crate) claims: UserClaims,
+}
+
+/// Why nobody was signed in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    #[error("no provider {0:?} is configured")]
+    UnknownProvider(String),
+    #[error("no interaction of this browser has this state")]
+    State,
+    #[error("the provider's answer does not sign anybody in")]
+    Provider(#[source] Box<ClientError>),
+    #[error("the provider sent no ID token")]
+    NoIdToken,
+    #[error("the ID token's claims cannot be taken over")]
+    Claims(#[from] JsonTypeError),
+    #[error("the user cannot be given a name here")]
+    Name(#[from] UserNameError),
+}
+
+impl From<ClientError> for UpstreamError {
+    fn from(error: ClientError) -> UpstreamError {
+        UpstreamError::Provider(Box::new(error))
+    }
+}
+
+impl UpstreamProvider {
+    /// Where the browser goes to sign in; it comes back to [`redirect_uri`](Self::redirect_uri).
+    ///
+    /// `secret` and `interaction` are those of the interaction's cookie.
+    pub(crate) async fn begin(
+        &self,
+        issuer: &Issuer,
+        secret: &str,
+        interaction: &str,
+        now: Timestamp,
+    ) -> Result<Url, UpstreamError> {
+        let secrets = self.secrets(secret, interaction);
+        let pending = self
+            .client
+            .begin_authorization(&self.request(issuer), secrets, now)
+            .await?;
+        Ok(pending.url().clone())
+    }
+
+    /// Whether `state` is that of this interaction.
+    pub(crate) fn is_state_of(&self, state: &str, secret: &str, interaction: &str) -> bool {
+        let presented = base64url::decode(state).unwrap_or_default();
+        hmac::verify(&key(secret), self.message("state", interaction).as_bytes(), &presented).is_ok()
+    }
+
+    /// Takes the answer that the browser brought: `query`, undecoded.
+    pub(crate) async fn finish(
+        &self,
+        issuer: &Issuer,
+        (secret, interaction): (&str, &str),
+        query: &str,
+        now: Timestamp,
+    ) -> Result<UpstreamUser, UpstreamError> {
+        let (request, secrets) = (self.request(issuer), self.secrets(secret, interaction));
+        let pending = self.client.resume_authorization(&request, secrets, now).await?;
+        let response = self.client.finish_authorization(pending, query, now).await?;
+        let id_token = response.id_token().ok_or(UpstreamError::NoIdToken)?;
+        self.user(id_token)
+    }
+
+    /// The one redirect URI that this server has at the provider.
+    pub(crate) fn redirect_uri(&self, issuer: &Issuer) -> Url {
+        issuer.endpoint_url(&format!("/upstream/{}", self.name))
+    }
+
+    fn request(&self, issuer: &Issuer) -> AuthorizationRequest {
+        AuthorizationRequest::new(self.redirect_uri(issuer)).with_scope(self.scope.clone())
+    }
+
+    fn secrets(&self, secret: &str, interaction: &str) -> AuthorizationSecrets {
+        let derive = |what| derived(secret, &self.message(what, interaction));
+        AuthorizationSecrets::from_octets(&derive("state"), &derive("nonce"), &derive("code_verifier"))
+    }
+
+    fn message(&self, what: &str, interaction: &str) -> String {
+        format!("keybound upstream {what}\0{}\0{interaction}", self.name)
+    }
+
+    fn user(&self, id_token: &IdToken) -> Result<UpstreamUser, UpstreamError> {
+        let issuer = self.client.server().issuer();
+        let subject = subject_of(issuer, id_token.subject());
+        let tail = subject.as_str().trim_start_matches("u.");
+        Ok(UpstreamUser {
+            name: UserName::parse(&format!("{}.{tail}", self.name))?,
+            claims: claims_of(id_token.claims())?,
+            subject,
+        })
+    }
+}
+
+fn key(secret: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())
+}
+
+fn derived(secret: &str, message: &str) -> [u8; 32] {
+    let mut octets = [0; 32];
+    octets.copy_from_slice(hmac::sign(&key(secret), message.as_bytes()).as_ref());
+    octets
+}
+
+/// Our subject for somebody else's: neither of both can be chosen so that it meets another one.
+fn subject_of(issuer: &Issuer, subject: &str) -> UserSubject {
+    let hashed = digest(&SHA256, format!("keybound upstream\0{issuer}\0{subject}").as_bytes());
+    let mut octets = [0; USER_SUBJECT_BYTES];
+    octets.copy_from_slice(&hashed.as_ref()[..USER_SUBJECT_BYTES]);
+    UserSubject::from_random(&octets)
+}
+
+/// What is taken over. A claim of another type makes the whole token suspect; a text that is too long is only left out.
+fn claims_of(claims: &JsonObject) -> Result<UserClaims, JsonTypeError> {
+    let mut taken = Map::new();
+    for name in TEXT_CLAIMS {
+        if let Some(text) = claims
+            .string(name)?
+            .filter(|text| text.chars().count() <= CLAIM_CHARACTERS_MAX)
+        {
+            taken.insert(name.to_owned(), Value::from(text));
+        }
+    }
+    if let Some(is_verified) = claims.boolean(EMAIL_VERIFIED)? {
+        taken.insert(EMAIL_VERIFIED.to_owned(), Value::from(is_verified));
+    }
+    Ok(UserClaims::parse(&Value::Object(taken)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issuer(text: &str) -> Issuer {
+        Issuer::parse(text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_subject_is_the_same_at_each_sign_in_and_for_nobody_else() {
+        let own = subject_of(&issuer("https://a.example"), "alice");
+        assert_eq!(own, subject_of(&issuer("https://a.example"), "alice"));
+        for (other, subject) in [
+            ("https://b.example", "alice"),
+            ("https://a.example", "alicE"),
+            ("https://a.example/alice", ""),
+        ] {
+            assert_ne!(own, subject_of(&issuer(other), subject), "{other} {subject}");
+        }
+    }
+
+    #[test]
+    fn claims_of_another_type_are_refused_and_long_ones_left_out() {
+        let read =
+            |json: &str| claims_of(&JsonObject::parse(json.as_bytes()).unwrap_or_else(|error| panic!("{error}")));
+        assert!(read(r#"{"name": 1}"#).is_err());
+        assert!(read(r#"{"email_verified": "true"}"#).is_err());
+        let long = format!(
+            r#"{{"name": "{}", "email": "a@x.example", "roles": ["admin"], "sub": "root"}}"#,
+            "x".repeat(257)
+        );
+        let claims = read(&long).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(claims.to_json(), r#"{"email":"a@x.example"}"#);
+    }
+}

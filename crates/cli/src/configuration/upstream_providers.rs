@@ -1,0 +1,120 @@
+//! `[[upstream_providers]]`: OpenID providers at which users may sign in.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keybound_authorization_server::UpstreamProvider;
+use keybound_client::{
+    AuthorizationServer, Client, ClientAuthentication, ClientSecret, ClientSettings, Discovery, HttpClientSettings,
+};
+use keybound_protocol::client::ClientId;
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::scope::Scope;
+use keybound_protocol::user::UserName;
+use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX};
+use keybound_tls::{GuardedFetch, Identity, Roots};
+
+use super::Base;
+use super::diagnostic::{Diagnostic, Located};
+use super::document::{Document, Section};
+use super::value::{existing_file, identity};
+
+/// What is asked of a provider unless the file says otherwise.
+const SCOPE: &str = "openid profile email";
+
+/// One provider, as far as the file says.
+#[derive(Debug, Clone)]
+pub(crate) struct UpstreamProviderEntry {
+    name: UserName,
+    label: String,
+    issuer: Issuer,
+    client_id: ClientId,
+    authentication: OwnAuthentication,
+    scope: Scope,
+}
+
+/// How this server authenticates at a provider.
+#[derive(Debug, Clone)]
+enum OwnAuthentication {
+    SecretFile(Located<PathBuf>),
+    Certificate(Identity),
+}
+
+/// Takes the providers out of the document.
+pub(super) fn entries(document: &Document, root: &Section<'_>, base: &Base) -> Vec<UpstreamProviderEntry> {
+    let mut entries: Vec<UpstreamProviderEntry> = Vec::new();
+    for section in root.sections("upstream_providers") {
+        let location = section.location().clone();
+        let Some(entry) = entry(section, base) else { continue };
+        if entries.iter().any(|other| other.name == entry.name) {
+            let message = format!("a second provider is called `{}`", entry.name);
+            document.report(Diagnostic::error("C050", &location, message));
+        } else {
+            entries.push(entry);
+        }
+    }
+    entries
+}
+
+fn entry(section: Section<'_>, base: &Base) -> Option<UpstreamProviderEntry> {
+    let name = section.required_parsed("name", UserName::parse);
+    let label = section.string("label");
+    let issuer = section.required_parsed("issuer", Issuer::parse);
+    let client_id = section.required_parsed("client_id", ClientId::parse);
+    let scope = section.parsed("scope", Scope::parse);
+    let has_secret = section.contains("client_secret_file");
+    let has_certificate = section.contains("certificate") || section.contains("key");
+    if has_secret && has_certificate {
+        let message = "`client_secret_file` and `certificate` are two ways to authenticate; a provider knows one";
+        section.report(Diagnostic::error("C006", section.location(), message));
+    }
+    let authentication = if has_certificate {
+        let _ = section.string("client_secret_file");
+        identity(&section, base).map(OwnAuthentication::Certificate)
+    } else {
+        let _ = (section.string("certificate"), section.string("key"));
+        existing_file(&section, base, "client_secret_file").map(OwnAuthentication::SecretFile)
+    };
+    section.finish();
+    let name = name?.value;
+    Some(UpstreamProviderEntry {
+        label: label.map_or_else(|| name.to_string(), |label| label.value),
+        name,
+        issuer: issuer?.value,
+        client_id: client_id?.value,
+        authentication: authentication?,
+        scope: scope.map_or_else(|| Scope::parse(SCOPE).ok(), |scope| Some(scope.value))?,
+    })
+}
+
+impl UpstreamProviderEntry {
+    /// The provider, reached over `fetch` for what it publishes and with `roots` for the rest.
+    ///
+    /// # Errors
+    /// The file with the secret cannot be read.
+    pub(crate) fn load(&self, fetch: &GuardedFetch, roots: &Roots) -> Result<UpstreamProvider, Diagnostic> {
+        let mut http = HttpClientSettings::new(roots.clone());
+        let authentication = match &self.authentication {
+            OwnAuthentication::SecretFile(file) => {
+                let text = operator_file::read_text(&file.value, OPERATOR_FILE_BYTES_MAX)
+                    .map_err(|error| Diagnostic::error("C020", &file.location, error.to_string()))?;
+                ClientAuthentication::ClientSecretPost(ClientSecret::new(text.trim().to_owned()))
+            }
+            OwnAuthentication::Certificate(identity) => {
+                http.identity = Some(identity.clone());
+                ClientAuthentication::Certificate
+            }
+        };
+        Ok(UpstreamProvider {
+            name: self.name.clone(),
+            label: self.label.clone(),
+            client: Arc::new(Client::new(ClientSettings {
+                server: AuthorizationServer::discovered(self.issuer.clone(), Discovery::new(fetch.clone())),
+                client_id: self.client_id.clone(),
+                authentication,
+                identity: keybound_client::Identity::new(http),
+            })),
+            scope: self.scope.clone(),
+        })
+    }
+}
