@@ -454,10 +454,10 @@ fn a_route_says_which_schemes_it_takes() {
     let told = |policy: &RoutePolicy| challenges(&world.check(&nothing, policy).unwrap_err());
     let check = |policy: &RoutePolicy, parts: &Parts| world.check_with(parts, &party.presented(), policy);
 
-    assert_eq!(told(&route()), [bearer.clone()]);
+    assert_eq!(told(&route()), std::slice::from_ref(&bearer));
 
     let refusing = route().with_dpop(Dpop::Refused);
-    assert_eq!(told(&refusing), [bearer.clone()]);
+    assert_eq!(told(&refusing), [bearer]);
     let refused = check(&refusing, &by_proof()).unwrap_err();
     assert!(matches!(
         refused.reason(),
