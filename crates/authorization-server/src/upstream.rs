@@ -31,6 +31,8 @@ const TEXT_CLAIMS: [&str; 6] = [
     "email",
     "locale",
 ];
+/// The same, asked for: some providers keep them for the userinfo endpoint else (OpenID Connect Core §5.4, §5.5).
+const CLAIMS: &str = r#"{"id_token":{"name":null,"given_name":null,"family_name":null,"preferred_username":null,"email":null,"locale":null,"email_verified":null}}"#;
 const EMAIL_VERIFIED: &str = "email_verified";
 /// The longest text that is taken over of one claim, in characters; a longer one is left out.
 const CLAIM_CHARACTERS_MAX: usize = 256;
@@ -127,7 +129,9 @@ impl UpstreamProvider {
     }
 
     fn request(&self, issuer: &Issuer) -> AuthorizationRequest {
-        AuthorizationRequest::new(self.redirect_uri(issuer)).with_scope(self.scope.clone())
+        AuthorizationRequest::new(self.redirect_uri(issuer))
+            .with_scope(self.scope.clone())
+            .with_claims(CLAIMS)
     }
 
     fn secrets(&self, secret: &str, interaction: &str) -> AuthorizationSecrets {
