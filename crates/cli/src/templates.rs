@@ -166,7 +166,7 @@ mod tests {
             resources: String::new(),
         };
         // One of each table, so that its keys are asked for.
-        let tables = "[[registration.policies]]\n[[software_statement_issuers]]\n[[tls.names]]\n[[trust_anchors]]\n[[scopes]]\n[[resources]]\n[[forwarded_certificate]]\n[[token_exchange]]\n[[authorization_details_types]]\n[[authorization_details_types.fields]]\n";
+        let tables = "[[registration.policies]]\n[[software_statement_issuers]]\n[[tls.names]]\n[[trust_anchors]]\n[[scopes]]\n[[resources]]\n[[forwarded_certificate]]\n[[token_exchange]]\n[[authorization_details_types]]\n[[authorization_details_types.fields]]\n[[upstream_providers]]\n";
         let document = Document::parse("keybound.toml", tables, &[]);
         let _ = server::interpret(&document, &Base::default());
         assert_eq!(shown(&keybound_toml(&empty)), document.asked());

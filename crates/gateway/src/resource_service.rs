@@ -15,6 +15,7 @@ use keybound_tls::{Connection, LayerRefusal, RequestBody, ResponseBody, Service}
 use crate::canonical_path::CanonicalPath;
 use crate::forward::Forward;
 use crate::gateway::{Loaded, Shared};
+use crate::interaction_id;
 use crate::reason::Reason;
 use crate::refused::{Circumstances, Refused};
 use crate::request_log::Record;
@@ -168,7 +169,7 @@ impl<'a> Visit<'a> {
     /// Records how it went, and makes the answer of a refusal.
     fn end(self, outcome: Result<Response<ResponseBody>, Refused>) -> Response<ResponseBody> {
         let presented = self.connection.presented_for(&self.parts.extensions);
-        let (response, refusal) = match outcome {
+        let (mut response, refusal) = match outcome {
             Ok(response) => (response, None),
             Err(refused) => {
                 let (response, refusal) = refused.answer(&Circumstances {
@@ -188,6 +189,7 @@ impl<'a> Visit<'a> {
                 (response, Some((refused.name(), refusal)))
             }
         };
+        interaction_id::echo(&self.parts.headers, response.headers_mut());
         self.shared.log.push(Record {
             at: self.now,
             remote_address: self.connection.remote_addr().ip(),

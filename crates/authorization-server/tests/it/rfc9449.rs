@@ -109,7 +109,7 @@ fn granted(reply: &Reply) -> Value {
     reply.json()
 }
 
-// covers R9449-2, R9449-3, R7800-1
+// covers MTLS-B-1, R9449-2, R9449-3, R7800-1
 #[tokio::test]
 async fn a_token_is_bound_to_the_key_of_the_proof_and_to_nothing_else() {
     let cast = cast().await;

@@ -6,6 +6,7 @@ mod ambiguity;
 mod answers;
 mod dpop;
 mod expiry;
+mod fapi2_resource;
 mod forgery;
 mod harness;
 mod http2;

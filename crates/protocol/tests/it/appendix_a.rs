@@ -63,7 +63,7 @@ fn hashes_of_other_things_are_not_its_thumbprint() {
     );
 }
 
-// covers MTLS-A-4, TRAP-44
+// covers MTLS-A-4, TRAP-44, FAPI-23
 #[test]
 fn it_is_an_expired_version_1_certificate_and_reads_well() {
     let der = der();

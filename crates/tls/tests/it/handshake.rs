@@ -40,7 +40,7 @@ async fn check_refused(server: &Server, version: Version, client: &Client, reaso
     server.wait_until_empty().await;
 }
 
-// covers MTLS-1.2-1, MTLS-2-2, MTLS-4-2, MTLS-6.1-3, MTLS-6.2-3, MTLS-7.3-1, TRAP-20
+// covers FAPI-23, MTLS-1.2-1, MTLS-2-2, MTLS-4-2, MTLS-6.1-3, MTLS-6.2-3, MTLS-7.3-1, TRAP-20
 #[tokio::test]
 async fn every_certificate_whose_key_can_sign_is_accepted_in_tls_1_2_and_1_3() {
     let server = Server::mutual();
@@ -172,7 +172,7 @@ async fn nothing_is_resumed_and_no_early_data_is_taken() {
     }
 }
 
-// covers TLS-4
+// covers TLS-4, FAPI-3
 #[tokio::test]
 async fn tls_1_3_and_the_hybrid_key_exchange_are_preferred() {
     let server = Server::mutual();
@@ -206,7 +206,7 @@ fn client_hello(minor: u8) -> Vec<u8> {
     record
 }
 
-// covers MTLS-7.3-1, TLS-4
+// covers MTLS-7.3-1, TLS-4, FAPI-3, R-FAPI-10
 #[tokio::test]
 async fn ssl_3_tls_1_0_and_1_1_are_refused_with_an_alert() {
     let server = Server::mutual();
