@@ -42,6 +42,7 @@ use keybound_tls::Connection;
 use crate::configuration::Configuration;
 use crate::endpoints::authorization;
 use crate::error::Reason;
+use crate::refusals::Circumstances;
 use crate::response::Response;
 use crate::router::Route;
 use crate::server::Server;
@@ -75,6 +76,21 @@ impl PageRequest<'_> {
     /// That a user changes something by this request.
     pub(crate) fn entry_of(&self, subject: &UserSubject) -> AuditEntry {
         self.audit_entry(Actor::User(subject.as_str().to_owned()))
+    }
+
+    /// What is on record of this request if it is refused.
+    pub(crate) fn circumstances(&self, route: Route) -> Circumstances<'_> {
+        Circumstances {
+            issuer: &self.configuration.issuer,
+            route: Some(route),
+            path: self.parts.uri.path(),
+            claimed_client_id: None,
+            client: None,
+            remote_address: self.connection.remote_addr().ip(),
+            presented: self.connection.presented(),
+            authorization: None,
+            now: self.now,
+        }
     }
 
     /// Who changes something by this request.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, StatusCode};
 use keybound_protocol::authorization_request::{AuthorizationRequest, REQUEST_URI_PREFIX};
 use keybound_protocol::authorization_response::AuthorizationResponse;
 use keybound_protocol::client::{Client, ClientId};
@@ -15,9 +15,12 @@ use keybound_store::RequestUriHash;
 
 use crate::authorization_requests::{self, Asked};
 use crate::error::Reason;
+use crate::explanation;
 use crate::interaction;
 use crate::pages::PageRequest;
+use crate::refusals::{Circumstances, Explained};
 use crate::response::Response;
+use crate::router::Route;
 
 /// Why a browser with a client's request is shown an error.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,8 @@ pub(crate) enum AuthorizationRefusal {
     ClientMissing,
     #[error("there is no client {presented:?}")]
     ClientUnknown { presented: String },
+    #[error("both `request` and `request_uri` were sent")]
+    RequestTwice,
     #[error("`request_uri` is none that this server made, or it is forgotten")]
     RequestUriUnknown,
     #[error("`request_uri` was pushed by client {pushed_by}")]
@@ -40,9 +45,9 @@ impl AuthorizationRefusal {
     /// The code for it.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            AuthorizationRefusal::ClientMissing | AuthorizationRefusal::ClientUnknown { .. } => {
-                ErrorCode::InvalidRequest
-            }
+            AuthorizationRefusal::ClientMissing
+            | AuthorizationRefusal::ClientUnknown { .. }
+            | AuthorizationRefusal::RequestTwice => ErrorCode::InvalidRequest,
             AuthorizationRefusal::RequestUriUnknown
             | AuthorizationRefusal::RequestUriOfAnother { .. }
             | AuthorizationRefusal::RequestUriExpired
@@ -55,6 +60,7 @@ impl AuthorizationRefusal {
         match self {
             AuthorizationRefusal::ClientMissing => "send client_id, also beside request and request_uri",
             AuthorizationRefusal::ClientUnknown { .. } => "register the client, or send the client_id it has",
+            AuthorizationRefusal::RequestTwice => "send the request object to /par, and the request_uri alone here",
             AuthorizationRefusal::RequestUriOfAnother { .. } => {
                 "send the client_id of the client that pushed the request"
             }
@@ -90,6 +96,10 @@ async fn judged(page: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Rea
     let client_id = ClientId::parse(presented).map_err(|_| unknown())?;
     let client = page.server.clients.find(&client_id)?.ok_or_else(unknown)?;
     if let Some(request_uri) = form.get("request_uri") {
+        // RFC 9101 §5: nobody could tell which of both counts.
+        if form.get("request").is_some() {
+            return Err(AuthorizationRefusal::RequestTwice.into());
+        }
         let (request, pushed) = pushed(page, &client.client, request_uri)?;
         return interaction::begin(page, &request, Some(pushed)).await;
     }
@@ -104,11 +114,28 @@ async fn judged(page: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Rea
         Err(refused) => match refused.target {
             Some(target) => {
                 let code = refused.reason.code();
+                record(page, &client.client, refused.reason.into());
                 interaction::to_client(page, &target, AuthorizationResponse::Error(code)).await
             }
             None => Err(refused.reason.into()),
         },
     }
+}
+
+/// Records what the client is told by a redirect: the answer has no room for the id, and an operator finds it by the client.
+fn record(page: &PageRequest<'_>, client: &Client, reason: Reason) {
+    let circumstances = Circumstances {
+        claimed_client_id: Some(client.client_id().as_str()),
+        ..page.circumstances(Route::Authorization)
+    };
+    let explained = Explained {
+        status: StatusCode::SEE_OTHER,
+        error_code: Some(reason.code()),
+        reason: &reason,
+        rules: explanation::rules(&reason, &circumstances),
+        fix: explanation::fix(&reason).map(str::to_owned),
+    };
+    page.server.refusals.record(explained, &circumstances);
 }
 
 /// The request behind a `request_uri`. What stands beside it in the URL is ignored (RFC 9126 §4).

@@ -15,7 +15,7 @@ use super::upstream_sign_in::ProviderLink;
 use super::{PageRequest, cookies, form_token, page_response, session};
 use crate::error::Reason;
 use crate::passwords::Password;
-use crate::refusals::{Circumstances, Explained};
+use crate::refusals::Explained;
 use crate::response::{KEYBOUND_REFUSAL, Response};
 use crate::router::Route;
 use crate::users::{self, SignInAttempt};
@@ -229,17 +229,7 @@ pub(super) async fn authenticate(
         rules: Vec::new(),
         fix: None,
     };
-    let circumstances = Circumstances {
-        issuer: &request.configuration.issuer,
-        route: Some(Route::SignIn),
-        path: request.parts.uri.path(),
-        claimed_client_id: None,
-        client: None,
-        remote_address: request.connection.remote_addr().ip(),
-        presented: request.connection.presented(),
-        authorization: None,
-        now: request.now,
-    };
+    let circumstances = request.circumstances(Route::SignIn);
     Ok(Err(NotSignedIn {
         text: refusal.text(),
         status,

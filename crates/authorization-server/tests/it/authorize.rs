@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 use keybound_protocol::issuer::Issuer;
+use keybound_store::RefusalQuery;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -188,6 +189,29 @@ async fn the_client_is_told_what_is_wrong_with_the_rest() {
     assert_eq!(told(&reply), pairs(&[("error", "invalid_scope"), ("iss", ISSUER)]));
 }
 
+// covers R6749-13
+#[tokio::test]
+async fn what_a_client_is_told_by_a_redirect_is_on_record() {
+    let cast = cast().await;
+    told(&cast.authorize(&changed("demo", &[("scope", "admin")])).await);
+    let query = RefusalQuery {
+        limit: 10,
+        ..RefusalQuery::default()
+    };
+    // Records are written in batches.
+    for _ in 0..100 {
+        let page = cast.world.store.refusals.list_refusals(query.clone()).await.unwrap();
+        if let [refusal] = page.refusals.as_slice() {
+            assert_eq!(refusal.client_id.as_deref(), Some("demo"));
+            assert_eq!((refusal.status, refusal.endpoint.as_str()), (303, "/authorize"));
+            assert_eq!(refusal.error_code.unwrap().as_str(), "invalid_scope");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("no record");
+}
+
 // covers FAPI-21, R9207-1
 #[tokio::test]
 async fn whoever_asks_for_a_signed_answer_gets_its_error_signed() {
@@ -209,7 +233,7 @@ async fn whoever_asks_for_a_signed_answer_gets_its_error_signed() {
     );
 }
 
-// covers R9126-3, R9126-6, FAPI-7, FAPI-8, R9101-1
+// covers R9126-3, R9126-6, FAPI-7, FAPI-8, R9101-1, R9101-3
 #[tokio::test]
 async fn a_pushed_request_opens_pages_until_its_time_is_over() {
     let cast = cast().await;
@@ -231,6 +255,13 @@ async fn a_pushed_request_opens_pages_until_its_time_is_over() {
             .await,
     );
 
+    let twice = [
+        ("client_id", "demo"),
+        ("request_uri", request_uri.as_str()),
+        ("request", "e30.e30."),
+    ];
+    cast.assert_shown(&cast.authorize(&twice).await, "invalid_request")
+        .await;
     cast.assert_shown(&cast.authorize(&with_client("other")).await, "invalid_request_uri")
         .await;
     for foreign in [
