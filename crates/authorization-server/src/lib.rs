@@ -11,6 +11,9 @@
 //! Read one token request in this order: [`service`] → `router` → `endpoints/token.rs` → `client_authentication.rs` →
 //! `grants/client_credentials.rs` → `access_tokens.rs`; what goes wrong passes through `error.rs` and `refusals.rs`. Then
 //! `server.rs`, which puts the parts together, and `admin.rs`, the protected resource inside.
+//!
+//! A user's way begins in `endpoints/authorization.rs` and goes through `interaction.rs` and `pages.rs`; what comes of it is redeemed in
+//! `grants/authorization_code.rs`, and every user's grant ends in `grants/issue.rs`.
 
 mod access_tokens;
 mod admin;
