@@ -185,7 +185,7 @@ impl Route {
     }
 
     /// The path of a form endpoint, below the issuer's.
-    fn form_path(self) -> Option<&'static str> {
+    pub(crate) fn form_path(self) -> Option<&'static str> {
         match self {
             Route::Token => Some("/token"),
             Route::Introspection => Some("/introspect"),

@@ -1,6 +1,7 @@
 //! `/.well-known/oauth-authorization-server` (RFC 8414): made once per configuration and algorithm that may sign, then served as
 //! bytes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keybound_protocol::authentication_method::AuthenticationMethod;
@@ -169,58 +170,27 @@ fn about_openid(metadata: ServerMetadata, settings: &Settings, signing: &[Signat
 }
 
 /// The URLs by which clients know this server's endpoints, as metadata has them: what an assertion may be made out to.
-pub(crate) struct EndpointUrls {
-    token: Vec<Url>,
-    introspection: Vec<Url>,
-    revocation: Vec<Url>,
-    pushed_authorization: Vec<Url>,
-    device_authorization: Vec<Url>,
-    backchannel_authentication: Vec<Url>,
-}
+pub(crate) struct EndpointUrls(BTreeMap<Endpoint, Vec<Url>>);
 
 impl EndpointUrls {
     pub(crate) fn new(settings: &Settings) -> EndpointUrls {
+        let urls = |path| url_and_alias(settings, path);
         // The token endpoint's also elsewhere: for most libraries it is *the* audience, whichever endpoint they call.
-        let token_and = |(_, path)| [url_and_alias(settings, TOKEN.1), url_and_alias(settings, path)].concat();
-        EndpointUrls {
-            token: url_and_alias(settings, TOKEN.1).into(),
-            introspection: token_and(INTROSPECTION),
-            revocation: token_and(REVOCATION),
-            pushed_authorization: token_and(PUSHED_AUTHORIZATION),
-            device_authorization: token_and(DEVICE_AUTHORIZATION),
-            backchannel_authentication: token_and(BACKCHANNEL_AUTHENTICATION),
-        }
+        let of_route = |route: Route| {
+            Some((
+                route.form_endpoint()?,
+                [urls(TOKEN.1), urls(route.form_path()?)].concat(),
+            ))
+        };
+        EndpointUrls(Route::ALL.into_iter().filter_map(of_route).collect())
     }
 
     /// Those of the token endpoint and of the endpoint called.
     pub(crate) fn accepted_at(&self, route: Route) -> &[Url] {
-        match route {
-            Route::Token => &self.token,
-            Route::Introspection => &self.introspection,
-            Route::Revocation => &self.revocation,
-            Route::PushedAuthorization => &self.pushed_authorization,
-            Route::DeviceAuthorization => &self.device_authorization,
-            Route::BackchannelAuthentication => &self.backchannel_authentication,
-            Route::Jwks
-            | Route::Metadata
-            | Route::OpenIdConfiguration
-            | Route::Userinfo
-            | Route::Revocations
-            | Route::Registration
-            | Route::ClientConfiguration
-            | Route::Admin
-            | Route::Authorization
-            | Route::Login
-            | Route::Consent
-            | Route::UpstreamSignIn
-            | Route::UpstreamAnswer
-            | Route::SignIn
-            | Route::SignOut
-            | Route::Grants
-            | Route::Device
-            | Route::Theme
-            | Route::Asset => &[],
-        }
+        let endpoint = route.form_endpoint();
+        endpoint
+            .and_then(|endpoint| self.0.get(&endpoint))
+            .map_or(&[], Vec::as_slice)
     }
 }
 
