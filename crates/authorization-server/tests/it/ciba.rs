@@ -14,33 +14,33 @@ use crate::pki::{Leaf, dns, self_signed};
 use crate::rfc7523::signed;
 use crate::world::{ISSUER, NOW, Reply, claims, with};
 
-const CIBA: &str = "urn:openid:params:grant-type:ciba";
-const REQUEST: &str = "backchannel authentication request acceptable";
-const DECISION: &str = "user said yes";
-const TOKEN: &str = "client-notification-token-1815";
+pub(crate) const CIBA: &str = "urn:openid:params:grant-type:ciba";
+pub(crate) const REQUEST: &str = "backchannel authentication request acceptable";
+pub(crate) const DECISION: &str = "user said yes";
+pub(crate) const TOKEN: &str = "client-notification-token-1815";
 
-fn polling() -> Value {
+pub(crate) fn polling() -> Value {
     json!({"grant_types": [CIBA, "client_credentials"], "backchannel_token_delivery_mode": "poll"})
 }
 
-async fn ask_as(cast: &Cast, leaf: Option<&Leaf>, client_id: &str, more: &[(&str, &str)]) -> Reply {
+pub(crate) async fn ask_as(cast: &Cast, leaf: Option<&Leaf>, client_id: &str, more: &[(&str, &str)]) -> Reply {
     let form = [&[("client_id", client_id)], more].concat();
     cast.world.post(leaf, "/bc-authorize", &form).await
 }
 
-async fn ask(cast: &Cast, more: &[(&str, &str)]) -> Reply {
+pub(crate) async fn ask(cast: &Cast, more: &[(&str, &str)]) -> Reply {
     ask_as(cast, Some(&cast.demo), "demo", more).await
 }
 
-const GOOD: [(&str, &str); 2] = [("scope", "openid read"), ("login_hint", "ada")];
+pub(crate) const GOOD: [(&str, &str); 2] = [("scope", "openid read"), ("login_hint", "ada")];
 
-async fn asked(cast: &Cast, more: &[(&str, &str)]) -> String {
+pub(crate) async fn asked(cast: &Cast, more: &[(&str, &str)]) -> String {
     let reply = ask(cast, &[&GOOD, more].concat()).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()["auth_req_id"].as_str().unwrap().to_owned()
 }
 
-async fn poll_as(cast: &Cast, leaf: &Leaf, client_id: &str, auth_req_id: &str) -> Reply {
+pub(crate) async fn poll_as(cast: &Cast, leaf: &Leaf, client_id: &str, auth_req_id: &str) -> Reply {
     let form = [
         ("client_id", client_id),
         ("grant_type", CIBA),
@@ -49,12 +49,12 @@ async fn poll_as(cast: &Cast, leaf: &Leaf, client_id: &str, auth_req_id: &str) -
     cast.world.post(Some(leaf), "/token", &form).await
 }
 
-async fn refused(cast: &Cast, auth_req_id: &str, error: &str) {
+pub(crate) async fn refused(cast: &Cast, auth_req_id: &str, error: &str) {
     let reply = poll_as(cast, &cast.demo, "demo", auth_req_id).await;
     cast.world.assert_refused(&reply, 400, error, DECISION).await;
 }
 
-fn hash(auth_req_id: &str) -> ApprovalRequestHash {
+pub(crate) fn hash(auth_req_id: &str) -> ApprovalRequestHash {
     ApprovalRequestHash::of_auth_req_id(auth_req_id)
 }
 
@@ -224,7 +224,7 @@ fn without_certificate(leaf: &Leaf) -> Value {
     key
 }
 
-fn request(claims: Value) -> Value {
+pub(crate) fn request(claims: Value) -> Value {
     with(
         json!({
             "iss": "demo", "aud": ISSUER, "iat": NOW, "nbf": NOW, "exp": NOW + 300, "jti": "1",
@@ -293,7 +293,7 @@ async fn canary() -> (u16, Arc<AtomicUsize>) {
     (port, connections)
 }
 
-fn pinging(endpoint: &str) -> Value {
+pub(crate) fn pinging(endpoint: &str) -> Value {
     with(
         polling(),
         json!({"backchannel_token_delivery_mode": "ping", "backchannel_client_notification_endpoint": endpoint}),
