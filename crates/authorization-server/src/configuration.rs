@@ -12,7 +12,7 @@ use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_tls::GuardedFetch;
 
 use crate::dpop::DpopTargets;
-use crate::endpoints::metadata::{Documents, EndpointUrls, PUSHED_AUTHORIZATION, TOKEN, url_and_alias};
+use crate::endpoints::metadata::{Documents, EndpointUrls, PUSHED_AUTHORIZATION, TOKEN, USERINFO_PATH, url_and_alias};
 use crate::pages::terms::Words;
 use crate::registration::{REGISTRATION_PATH, Registration};
 use crate::resources::Resources;
@@ -47,6 +47,8 @@ pub(crate) struct Configuration {
     pub(crate) dpop_token_targets: DpopTargets,
     /// And those for pushed authorization requests.
     pub(crate) dpop_pushed_targets: DpopTargets,
+    /// And those for userinfo requests.
+    pub(crate) dpop_userinfo_targets: DpopTargets,
     pub(crate) dpop_nonces: bool,
     pub(crate) body_bytes_max: u64,
     pub(crate) alike_answer_interval: Duration,
@@ -80,6 +82,7 @@ impl Configuration {
             fetch: settings.fetch.clone(),
             dpop_token_targets: DpopTargets::new(&url_and_alias(settings, TOKEN.1)),
             dpop_pushed_targets: DpopTargets::new(&url_and_alias(settings, PUSHED_AUTHORIZATION.1)),
+            dpop_userinfo_targets: DpopTargets::new(&url_and_alias(settings, USERINFO_PATH)),
             dpop_nonces: settings.tokens.dpop_nonces,
             body_bytes_max: settings.limits.body_bytes_max,
             alike_answer_interval: settings.limits.alike_answer_interval,

@@ -8,14 +8,17 @@
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use http::HeaderValue;
+use http::request::Parts;
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::dpop_nonce::DpopNonces;
 use keybound_protocol::dpop_proof::{DpopProofError, DpopRequest, VerifiedDpopProof};
 use keybound_protocol::http_uri::HttpUri;
+use keybound_protocol::time::Timestamp;
 use keybound_resource_server::{DPOP, SeenProofs};
 use url::Url;
 
 use crate::clients::PreparedClient;
+use crate::configuration::Configuration;
 use crate::endpoints::ClientRequest;
 use crate::error::{NothingToBindTo, Reason};
 
@@ -71,11 +74,46 @@ impl DpopProofs {
             targets: &targets.0,
             access_token: None,
             algorithms: profile.signature_algorithms(),
-            nonces: self.demanded(request),
+            nonces: self.demanded(request.configuration),
         };
         let fields = request.headers.get_all(DPOP).iter().map(HeaderValue::as_bytes);
         let verified = asked.verify(fields, request.attempt.now);
         verified.map(Some).map_err(|error| self.refusal(error, request))
+    }
+
+    /// The proof that goes with an access token to one of our own resources: made for this request, now. It is not used up yet.
+    ///
+    /// # Errors
+    /// [`DpopProofError`]
+    pub(crate) fn beside_token(
+        &self,
+        token: &str,
+        parts: &Parts,
+        targets: &DpopTargets,
+        configuration: &Configuration,
+        now: Timestamp,
+    ) -> Result<VerifiedDpopProof, DpopProofError> {
+        let asked = DpopRequest {
+            method: parts.method.as_str(),
+            targets: &targets.0,
+            access_token: Some(token),
+            algorithms: configuration.profile.signature_algorithms(),
+            nonces: self.demanded(configuration),
+        };
+        asked.verify(parts.headers.get_all(DPOP).iter().map(HeaderValue::as_bytes), now)
+    }
+
+    /// Uses up a proof that went with an access token.
+    ///
+    /// # Errors
+    /// [`DpopProofError::Replayed`], [`DpopProofError::MemoryFull`]
+    pub(crate) fn spend_at_resource(&self, proof: &VerifiedDpopProof, now: Timestamp) -> Result<(), DpopProofError> {
+        self.seen.spend(proof, now)
+    }
+
+    /// The nonce for the next proof, where one is demanded.
+    pub(crate) fn nonce(&self, configuration: &Configuration, now: Timestamp) -> Option<String> {
+        self.demanded(configuration).map(|nonces| nonces.current(now))
     }
 
     /// Uses a proof up: the last thing before what it is for is given.
@@ -92,7 +130,7 @@ impl DpopProofs {
 
     /// A refusal, with the nonce for the next proof where one is demanded.
     pub(crate) fn refusal(&self, error: DpopProofError, request: &ClientRequest<'_>) -> Reason {
-        let nonce = self.demanded(request).map(|nonces| nonces.current(request.attempt.now));
+        let nonce = self.nonce(request.configuration, request.attempt.now);
         Reason::DpopProof { error, nonce }
     }
 
@@ -100,15 +138,15 @@ impl DpopProofs {
     pub(crate) fn next_nonce(
         &self,
         proof: Option<&VerifiedDpopProof>,
-        request: &ClientRequest<'_>,
+        configuration: &Configuration,
+        now: Timestamp,
     ) -> Option<HeaderValue> {
-        let nonces = self.demanded(request)?;
         proof.filter(|proof| proof.has_earlier_nonce())?;
-        HeaderValue::try_from(nonces.current(request.attempt.now)).ok()
+        HeaderValue::try_from(self.nonce(configuration, now)?).ok()
     }
 
-    fn demanded(&self, request: &ClientRequest<'_>) -> Option<&DpopNonces> {
-        request.configuration.dpop_nonces.then_some(&self.nonces)
+    fn demanded(&self, configuration: &Configuration) -> Option<&DpopNonces> {
+        configuration.dpop_nonces.then_some(&self.nonces)
     }
 }
 

@@ -32,7 +32,7 @@ use crate::authorization_requests::RequestRefusal;
 use crate::client_authentication::{AuthenticationFailure, Unauthenticated};
 use crate::endpoints::authorization::AuthorizationRefusal;
 use crate::endpoints::registration::RegistrationRefusal;
-use crate::endpoints::userinfo::UserinfoRefusal;
+use crate::endpoints::userinfo::UserinfoRefused;
 use crate::grants::authorization_code::CodeRefusal;
 use crate::grants::client_credentials::GrantRefusal;
 use crate::grants::refresh_token::RefreshRefusal;
@@ -84,7 +84,7 @@ pub(crate) enum Reason {
         nonce: Option<String>,
     },
     #[error(
-        "the client's access tokens are bound to a certificate, which was presented, and the request has a DPoP proof: one of both too many"
+        "the client's access tokens are bound to a certificate, and the request names a DPoP key: one of both too many"
     )]
     TwoBindings,
     #[error("dpop_jkt is {parameter}, and the request's DPoP proof was made by key {proof}")]
@@ -112,7 +112,7 @@ pub(crate) enum Reason {
     #[error("as many followers of revocations are being held as the limits permit")]
     TooManyFollowers,
     #[error(transparent)]
-    Userinfo(#[from] UserinfoRefusal),
+    Userinfo(#[from] UserinfoRefused),
     #[error(transparent)]
     Registration(#[from] RegistrationRefusal),
     #[error(transparent)]
@@ -214,7 +214,7 @@ impl Reason {
             Reason::ForeignToken => ErrorCode::InvalidGrant,
             Reason::RevocationCursor(_) => ErrorCode::InvalidRequest,
             Reason::TooManyFollowers => ErrorCode::TemporarilyUnavailable,
-            Reason::Userinfo(refusal) => refusal.code(),
+            Reason::Userinfo(refused) => refused.refusal.code(),
             Reason::Registration(refusal) => refusal.code(),
             Reason::Authorization(refusal) => refusal.code(),
             Reason::Page(refusal) => refusal.code(),
@@ -236,7 +236,7 @@ impl Reason {
             Reason::Page(PageRefusal::CrossSite { .. } | PageRefusal::FormToken) => StatusCode::FORBIDDEN,
             Reason::Page(PageRefusal::TooManyInteractions) => StatusCode::SERVICE_UNAVAILABLE,
             Reason::Approval(refusal) if refusal.retry_after().is_some() => StatusCode::TOO_MANY_REQUESTS,
-            Reason::Userinfo(refusal) => refusal.code().resource_status(),
+            Reason::Userinfo(refused) => refused.refusal.code().resource_status(),
             Reason::Registration(refusal) if refusal.status().is_some() => refusal.status().unwrap_or_default(),
             // Those that clients do not authenticate at follow the ordinary rule.
             _ => {
@@ -342,15 +342,19 @@ impl Reason {
         let headers = response.headers_mut();
         let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"));
         headers.insert(KEYBOUND_REFUSAL, text(id.to_string()));
-        // RFC 6750 §3.1: a protected resource says also by 400 and 403 what is wrong with the token.
-        if status == StatusCode::UNAUTHORIZED || matches!(self, Reason::Userinfo(_)) {
+        if let Reason::Userinfo(refused) = self {
+            // RFC 6750 §3.1: a protected resource says also by 400 and 403 what is wrong with the token.
+            for challenge in refused.challenges(issuer, scheme) {
+                headers.append(WWW_AUTHENTICATE, text(challenge));
+            }
+        } else if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, text(self.challenge(issuer, scheme)));
         }
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
-        if let Reason::DpopProof { nonce: Some(nonce), .. } = self {
-            headers.insert(DPOP_NONCE, text(nonce.clone()));
+        if let Some(nonce) = self.dpop_nonce() {
+            headers.insert(DPOP_NONCE, text(nonce.to_owned()));
         }
         if let Reason::MethodNotAllowed { allow, .. } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -361,7 +365,6 @@ impl Reason {
     /// RFC 6749 §5.2: of the scheme that the client used. Where a bearer token is wanted, of that (RFC 6750 §3).
     fn challenge(&self, issuer: &Issuer, scheme: AuthorizationScheme) -> String {
         match self {
-            Reason::Userinfo(refusal) => refusal.challenge(issuer).to_string(),
             Reason::Registration(refusal) if refusal.is_without_token() => {
                 BearerChallenge::bare(issuer.as_str()).to_string()
             }
@@ -372,8 +375,20 @@ impl Reason {
         }
     }
 
+    /// The nonce for the client's next proof.
+    fn dpop_nonce(&self) -> Option<&str> {
+        match self {
+            Reason::DpopProof { nonce, .. } => nonce.as_deref(),
+            Reason::Userinfo(refused) => refused.dpop_nonce.as_deref(),
+            _ => None,
+        }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
+            Reason::Userinfo(refused) if refused.refusal.code() == ErrorCode::TemporarilyUnavailable => {
+                Some(RETRY_AFTER_STORE)
+            }
             Reason::Page(PageRefusal::TooManyInteractions) => Some(RETRY_AFTER_STORE),
             Reason::Registration(refusal) => refusal.retry_after(),
             Reason::Approval(refusal) => refusal.retry_after(),

@@ -106,7 +106,7 @@ const AT_INTROSPECTION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, T
 const AT_REVOCATION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, OWN_TOKEN, STORE];
 /// After those of the protected resource, which have records of their own.
 const AT_REVOCATIONS: [&str; 5] = [METHOD, FORM, CURSOR, HELD, STORE];
-const AT_PUSHED_AUTHORIZATION: [&str; 11] = [
+const AT_PUSHED_AUTHORIZATION: [&str; 12] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -116,6 +116,7 @@ const AT_PUSHED_AUTHORIZATION: [&str; 11] = [
     REQUEST_OBJECT,
     REQUEST,
     PROOF_KEY,
+    BINDING,
     PUSHED_ROOM,
     STORE,
 ];
@@ -301,7 +302,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::TooManyPushedRequests => "wait until the pushed requests that are waiting have expired",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
         Reason::RevocationCursor(_) => "ask without `after` for everything, then with the cursor of the last answer",
-        Reason::Userinfo(refusal) => refusal.fix(),
+        Reason::Userinfo(refused) => refused.refusal.fix(),
         Reason::Registration(refusal) => refusal.fix(),
         Reason::TooManyFollowers => {
             "raise limits.revocation_followers_max, or find out who asks more than once at a time"
@@ -491,7 +492,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
         Reason::PasswordHashing(_) => USER_CODE,
         Reason::ForeignToken => OWN_TOKEN,
         Reason::RevocationCursor(_) => CURSOR,
-        Reason::Userinfo(refusal) => refusal.rule(),
+        Reason::Userinfo(refused) => refused.refusal.rule(),
         Reason::Registration(refusal) => refusal.rule(),
         Reason::Authorization(AuthorizationRefusal::ClientMissing | AuthorizationRefusal::ClientUnknown { .. }) => {
             CLIENT_KNOWN

@@ -13,7 +13,8 @@ use keybound_protocol::access_token::AccessTokenClaims;
 use keybound_protocol::access_token::verification::UnverifiedAccessToken;
 use keybound_protocol::base64url;
 use keybound_protocol::client::ClientId;
-use keybound_protocol::confirmation::BindingError;
+use keybound_protocol::confirmation::{BindingError, Possession};
+use keybound_protocol::dpop_proof::VerifiedDpopProof;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::json::JsonObject;
@@ -48,6 +49,8 @@ pub(crate) struct Entry {
 pub(crate) struct Presenter<'a> {
     pub(crate) client_id: &'a ClientId,
     pub(crate) presented: &'a PresentedCertificate,
+    /// The DPoP proof of the request, by which a token of ours that is bound to its key is presented.
+    pub(crate) proof: Option<&'a VerifiedDpopProof>,
     pub(crate) own_issuer: &'a Issuer,
     pub(crate) now: Timestamp,
 }
@@ -212,7 +215,12 @@ impl Entry {
             });
         }
         if let Some(confirmation) = &live.confirmation {
-            confirmation.verify(presenter.presented).map_err(NotTraded::Binding)?;
+            // The proof is for the new token in the first place: to a token that is bound to a certificate it says nothing.
+            let possession = Possession {
+                certificate: presenter.presented,
+                proof: presenter.proof.filter(|_| confirmation.key().is_some()),
+            };
+            confirmation.verify(possession).map_err(NotTraded::Binding)?;
         }
         let [actor, may_act] = actors_of(token)?;
         Ok(TradedToken {

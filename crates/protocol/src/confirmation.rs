@@ -242,6 +242,36 @@ pub enum BindingError {
     NotBoundToKey,
 }
 
+impl BindingError {
+    /// What to do about it.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::NotRequested => "let the caller use the listener that asks for a client certificate",
+            Self::NoCertificate => "let the caller connect with the certificate that it obtained the token with",
+            Self::Mismatch { .. } => {
+                "the token was obtained with another certificate: after a renewal the caller asks for a new token; if nothing was \
+                 renewed, somebody else uses it"
+            }
+            Self::ChainTooLong { .. } => {
+                "let the caller send its certificate with the intermediates alone, without roots and leftovers"
+            }
+            Self::Forwarding(_) => "check the proxy's forwarding of the client certificate (Client-Cert)",
+            Self::NoProof => {
+                "let the caller send the token as Authorization: DPoP …, with a proof for each request in the header DPoP; if it does not \
+                 have the key, it is not the one that obtained the token"
+            }
+            Self::KeyMismatch { .. } => {
+                "the token was obtained with another key: a caller that changes its key asks for a new token; if nothing was changed, \
+                 somebody else uses it"
+            }
+            Self::NotBoundToKey => {
+                "let the caller send the token by the scheme that the token endpoint named in `token_type`, Bearer for a token that is \
+                 bound to a certificate"
+            }
+        }
+    }
+}
+
 /// Why a `cnf` is not one that we can verify. A token that has it must be refused (RFC 8705 §3, RFC 9449 §7.2).
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmationError {

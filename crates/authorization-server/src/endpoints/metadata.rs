@@ -49,6 +49,8 @@ const INTROSPECTION: (Endpoint, &str) = (Endpoint::Introspection, "/introspect")
 const REVOCATION: (Endpoint, &str) = (Endpoint::Revocation, "/revoke");
 const DEVICE_AUTHORIZATION: (Endpoint, &str) = (Endpoint::DeviceAuthorization, "/device_authorization");
 const BACKCHANNEL_AUTHENTICATION: (Endpoint, &str) = (Endpoint::BackchannelAuthentication, "/bc-authorize");
+/// The protected resource of OpenID Connect, below the issuer's path.
+pub(crate) const USERINFO_PATH: &str = "/userinfo";
 pub(crate) const PUSHED_AUTHORIZATION: (Endpoint, &str) = (Endpoint::PushedAuthorizationRequest, "/par");
 
 /// How long caches may keep the document.
@@ -159,7 +161,7 @@ fn about_authorization(
 
 /// What is said where there is OpenID Connect (OpenID Connect Discovery §3).
 fn about_openid(metadata: ServerMetadata, settings: &Settings, signing: &[SignatureAlgorithm]) -> ServerMetadata {
-    let [url, alias] = url_and_alias(settings, "/userinfo");
+    let [url, alias] = url_and_alias(settings, USERINFO_PATH);
     let algorithms = signing.iter().map(|algorithm| algorithm.name().to_owned());
     metadata
         .with_endpoint(Endpoint::Userinfo, url, Some(alias))

@@ -49,6 +49,11 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         (Some(proof), asked) => asked.bound_to_dpop_key(proof),
         (None, asked) => asked,
     };
+    // The tokens of such a client are bound to a certificate: a code that is bound to a key, too, could never be redeemed.
+    let metadata = client.client.metadata();
+    if authorization_request.dpop_jkt().is_some() && metadata.requires_bound_access_tokens(request.attempt.profile) {
+        return Err(refused(Reason::TwoBindings));
+    }
     server.dpop.spend(proof.as_ref(), request).map_err(refused)?;
     // The last thing: an assertion is spent for a request that is kept and for nothing else.
     let entry = || request.audit_entry(client.client.client_id());
@@ -78,8 +83,13 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     );
     let response = response::json(StatusCode::CREATED, body);
     let answer = Answer::to(&identified, Arc::clone(&client), response);
-    Ok(match server.dpop.next_nonce(proof.as_ref(), request) {
-        Some(nonce) => answer.with_header(DPOP_NONCE, nonce),
-        None => answer,
-    })
+    Ok(
+        match server
+            .dpop
+            .next_nonce(proof.as_ref(), request.configuration, request.attempt.now)
+        {
+            Some(nonce) => answer.with_header(DPOP_NONCE, nonce),
+            None => answer,
+        },
+    )
 }

@@ -58,10 +58,15 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         }
         TokenRequest::TokenExchange(asked) => token_exchange::exchange(&grant, credential, asked).await,
     }?;
-    Ok(match server.dpop.next_nonce(proof.as_ref(), request) {
-        Some(nonce) => answer.with_header(DPOP_NONCE, nonce),
-        None => answer,
-    })
+    Ok(
+        match server
+            .dpop
+            .next_nonce(proof.as_ref(), request.configuration, request.attempt.now)
+        {
+            Some(nonce) => answer.with_header(DPOP_NONCE, nonce),
+            None => answer,
+        },
+    )
 }
 
 impl GrantRequest<'_> {

@@ -1,8 +1,8 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693): a token of a trusted issuer, or of ours, for one of ours
 //! that is bound to the certificate of this request.
 //!
-//! A stolen token buys nothing here: one that is bound is taken only from the holder of its certificate, and what is handed out is
-//! bound to the certificate of whoever asks, also for clients whose other tokens are not. No refresh token comes with this grant.
+//! A stolen token buys nothing here: one that is bound is taken only from the holder of its certificate or, by a DPoP proof, of its key; and
+//! what is handed out is bound to the certificate or key of whoever asks, also for clients whose other tokens are not. No refresh token comes with this grant.
 
 use std::sync::Arc;
 
@@ -97,6 +97,7 @@ async fn trade(grant: &GrantRequest<'_>, asked: &TokenExchangeRequest) -> Result
     let presenter = Presenter {
         client_id,
         presented: grant.request.attempt.presented,
+        proof: grant.proof,
         own_issuer: &grant.request.configuration.issuer,
         now: grant.now(),
     };

@@ -34,6 +34,7 @@ pub(crate) struct Consent {
     pub(crate) claims: Option<Value>,
     pub(crate) nonce: Option<&'static str>,
     pub(crate) has_challenge: bool,
+    pub(crate) dpop_jkt: Option<String>,
     pub(crate) redirect_uri: Option<&'static str>,
     /// How long the grant lives.
     pub(crate) lifetime: Duration,
@@ -50,6 +51,7 @@ impl Consent {
             claims: None,
             nonce: None,
             has_challenge: true,
+            dpop_jkt: None,
             redirect_uri: Some(REDIRECT_URI),
             lifetime: Duration::from_secs(365 * 86_400),
         }
@@ -98,7 +100,7 @@ pub(crate) async fn give(store: &Store, now: i64, consent: &Consent) -> String {
         redirect_uri: consent.redirect_uri.map(str::to_owned),
         code_challenge: consent.has_challenge.then(challenge),
         nonce: consent.nonce.map(str::to_owned),
-        dpop_jkt: None,
+        dpop_jkt: consent.dpop_jkt.clone(),
         expires_at: now.plus(Duration::from_secs(60)),
     };
     let interaction = NewInteraction {
@@ -200,7 +202,8 @@ impl World {
     }
 }
 
-fn replaced<'a>(usual: &[(&'a str, &'a str)], more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+/// The parameters with others in place of or beside their own; an empty value takes one out.
+pub(crate) fn replaced<'a>(usual: &[(&'a str, &'a str)], more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let kept = usual
         .iter()
         .filter(|(name, _)| !more.iter().any(|(other, _)| other == name));

@@ -16,6 +16,8 @@ mod ciba;
 mod ciba_callbacks;
 mod client_secrets;
 mod consent;
+mod dpop_grants;
+mod dpop_userinfo;
 mod fapi2_clients;
 mod fapi2_requests;
 mod fapi2_revocation;

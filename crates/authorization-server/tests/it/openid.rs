@@ -217,7 +217,7 @@ async fn userinfo_is_told_to_the_holder_of_the_certificate_alone() {
         let token = text(&response, "access_token");
         for leaf in [None, Some(&cast.other)] {
             let reply = cast.userinfo(leaf, token).await;
-            let rule = "certificate that the access token is bound to";
+            let rule = "certificate or key that the access token is bound to";
             cast.world.assert_refused(&reply, 401, "invalid_token", rule).await;
             assert!(
                 reply
@@ -268,10 +268,13 @@ async fn userinfo_needs_a_token_of_a_user_with_scope_openid() {
     for path in ["/userinfo", "/userinfo?access_token=x"] {
         let reply = peer.get(path).await;
         assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{path}");
-        assert!(
-            !reply.header("www-authenticate").unwrap().contains("error"),
-            "{reply:?}"
-        );
+        let challenges: Vec<_> = reply.headers.get_all("www-authenticate").iter().collect();
+        let [bearer, dpop] = challenges[..] else {
+            panic!("{reply:?}")
+        };
+        assert_eq!(bearer, "Bearer realm=\"https://as.example\"");
+        let algorithms = "DPoP realm=\"https://as.example\", algs=\"ES256 ES384 EdDSA PS256 RS256\"";
+        assert_eq!(dpop, algorithms);
     }
     let counts = "access token of this server that counts";
     let reply = cast.userinfo(Some(&cast.demo), "garbage").await;

@@ -13,10 +13,10 @@ use crate::rfc8705_2::{assertion, private_key_jwt_client};
 use crate::rfc9126::{code_client, good};
 use crate::world::{NOW, OPAQUE_API, Plan, Reply, Side, World, claims, credentials, tls_client, with};
 
-const TOKEN: &str = "https://as.example/token";
-const PAR: &str = "https://as.example/par";
-const PROOF: &str = "DPoP proof, where there is or has to be one, made for this request";
-const BINDING: &str = "certificate presented to bind the access token to";
+pub(crate) const TOKEN: &str = "https://as.example/token";
+pub(crate) const PAR: &str = "https://as.example/par";
+pub(crate) const PROOF: &str = "DPoP proof, where there is or has to be one, made for this request";
+pub(crate) const BINDING: &str = "certificate presented to bind the access token to";
 
 /// A client whose certificate authenticates and whose tokens are bound to a key, one whose are bound to a certificate, one of which neither
 /// is demanded; and one that has no certificate at all.
@@ -93,7 +93,8 @@ impl Cast {
     }
 }
 
-fn for_url(url: &str) -> Proof<'_> {
+/// A proof for a POST there, now.
+pub(crate) fn for_url(url: &str) -> Proof<'_> {
     Proof {
         method: "POST",
         url,

@@ -28,8 +28,13 @@ pub(crate) struct Proof<'a> {
 
 impl Prover {
     pub(crate) fn new() -> Prover {
+        Prover::by(SignatureAlgorithm::Es256)
+    }
+
+    /// A key of this algorithm.
+    pub(crate) fn by(algorithm: SignatureAlgorithm) -> Prover {
         Prover {
-            signer: LocalSigner::generate(SignatureAlgorithm::Es256, &SystemRandom::new()).unwrap(),
+            signer: LocalSigner::generate(algorithm, &SystemRandom::new()).unwrap(),
             proofs: AtomicU64::new(0),
         }
     }

@@ -9,7 +9,7 @@ use keybound_protocol::refusal::Refusal;
 use keybound_protocol::rule::{Outcome, RuleOutcome};
 
 use super::{AccessTokenRefusal, Refused, Vouching};
-use crate::route_policy::Binding;
+use crate::route_policy::{Binding, Dpop};
 
 const TOKEN: &str = "one access token in the Authorization header";
 const PRESENTATION: &str = "sent as a bearer token or with a DPoP proof, as the route takes it";
@@ -152,7 +152,17 @@ impl Refused {
     /// What to do about it, in the operator's words.
     pub fn fix(&self) -> String {
         match &self.reason {
+            AccessTokenRefusal::Bearer(BearerError::Missing | BearerError::OtherScheme) if self.policy.dpop() == Dpop::Refused => {
+                "let the caller send its access token in the header Authorization: Bearer …".to_owned()
+            }
             AccessTokenRefusal::Bearer(error) => bearer_fix(*error).to_owned(),
+            AccessTokenRefusal::Binding(
+                BindingError::NoProof | BindingError::KeyMismatch { .. },
+            ) if self.policy.dpop() == Dpop::Refused => {
+                "this resource takes no tokens that are bound to a key: let the caller obtain one over mutual TLS, with a client that is \
+                 registered with tls_client_certificate_bound_access_tokens = true"
+                    .to_owned()
+            }
             AccessTokenRefusal::UnknownIssuer { presented: Some(presented) } => format!(
                 "if tokens of {} are to be accepted, add it to [[issuers]] in exactly this spelling",
                 Refusal::presented_text(presented)
@@ -190,7 +200,7 @@ impl Refused {
                  mutual TLS"
                     .to_owned()
             }
-            AccessTokenRefusal::CertificateRequired(error) | AccessTokenRefusal::Binding(error) => binding_fix(error).to_owned(),
+            AccessTokenRefusal::CertificateRequired(error) | AccessTokenRefusal::Binding(error) => error.fix().to_owned(),
             AccessTokenRefusal::Proof(error) => error.fix().to_owned(),
             AccessTokenRefusal::ProofBesideBearer => {
                 "let the caller send a token that is bound to a key as Authorization: DPoP …, and any other without a DPoP header"
@@ -244,33 +254,6 @@ fn bearer_fix(error: BearerError) -> &'static str {
         BearerError::Repeated => "let the caller, or the proxy before us, send one Authorization header",
         BearerError::Empty | BearerError::Syntax | BearerError::TooLong => {
             "let the caller send the token exactly as the token endpoint returned it"
-        }
-    }
-}
-
-fn binding_fix(error: &BindingError) -> &'static str {
-    match error {
-        BindingError::NotRequested => "let the caller use the listener that asks for a client certificate",
-        BindingError::NoCertificate => "let the caller connect with the certificate that it obtained the token with",
-        BindingError::Mismatch { .. } => {
-            "the token was obtained with another certificate: after a renewal the caller asks for a new token; if nothing was \
-             renewed, somebody else uses it"
-        }
-        BindingError::ChainTooLong { .. } => {
-            "let the caller send its certificate with the intermediates alone, without roots and leftovers"
-        }
-        BindingError::Forwarding(_) => "check the proxy's forwarding of the client certificate (Client-Cert)",
-        BindingError::NoProof => {
-            "let the caller send the token as Authorization: DPoP …, with a proof for each request in the header DPoP; if it does not \
-             have the key, it is not the one that obtained the token"
-        }
-        BindingError::KeyMismatch { .. } => {
-            "the token was obtained with another key: a caller that changes its key asks for a new token; if nothing was changed, \
-             somebody else uses it"
-        }
-        BindingError::NotBoundToKey => {
-            "let the caller send the token by the scheme that the token endpoint named in `token_type`, Bearer for a token that is \
-             bound to a certificate"
         }
     }
 }
