@@ -351,5 +351,6 @@ fn grant(
         acr: None,
         created_at: now,
         expires_at,
+        based_on: None,
     })
 }

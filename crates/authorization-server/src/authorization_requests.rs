@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use keybound_protocol::authorization_request::{
-    AuthorizationParameters, AuthorizationPolicy, AuthorizationRefusal, AuthorizationRequest, AuthorizationRequestError,
+    AuthorizationParameters, AuthorizationPolicy, AuthorizationRefusal, AuthorizationRequest,
+    AuthorizationRequestError, HintedUser,
 };
 use keybound_protocol::authorization_response::ResponseTarget;
 use keybound_protocol::client::Client;
@@ -16,7 +17,9 @@ use keybound_protocol::request_object::{RequestObject, RequestObjectError, Reque
 use keybound_protocol::time::Timestamp;
 
 use crate::configuration::Configuration;
+use crate::id_tokens;
 use crate::key_sets::{KeySetError, KeySets};
+use crate::server::Server;
 
 /// A request of a client that is known, and at `/par` authenticated.
 #[derive(Clone, Copy)]
@@ -86,7 +89,7 @@ impl RequestRefusal {
 /// # Errors
 /// [`RefusedRequest`]
 pub(crate) async fn read(
-    key_sets: &Arc<KeySets>,
+    server: &Server,
     configuration: &Configuration,
     asked: Asked<'_>,
 ) -> Result<AuthorizationRequest, RefusedRequest> {
@@ -95,10 +98,20 @@ pub(crate) async fn read(
     }
     let parameters = match asked.form.get("request") {
         None => AuthorizationParameters::of_form(asked.form),
-        Some(request) => request_object(key_sets, configuration, asked, request).await?,
+        Some(request) => request_object(&server.key_sets, configuration, asked, request).await?,
     };
     let policy = policy(configuration, asked.is_pushed);
-    Ok(AuthorizationRequest::parse(asked.client, &parameters, &policy)?)
+    let request = AuthorizationRequest::parse(asked.client, &parameters, &policy)?;
+    let Some(hint) = parameters.get("id_token_hint") else {
+        return Ok(request);
+    };
+    let client_id = asked.client.client_id();
+    let hinted = id_tokens::hinted_subject(&server.keys.ring(), &configuration.issuer, client_id, hint);
+    Ok(
+        request.with_hinted_user(hinted.map_or(HintedUser::Unverified, |subject| {
+            HintedUser::Subject(subject.as_str().to_owned())
+        })),
+    )
 }
 
 /// What this server knows when it judges what clients ask users for.

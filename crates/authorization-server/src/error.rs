@@ -41,6 +41,7 @@ use crate::pages::refusal::PageRefusal;
 use crate::passwords::PasswordHashingError;
 use crate::response::{self, KEYBOUND_REFUSAL, Response};
 use crate::router::Route;
+use crate::silent_authorization::SilentRefusal;
 use crate::trusted_issuers::NotTraded;
 
 /// What a peer is asked to wait where nothing better is known.
@@ -117,6 +118,8 @@ pub(crate) enum Reason {
     Registration(#[from] RegistrationRefusal),
     #[error(transparent)]
     Authorization(#[from] AuthorizationRefusal),
+    #[error(transparent)]
+    Silent(#[from] SilentRefusal),
     #[error(transparent)]
     Page(#[from] PageRefusal),
     #[error("the store did not answer")]
@@ -217,6 +220,7 @@ impl Reason {
             Reason::Userinfo(refused) => refused.refusal.code(),
             Reason::Registration(refusal) => refusal.code(),
             Reason::Authorization(refusal) => refusal.code(),
+            Reason::Silent(refusal) => refusal.code(),
             Reason::Page(refusal) => refusal.code(),
             Reason::Store(_) => ErrorCode::TemporarilyUnavailable,
             Reason::Issue(IssueError::Store(_)) => ErrorCode::TemporarilyUnavailable,
@@ -292,7 +296,7 @@ impl Reason {
             | Reason::RevocationCursor(_)
             | Reason::Userinfo(_)
             | Reason::TooManyFollowers => false,
-            Reason::Authorization(_) => false,
+            Reason::Authorization(_) | Reason::Silent(_) => false,
             Reason::Page(refusal) => refusal.is_ours(),
             Reason::Registration(refusal) => refusal.is_ours(),
         }

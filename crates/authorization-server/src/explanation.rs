@@ -70,6 +70,7 @@ const TOKEN: &str = "parameter token sent";
 const OWN_TOKEN: &str = "token issued to this client";
 const CLIENT_KNOWN: &str = "client known";
 const REQUEST_URI: &str = "request_uri pushed by this client, in time, and not used up";
+const SILENT: &str = "with prompt=none: user signed in, and asked before";
 const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
@@ -147,7 +148,7 @@ const AT_BACKCHANNEL_AUTHENTICATION: [&str; 13] = [
     STORE,
 ];
 const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
-const AT_AUTHORIZATION: [&str; 11] = [
+const AT_AUTHORIZATION: [&str; 12] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -155,6 +156,7 @@ const AT_AUTHORIZATION: [&str; 11] = [
     REQUEST_URI,
     REQUEST_OBJECT,
     REQUEST,
+    SILENT,
     PageRefusal::RULES[7],
     STORE,
     RESPONSE_SIGNED,
@@ -308,6 +310,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
             "raise limits.revocation_followers_max, or find out who asks more than once at a time"
         }
         Reason::Authorization(refusal) => refusal.fix(),
+        Reason::Silent(refusal) => refusal.fix(),
         Reason::Page(refusal) => refusal.fix(),
         Reason::Store(_) | Reason::Issue(_) => {
             "see the server's log, and whether the database's disk is full or another process holds it"
@@ -498,6 +501,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
             CLIENT_KNOWN
         }
         Reason::Authorization(_) => REQUEST_URI,
+        Reason::Silent(_) => SILENT,
         Reason::Page(refusal) => refusal.rule(),
         Reason::TooManyFollowers => HELD,
         Reason::Store(_) | Reason::Issue(IssueError::Store(_)) => STORE,

@@ -4,10 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keybound_protocol::claims_request::ClaimsRequest;
-use keybound_protocol::client::Client;
-use keybound_protocol::id_token::IdTokenClaims;
+use keybound_protocol::client::{Client, ClientId};
+use keybound_protocol::id_token::{ID_TOKEN_TYPE, IdTokenClaims};
+use keybound_protocol::issuer::Issuer;
+use keybound_protocol::json::JsonObject;
+use keybound_protocol::jws::{JwsPolicy, UnverifiedJws};
 use keybound_protocol::scope::Scope;
+use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::time::Timestamp;
+use keybound_protocol::user::UserSubject;
 use keybound_protocol::userinfo::{self, OPENID_SCOPE};
 use keybound_store::Grant;
 use serde_json::Map;
@@ -15,7 +20,7 @@ use serde_json::Map;
 use crate::access_tokens::IssueError;
 use crate::configuration::Configuration;
 use crate::server::Server;
-use crate::signing_keys;
+use crate::signing_keys::{self, KeyRing};
 
 /// How long an ID token may be read after it was made: it says who signed in, and is used at once.
 pub(crate) const ID_TOKEN_LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -69,6 +74,22 @@ pub(crate) async fn issue(
     let unsigned = claims.encode_unsigned(&*signer);
     let jwt = signing_keys::sign(signer, |signer| unsigned.sign(signer)).await?;
     Ok(Some(jwt))
+}
+
+/// Whom an ID token is about that this server made for this client. It may have expired: it is shown again as a hint (§3.1.2.1).
+pub(crate) fn hinted_subject(ring: &KeyRing, issuer: &Issuer, client_id: &ClientId, jwt: &str) -> Option<UserSubject> {
+    let policy = JwsPolicy {
+        algorithms: &SignatureAlgorithm::ALL,
+        types: &[ID_TOKEN_TYPE],
+        type_may_be_missing: false,
+    };
+    let jws = UnverifiedJws::parse(jwt).ok()?;
+    let verified = jws.verify(&policy, &ring.published).ok()?;
+    let claims = JsonObject::parse(verified.payload()).ok()?;
+    let is_ours = claims.string("iss").ok()? == Some(issuer.as_str());
+    let is_theirs = claims.string_or_strings("aud").ok()?? == [client_id.as_str()];
+    let subject = claims.string("sub").ok()??;
+    UserSubject::parse(subject).ok().filter(|_| is_ours && is_theirs)
 }
 
 /// The claims request of a grant. One that cannot be read any more asks for nothing.

@@ -18,6 +18,7 @@ use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::grant_id::{GRANT_ID_RANDOM_BYTES, GrantId};
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::time::Timestamp;
 use keybound_store::{
     Actor, AuditEntry, AuthorizationCode, AuthorizationCodeHash, BeginInteraction, BrowserSecretHash,
     CompleteInteraction, Grant, InteractionHash, InteractionOutcome, NewInteraction, RequestUriHash, SignedIn,
@@ -62,7 +63,18 @@ impl OpenInteraction {
     }
 }
 
-/// Begins an interaction for a request that its client may make, or answers it at once if the user must not be asked.
+/// Why the user who is signed in is not the one that a client wants, or has to sign in again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UnwantedSignIn {
+    #[error("the client wants the user to sign in again")]
+    Again,
+    #[error("the user signed in {age} s ago, and max_age is {max_age} s")]
+    TooLongAgo { age: u64, max_age: u64 },
+    #[error("another user is signed in than the one that id_token_hint or claims name")]
+    AnotherUser,
+}
+
+/// Begins an interaction for a request that its client may make, and whose user may be asked.
 ///
 /// `pushed` is the request's own if it was pushed; that it has not expired was judged by the caller.
 ///
@@ -76,16 +88,7 @@ pub(crate) async fn begin(
     let signed_in = session::current(page)
         .await?
         .map(|session| session.signed_in)
-        .filter(|signed_in| still_counts(signed_in, request, page));
-    let prompt = request.prompt();
-    if prompt.none {
-        // Consent is asked for every time, so whoever may not be asked gets nothing.
-        let code = match signed_in {
-            None => ErrorCode::LoginRequired,
-            Some(_) => ErrorCode::ConsentRequired,
-        };
-        return to_client(page, request.target(), AuthorizationResponse::Error(code)).await;
-    }
+        .filter(|signed_in| require_wanted(signed_in, request, page.now).is_ok());
     let next = if signed_in.is_some() { "consent" } else { "login" };
     let (id, secret) = (random::<ID_BYTES>()?, session::new_secret()?);
     let interaction = NewInteraction {
@@ -113,16 +116,31 @@ pub(crate) async fn begin(
     Ok(response)
 }
 
-/// Whether the client takes this sign-in, or wants another one.
-fn still_counts(signed_in: &SignedIn, request: &AuthorizationRequest, page: &PageRequest<'_>) -> bool {
+/// Judges whether the client takes this sign-in, or wants another one.
+///
+/// # Errors
+/// [`UnwantedSignIn`]
+pub(crate) fn require_wanted(
+    signed_in: &SignedIn,
+    request: &AuthorizationRequest,
+    now: Timestamp,
+) -> Result<(), UnwantedSignIn> {
     let prompt = request.prompt();
-    let age = page.now.duration_since(signed_in.auth_time).as_secs();
-    let is_fresh = request.max_age().is_none_or(|max_age| age <= max_age);
-    let is_wanted = request
-        .claims()
-        .required_subject()
-        .is_none_or(|required| required == signed_in.subject.as_str());
-    !prompt.login && !prompt.select_account && is_fresh && is_wanted
+    if prompt.login || prompt.select_account {
+        return Err(UnwantedSignIn::Again);
+    }
+    let age = now.duration_since(signed_in.auth_time).as_secs();
+    match request.max_age() {
+        // `max_age=0` is `prompt=login` (OpenID Connect Core §3.1.2.1), also within one second.
+        Some(max_age) if max_age == 0 || age > max_age => {
+            return Err(UnwantedSignIn::TooLongAgo { age, max_age });
+        }
+        _ => {}
+    }
+    if !request.is_about(signed_in.subject.as_str()) {
+        return Err(UnwantedSignIn::AnotherUser);
+    }
+    Ok(())
 }
 
 /// The interaction of the URL, if it is this browser's and can go on.
@@ -191,15 +209,40 @@ pub(crate) async fn grant(
     open: OpenInteraction,
     signed_in: &SignedIn,
 ) -> Result<Response, Reason> {
-    let client = &open.client.client;
-    let request = &open.request;
+    let expires_at = page.now.plus(grant_lifetime(page.configuration, &open.client.client));
+    let drawn = draw_grant(&open.request, signed_in, page.now, expires_at)?;
+    let outcome = InteractionOutcome::Granted {
+        grant: Box::new(drawn.grant),
+        code: Box::new(drawn.code),
+    };
+    complete(page, &open, outcome, page.entry_of(&signed_in.subject)).await?;
+    leave(page, &open, authorization_response::granted(&drawn.code_text)).await
+}
+
+/// A grant with its code, drawn and not recorded.
+pub(crate) struct DrawnGrant {
+    pub(crate) grant: Grant,
+    pub(crate) code: AuthorizationCode,
+    pub(crate) code_text: String,
+}
+
+/// Draws a grant of all that was asked for, and its code.
+///
+/// # Errors
+/// [`PageRefusal::Random`]
+pub(crate) fn draw_grant(
+    request: &AuthorizationRequest,
+    signed_in: &SignedIn,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<DrawnGrant, PageRefusal> {
     let mut octets = [0; GRANT_ID_RANDOM_BYTES];
     SystemRandom::new().fill(&mut octets).map_err(|_| PageRefusal::Random)?;
     let details = request.authorization_details();
     let claims = request.claims();
     let grant = Grant {
         grant_id: GrantId::from_random(octets),
-        client_id: client.client_id().clone(),
+        client_id: request.client_id().clone(),
         subject: signed_in.subject.clone(),
         scope: request.scope().as_str().to_owned(),
         resources: request
@@ -212,24 +255,20 @@ pub(crate) async fn grant(
         claims: claims_json(claims),
         auth_time: Some(signed_in.auth_time),
         acr: signed_in.acr.clone(),
-        created_at: page.now,
-        expires_at: page.now.plus(grant_lifetime(page.configuration, client)),
+        created_at: now,
+        expires_at,
+        based_on: None,
     };
-    let code = random::<CODE_BYTES>()?;
-    let stored_code = AuthorizationCode {
-        hash: AuthorizationCodeHash::of(&code),
+    let code_text = random::<CODE_BYTES>()?;
+    let code = AuthorizationCode {
+        hash: AuthorizationCodeHash::of(&code_text),
         redirect_uri: request.sent_redirect_uri().map(|uri| uri.as_str().to_owned()),
         code_challenge: request.code_challenge().map(|challenge| challenge.to_text()),
         nonce: request.nonce().map(str::to_owned),
         dpop_jkt: request.dpop_jkt().map(str::to_owned),
-        expires_at: page.now.plus(CODE_LIFETIME),
+        expires_at: now.plus(CODE_LIFETIME),
     };
-    let outcome = InteractionOutcome::Granted {
-        grant: Box::new(grant),
-        code: Box::new(stored_code),
-    };
-    complete(page, &open, outcome, page.entry_of(&signed_in.subject)).await?;
-    leave(page, &open, authorization_response::granted(&code)).await
+    Ok(DrawnGrant { grant, code, code_text })
 }
 
 /// The user refused or left, or cannot be the one the client wants: takes `code` to the client.
@@ -292,8 +331,13 @@ pub(crate) fn grant_lifetime(configuration: &Configuration, client: &Client) -> 
     if client.metadata().permits_grant_type(GrantType::RefreshToken) {
         REFRESHABLE_GRANT_LIFETIME
     } else {
-        CODE_LIFETIME + configuration.access_token_lifetime
+        one_token_lifetime(configuration)
     }
+}
+
+/// How long a grant lasts that one code and the token for it come of.
+pub(crate) fn one_token_lifetime(configuration: &Configuration) -> Duration {
+    CODE_LIFETIME + configuration.access_token_lifetime
 }
 
 /// The path of one of its pages.

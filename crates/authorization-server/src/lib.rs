@@ -52,6 +52,7 @@ pub mod server;
 pub mod service;
 pub mod settings;
 mod signing_keys;
+mod silent_authorization;
 mod token_response;
 mod trust;
 mod trusted_issuers;

@@ -68,6 +68,17 @@ pub struct AuthorizationRequest {
     resources: Vec<ResourceUri>,
     authorization_details: AuthorizationDetails,
     dpop_jkt: Option<String>,
+    #[serde(default)]
+    hinted_user: Option<HintedUser>,
+}
+
+/// Whom `id_token_hint` names (OpenID Connect Core §3.1.2.1). The token itself is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HintedUser {
+    /// The user with this `sub`: the ID token was made by this server for this client.
+    Subject(String),
+    /// Nobody knows: it is no such ID token, or its key is forgotten by now.
+    Unverified,
 }
 
 /// What a client asks a user for: the part that every way of asking has in common.
@@ -209,6 +220,32 @@ impl AuthorizationRequest {
     /// `dpop_jkt`: the thumbprint of the key that the code is bound to (RFC 9449 §10).
     pub fn dpop_jkt(&self) -> Option<&str> {
         self.dpop_jkt.as_deref()
+    }
+
+    /// Whom `id_token_hint` names; `None` if there was none.
+    pub fn hinted_user(&self) -> Option<&HintedUser> {
+        self.hinted_user.as_ref()
+    }
+
+    /// The same request with what is known of its `id_token_hint`: only who has the keys can tell.
+    #[must_use]
+    pub fn with_hinted_user(mut self, hinted_user: HintedUser) -> Self {
+        self.hinted_user = Some(hinted_user);
+        self
+    }
+
+    /// Whether the answer may be about this user: the client named no other, by `claims` (OpenID Connect Core §5.5.1) or by
+    /// `id_token_hint` (§3.1.2.2). A hint that could not be verified names nobody.
+    pub fn is_about(&self, subject: &str) -> bool {
+        let is_hinted = match &self.hinted_user {
+            Some(HintedUser::Subject(hinted)) => hinted == subject,
+            Some(HintedUser::Unverified) | None => true,
+        };
+        is_hinted
+            && self
+                .claims
+                .required_subject()
+                .is_none_or(|required| required == subject)
     }
 
     /// The same request with its code bound to the key of the DPoP proof that came with it (RFC 9449 §10.1).

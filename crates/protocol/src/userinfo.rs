@@ -1,5 +1,7 @@
 //! Which claims about a user a client is told (OpenID Connect Core §5): by the scope that was granted, and one by one.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::claims_request::{ClaimRequest, ClaimsRequest};
@@ -34,6 +36,9 @@ const CLAIMS_OF_SCOPE: [(&str, &[&str]); 4] = [
     ("address", &["address"]),
     ("phone", &["phone_number", "phone_number_verified"]),
 ];
+
+/// Claims about the sign-in, not about the user.
+pub const ABOUT_SIGN_IN: [&str; 3] = ["sub", "auth_time", "acr"];
 
 /// The scope words of OpenID Connect that mean something here.
 pub fn scopes_supported() -> impl Iterator<Item = &'static str> {
@@ -70,6 +75,23 @@ pub fn userinfo(
 /// there is always a token for that (§5.4).
 pub fn id_token_claims(requested: &ClaimsRequest, user: &UserClaims) -> Map<String, Value> {
     requested.id_token().filter_map(|asked| wanted(asked, user)).collect()
+}
+
+/// Whether a user who allowed `scope` and `consented` allowed all claims that `requested` asks for, wherever they are told. That somebody
+/// signed in, when and how, needs no leave of its own.
+pub fn is_consented(requested: &ClaimsRequest, scope: &Scope, consented: &ClaimsRequest) -> bool {
+    let names = |claims: &ClaimsRequest| -> BTreeSet<String> {
+        let all = claims.userinfo().chain(claims.id_token());
+        all.map(|(name, _)| name.to_owned()).collect()
+    };
+    let of_scope = |name: &str| {
+        let mut words = CLAIMS_OF_SCOPE.into_iter();
+        words.any(|(word, claims)| scope.contains(word) && claims.contains(&name))
+    };
+    let consented = names(consented);
+    names(requested)
+        .iter()
+        .all(|name| ABOUT_SIGN_IN.contains(&name.as_str()) || consented.contains(name) || of_scope(name))
 }
 
 fn known(name: &str, user: &UserClaims) -> Option<(String, Value)> {
@@ -128,6 +150,38 @@ mod tests {
             r#"{"userinfo":{"name":{"values":["Bob","Alice"]}}}"#,
             json!({"name": "Alice"}),
         );
+    }
+
+    #[test]
+    fn claims_are_consented_to_by_name_or_by_scope() {
+        for (requested, scope, consented, expected) in [
+            (r#"{"id_token":{"email":null}}"#, "openid", "{}", false),
+            (r#"{"userinfo":{"custom":null}}"#, "openid profile email", "{}", false),
+            (
+                r#"{"userinfo":{"name":null,"vip":null}}"#,
+                "openid",
+                r#"{"userinfo":{"name":null}}"#,
+                false,
+            ),
+            (r#"{"id_token":{"email":null}}"#, "openid email", "{}", true),
+            (
+                r#"{"id_token":{"vip":null}}"#,
+                "openid",
+                r#"{"userinfo":{"vip":null}}"#,
+                true,
+            ),
+            (
+                r#"{"id_token":{"sub":null,"auth_time":null,"acr":null}}"#,
+                "openid",
+                "{}",
+                true,
+            ),
+        ] {
+            let claims = |text| ClaimsRequest::parse(text).unwrap();
+            let scope = Scope::parse(scope).unwrap();
+            let found = is_consented(&claims(requested), &scope, &claims(consented));
+            assert_eq!(found, expected, "{requested} {scope} {consented}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod refusals;
 pub mod registrations;
 pub mod revocations;
 pub mod signing_keys;
+pub mod silent_grants;
 pub mod trust_anchors;
 pub mod upkeep;
 pub mod user_sessions;

@@ -7,10 +7,13 @@ use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::UserSubject;
 
-use crate::{Answer, AuditEntry, StoreError};
+use crate::{Answer, AuditEntry, AuthorizationCode, RequestUriHash, StoreError};
 
 /// No grant lives longer than a year and a day.
 pub const GRANT_LIFETIME_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// How many grants [`Grants::live_grants`] looks at.
+pub const LIVE_GRANTS_MAX: u16 = 100;
 
 /// What a user allowed a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Grant {
     pub created_at: Timestamp,
     /// When it ends, whatever happens; at most [`GRANT_LIFETIME_MAX`] later. No token of it lives longer.
     pub expires_at: Timestamp,
+    /// The grant that it rests on, if the user was not asked for this one (`prompt=none`): it ends with that. `None` if the user gave it.
+    pub based_on: Option<GrantId>,
 }
 
 /// A grant as found, with what has happened to it since.
@@ -92,6 +97,29 @@ pub enum RevokeGrant {
     Unknown,
 }
 
+/// A grant that nobody was asked for, because it asks for nothing that its user has not allowed its client before (OpenID Connect Core
+/// §3.1.2.1, `prompt=none`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SilentGrant {
+    /// The grant. What it is [based on](Grant::based_on) is one that the user gave.
+    pub grant: Grant,
+    /// The code that the client gets for it.
+    pub code: AuthorizationCode,
+    /// The pushed request it came from, which it spends.
+    pub pushed: Option<RequestUriHash>,
+}
+
+/// The outcome of [`Grants::give_silently`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveSilently {
+    /// Durable: the code may be sent to the client.
+    Given,
+    /// What it is based on has ended, is another user's or another client's, ends earlier, or is none that a user gave; nothing changed.
+    NotAllowed,
+    /// Its pushed request was finished before; nothing changed.
+    RequestUriSpent,
+}
+
 /// Which grants [`Grants::list_grants`] returns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantQuery {
@@ -123,7 +151,14 @@ pub trait Grants: Send + Sync {
     /// Grants of a user, to a client, or all.
     fn list_grants(&self, query: GrantQuery) -> Answer<GrantPage>;
 
-    /// Ends a grant, as [`delete_user`](crate::Users::delete_user) ends all of a user: its codes and refresh tokens are refused from now on, and a deny entry tells the gateways about its access
-    /// tokens.
+    /// What a user gave a client and still counts at `now`, the newest first; at most [`LIVE_GRANTS_MAX`]. Not those that rest on others.
+    fn live_grants(&self, subject: UserSubject, client_id: ClientId, now: Timestamp) -> Answer<Vec<Grant>>;
+
+    /// Records a grant that nobody was asked for, with its code, and spends its pushed request. Atomic: of any number of callers with
+    /// one pushed request, interactions included, exactly one succeeds.
+    fn give_silently(&self, silent: SilentGrant, entry: AuditEntry) -> Answer<GiveSilently>;
+
+    /// Ends a grant and those based on it, as [`delete_user`](crate::Users::delete_user) ends all of a user: its codes and refresh
+    /// tokens are refused from now on, and a deny entry tells the gateways about its access tokens.
     fn revoke_grant(&self, revocation: GrantRevocation, entry: AuditEntry) -> Answer<RevokeGrant>;
 }

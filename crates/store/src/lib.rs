@@ -75,7 +75,8 @@ pub use clients::{
 };
 pub use error::{OpenError, StoreError};
 pub use grants::{
-    Grant, GrantOwner, GrantPage, GrantQuery, GrantRevocation, GrantState, Grants, RevokeGrant, StoredGrant,
+    GiveSilently, Grant, GrantOwner, GrantPage, GrantQuery, GrantRevocation, GrantState, Grants, LIVE_GRANTS_MAX,
+    RevokeGrant, SilentGrant, StoredGrant,
 };
 pub use interactions::{
     BeginInteraction, BrowserSecretHash, CompleteInteraction, InteractionHash, InteractionOutcome, Interactions,

@@ -113,6 +113,7 @@ fn shown(found: &StoredGrant, request: &AdminRequest) -> Value {
         "state": state,
         "created_at": grant.created_at,
         "expires_at": grant.expires_at,
+        "based_on": grant.based_on.as_ref().map(GrantId::as_str),
     })
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use keybound_protocol::authorization_request::{AuthorizationRequest, REQUEST_URI_PREFIX};
-use keybound_protocol::authorization_response::AuthorizationResponse;
+use keybound_protocol::authorization_response::{self, AuthorizationResponse};
 use keybound_protocol::client::{Client, ClientId};
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::Form;
@@ -21,6 +21,7 @@ use crate::pages::PageRequest;
 use crate::refusals::{Circumstances, Explained};
 use crate::response::Response;
 use crate::router::Route;
+use crate::silent_authorization;
 
 /// Why a browser with a client's request is shown an error.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +102,7 @@ async fn judged(page: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Rea
             return Err(AuthorizationRefusal::RequestTwice.into());
         }
         let (request, pushed) = pushed(page, &client.client, request_uri)?;
-        return interaction::begin(page, &request, Some(pushed)).await;
+        return go_on(page, &client.client, &request, Some(pushed)).await;
     }
     let asked = Asked {
         client: &client.client,
@@ -109,8 +110,8 @@ async fn judged(page: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Rea
         is_pushed: false,
         now: page.now,
     };
-    match authorization_requests::read(&page.server.key_sets, page.configuration, asked).await {
-        Ok(request) => interaction::begin(page, &request, None).await,
+    match authorization_requests::read(page.server, page.configuration, asked).await {
+        Ok(request) => go_on(page, &client.client, &request, None).await,
         Err(refused) => match refused.target {
             Some(target) => {
                 let code = refused.reason.code();
@@ -120,6 +121,29 @@ async fn judged(page: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Rea
             None => Err(refused.reason.into()),
         },
     }
+}
+
+/// Asks the user; or answers at once, if the user must not be asked.
+async fn go_on(
+    page: &PageRequest<'_>,
+    client: &Client,
+    request: &AuthorizationRequest,
+    pushed: Option<RequestUriHash>,
+) -> Result<Response, Reason> {
+    if !request.prompt().none {
+        return interaction::begin(page, request, pushed).await;
+    }
+    let refusal = match silent_authorization::grant(page, client, request, pushed).await {
+        Ok(code) => {
+            let granted = authorization_response::granted(&code);
+            return interaction::to_client(page, request.target(), granted).await;
+        }
+        Err(Reason::Silent(refusal)) => refusal,
+        Err(reason) => return Err(reason),
+    };
+    let code = refusal.code();
+    record(page, client, refusal.into());
+    interaction::to_client(page, request.target(), AuthorizationResponse::Error(code)).await
 }
 
 /// Records what the client is told by a redirect: the answer has no room for the id, and an operator finds it by the client.

@@ -15,12 +15,8 @@ use keybound_protocol::base64url;
 use keybound_protocol::client::Client;
 use keybound_protocol::client_metadata::{ClientKeys, DeliveryMode};
 use keybound_protocol::grant_type::GrantType;
-use keybound_protocol::id_token::ID_TOKEN_TYPE;
-use keybound_protocol::json::JsonObject;
 use keybound_protocol::jwk_set::JwkSet;
-use keybound_protocol::jws::{JwsPolicy, UnverifiedJws};
 use keybound_protocol::request_object::{RequestObject, RequestObjectKind, RequestObjectPolicy};
-use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::user::{UserName, UserSubject};
 use keybound_store::{
     ApprovalChannel, ApprovalRequestHash, CreateApprovalRequest, NewApprovalRequest, StoreError, StoredUser,
@@ -34,6 +30,7 @@ use crate::approvals::{ApprovalRefusal, AskedOfUser, BACKCHANNEL_LIFETIME, BACKC
 use crate::authorization_requests;
 use crate::client_authentication::{Credential, Identified};
 use crate::error::Reason;
+use crate::id_tokens;
 use crate::passwords::{Password, PasswordHashingError};
 use crate::response;
 use crate::server::Server;
@@ -163,30 +160,18 @@ fn find_user(
             (Err(_), Ok(name)) => users.find_user(&name)?,
             (Err(_), Err(_)) => None,
         },
-        UserHint::IdToken(jwt) => match subject_of(server, request, client, jwt) {
+        UserHint::IdToken(jwt) => match id_tokens::hinted_subject(
+            &server.keys.ring(),
+            &request.configuration.issuer,
+            client.client_id(),
+            jwt,
+        ) {
             Some(subject) => users.find_user_by_subject(&subject)?,
             None => None,
         },
         UserHint::LoginToken(_) => None,
     };
     Ok(found.filter(|user| !user.is_disabled))
-}
-
-/// Whom an ID token is about that this server made for this client. It may have expired: it is a hint (§7.1).
-fn subject_of(server: &Server, request: &ClientRequest<'_>, client: &Client, jwt: &str) -> Option<UserSubject> {
-    let ring = server.keys.ring();
-    let policy = JwsPolicy {
-        algorithms: &SignatureAlgorithm::ALL,
-        types: &[ID_TOKEN_TYPE],
-        type_may_be_missing: false,
-    };
-    let jws = UnverifiedJws::parse(jwt).ok()?;
-    let verified = jws.verify(&policy, &ring.published).ok()?;
-    let claims = JsonObject::parse(verified.payload()).ok()?;
-    let is_ours = claims.string("iss").ok()? == Some(request.configuration.issuer.as_str());
-    let is_theirs = claims.string_or_strings("aud").ok()?? == [client.client_id().as_str()];
-    let subject = claims.string("sub").ok()??;
-    UserSubject::parse(subject).ok().filter(|_| is_ours && is_theirs)
 }
 
 /// §7.1: a code that the user told the client's side, so that nobody is asked whom the client only knows by name.

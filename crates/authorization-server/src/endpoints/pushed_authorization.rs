@@ -34,7 +34,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         is_pushed: true,
         now: request.attempt.now,
     };
-    let authorization_request = authorization_requests::read(&server.key_sets, request.configuration, asked)
+    let authorization_request = authorization_requests::read(server, request.configuration, asked)
         .await
         .map_err(|refusal| refused(refusal.reason.into()))?;
     // RFC 9449 §10.1: the header says what the parameter says, and if both are there they say the same.

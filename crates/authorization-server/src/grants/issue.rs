@@ -90,13 +90,15 @@ impl Issue<'_> {
         Ok(Drawn { token_id, opaque })
     }
 
-    /// Draws the first refresh token of the grant, if the client has registered that grant type.
+    /// Draws the first refresh token of the grant, if the client has registered that grant type and the user was asked: what lasts while
+    /// the user is away is never given in silence (OpenID Connect Core §11).
     pub(crate) fn draw_refresh_token(&self) -> Result<Option<DrawnRefreshToken>, IssueError> {
         if !self
             .client
             .client
             .metadata()
             .permits_grant_type(GrantType::RefreshToken)
+            || self.grant.based_on.is_some()
         {
             return Ok(None);
         }

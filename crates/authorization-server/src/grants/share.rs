@@ -6,6 +6,7 @@
 
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::authorization_details::{AuthorizationDetails, AuthorizationDetailsError};
+use keybound_protocol::authorization_request::AuthorizationRequest;
 use keybound_protocol::client::Client;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::resource::ResourceUri;
@@ -91,6 +92,25 @@ impl Granted {
             resources: resources.map_err(corrupt)?,
             authorization_details: details.transpose().map_err(corrupt)?.unwrap_or_default(),
         })
+    }
+
+    /// The most that tokens may have.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Whether the user allowed all of this already, and of authorization details exactly this.
+    pub(crate) fn covers(&self, request: &AuthorizationRequest, resources: &Resources) -> bool {
+        let named = |uris: &[ResourceUri]| -> Vec<ResourceUri> {
+            match uris {
+                [] => resources.default_resource().into_iter().cloned().collect(),
+                named => named.to_vec(),
+            }
+        };
+        let granted = named(&self.resources);
+        request.scope().is_subset_of(&self.scope)
+            && named(request.resources()).iter().all(|uri| granted.contains(uri))
+            && *request.authorization_details() == self.authorization_details
     }
 
     /// Decides what a token gets that `client` asks for by `wish`.

@@ -1,4 +1,5 @@
-//! `/interaction/{id}/consent`: asks the user, every time. There is no silent approval.
+//! `/interaction/{id}/consent`: asks the user, every time. What may be given without asking (`prompt=none`) never comes here:
+//! [`silent_authorization`](crate::silent_authorization).
 
 use askama::Template;
 use http::StatusCode;

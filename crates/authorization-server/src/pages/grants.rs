@@ -70,7 +70,9 @@ pub(super) async fn get(request: &PageRequest<'_>) -> Result<Response, Reason> {
     let found = request.server.store.grants.list_grants(query).await?;
     let mut grants = Vec::new();
     for grant in found.grants {
-        if grant.state == GrantState::Live && request.now < grant.grant.expires_at {
+        // What rests on another ends with that, and is none of its own to the user.
+        let is_given = grant.grant.based_on.is_none();
+        if is_given && grant.state == GrantState::Live && request.now < grant.grant.expires_at {
             grants.push(shown(request, &grant)?);
         }
     }

@@ -52,10 +52,8 @@ pub(super) async fn go_on(
     open: OpenInteraction,
     signed_in: SignedIn,
 ) -> Result<Response, Reason> {
-    if let Some(required) = open.request.claims().required_subject()
-        && required != signed_in.subject.as_str()
-    {
-        // OpenID Connect Core §5.5.1: the client asked for one user, and this is another.
+    if !open.request.is_about(signed_in.subject.as_str()) {
+        // OpenID Connect Core §3.1.2.2, §5.5.1: the client asked for one user, and this is another.
         return interaction::deny(request, open, ErrorCode::LoginRequired).await;
     }
     session::end(request).await?;

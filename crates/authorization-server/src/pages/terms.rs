@@ -8,6 +8,7 @@ use keybound_protocol::client::Client;
 use keybound_protocol::json::{JsonObject, JsonValue};
 use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUri;
+use keybound_protocol::userinfo::ABOUT_SIGN_IN;
 use url::Url;
 
 use super::untrusted_text;
@@ -175,7 +176,7 @@ fn claims(claims: &ClaimsRequest) -> Option<Ask> {
         .userinfo()
         .chain(claims.id_token())
         .filter_map(|(name, _)| untrusted_text::line(name, VALUE_CHARS_MAX))
-        .filter(|name| !matches!(name.as_str(), "sub" | "auth_time" | "acr"))
+        .filter(|name| !ABOUT_SIGN_IN.contains(&name.as_str()))
         .collect();
     names.sort();
     names.dedup();

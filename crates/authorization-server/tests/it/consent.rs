@@ -92,6 +92,7 @@ pub(crate) async fn give(store: &Store, now: i64, consent: &Consent) -> String {
         acr: Some(ACR.into()),
         created_at: now,
         expires_at: now.plus(consent.lifetime),
+        based_on: None,
     };
     let text = format!("code-{number}");
     let challenge = || CodeVerifier::parse(VERIFIER).unwrap().challenge().to_text();

@@ -54,6 +54,7 @@ mod rfc9126;
 mod rfc9449;
 mod rfc9701;
 mod signing_algorithms;
+mod silent_authorization;
 mod store_away;
 mod store_between;
 mod users;

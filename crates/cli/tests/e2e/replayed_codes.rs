@@ -55,6 +55,7 @@ fn give(installation: &Installation, number: u8) -> String {
         acr: None,
         created_at: now,
         expires_at: now.plus(Duration::from_secs(3_600)),
+        based_on: None,
     };
     let code = AuthorizationCode {
         hash: AuthorizationCodeHash::of(&text),

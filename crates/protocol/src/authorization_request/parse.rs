@@ -124,6 +124,7 @@ impl Question<'_> {
             acr_values: self.words("acr_values")?,
             claims: self.claims()?,
             dpop_jkt: self.dpop_jkt()?,
+            hinted_user: None,
             target,
         })
     }

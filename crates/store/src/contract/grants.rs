@@ -37,6 +37,7 @@ pub(crate) fn grant(number: u8) -> Grant {
         acr: Some("urn:example:password".into()),
         created_at: t(0),
         expires_at: t(365 * 86_400),
+        based_on: None,
     }
 }
 

@@ -10,23 +10,25 @@ use serde_json::json;
 use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
-use super::revocations;
-use super::rows::{all, change, client_id, counter, one, optional_timestamp, page, stored, subject, text, timestamp};
+use super::rows::{
+    all, change, client_id, counter, one, optional_text, optional_timestamp, page, stored, subject, text, timestamp,
+};
+use super::{authorization_codes, pushed_requests, revocations};
 use crate::{
-    Answer, AuditEntry, Grant, GrantOwner, GrantPage, GrantQuery, GrantRevocation, GrantState, Grants, Revocation,
-    RevocationSubject, RevokeGrant, StoreError, StoredGrant,
+    Answer, AuditEntry, GiveSilently, Grant, GrantOwner, GrantPage, GrantQuery, GrantRevocation, GrantState, Grants,
+    LIVE_GRANTS_MAX, Revocation, RevocationSubject, RevokeGrant, SilentGrant, StoreError, StoredGrant,
 };
 
 const WHAT: &str = "grant";
 
 /// How many columns [`grant_columns`] names.
-pub(super) const GRANT_COLUMNS: usize = 13;
+pub(super) const GRANT_COLUMNS: usize = 14;
 
 /// The columns of a grant `g` and what became of it, for every statement that reads one: [`stored_grant`] reads them.
 macro_rules! grant_columns {
     () => {
         "g.grant_id, g.client_id, g.subject, g.scope, g.resources, g.authorization_details, g.claims, g.auth_time, g.acr,
-         g.created_at, g.expires_at,
+         g.created_at, g.expires_at, g.based_on,
          g.epoch = (SELECT value FROM counters WHERE name = 'epoch'),
          g.revoked_at IS NOT NULL
          OR EXISTS (SELECT 1 FROM ended_clients AS ended
@@ -44,6 +46,15 @@ impl Grants for Database {
 
     fn list_grants(&self, query: GrantQuery) -> Answer<GrantPage> {
         self.scanner.submit(move |connection| list(connection, &query))
+    }
+
+    fn live_grants(&self, subject: UserSubject, client_id: ClientId, now: Timestamp) -> Answer<Vec<Grant>> {
+        self.scanner
+            .submit(move |connection| live(connection, &subject, &client_id, now))
+    }
+
+    fn give_silently(&self, silent: SilentGrant, entry: AuditEntry) -> Answer<GiveSilently> {
+        self.writer.submit(move |batch| give_silently(batch, &silent, &entry))
     }
 
     fn revoke_grant(&self, revocation: GrantRevocation, entry: AuditEntry) -> Answer<RevokeGrant> {
@@ -100,6 +111,54 @@ fn list(connection: &Connection, query: &GrantQuery) -> Result<GrantPage, Fault>
     Ok(GrantPage { grants, next })
 }
 
+fn live(
+    connection: &Connection,
+    subject: &UserSubject,
+    client_id: &ClientId,
+    now: Timestamp,
+) -> Result<Vec<Grant>, Fault> {
+    let sql = concat!(
+        "SELECT ",
+        grant_columns!(),
+        " FROM grants AS g
+         WHERE g.subject = ?1 AND g.client_id = ?2 AND g.based_on IS NULL AND g.revoked_at IS NULL AND g.expires_at > ?3
+         ORDER BY g.created_at DESC, g.grant_id LIMIT ?4"
+    );
+    let params = (
+        subject.as_str(),
+        client_id.as_str(),
+        now.unix_secs(),
+        i64::from(LIVE_GRANTS_MAX),
+    );
+    let found = all(connection, sql, params, |row| stored_grant(row, 0))?;
+    let found = found.into_iter().filter(|found| is_live(found, now));
+    Ok(found.map(|found| found.grant).collect())
+}
+
+fn give_silently(batch: &mut Batch<'_>, silent: &SilentGrant, entry: &AuditEntry) -> Result<GiveSilently, Fault> {
+    let grant = &silent.grant;
+    let base = grant.based_on.as_ref().map(|base| find(batch.connection, base));
+    let base = base.transpose()?.flatten();
+    let is_allowed = base.is_some_and(|base| {
+        is_live(&base, entry.at)
+            && base.grant.based_on.is_none()
+            && base.grant.subject == grant.subject
+            && base.grant.client_id == grant.client_id
+            && base.grant.expires_at >= grant.expires_at
+    });
+    if !is_allowed {
+        return Ok(GiveSilently::NotAllowed);
+    }
+    if let Some(pushed) = &silent.pushed
+        && !pushed_requests::spend(batch, pushed, entry.at)?
+    {
+        return Ok(GiveSilently::RequestUriSpent);
+    }
+    insert(batch, grant, entry)?;
+    authorization_codes::insert(batch, grant.grant_id.as_str(), &silent.code)?;
+    Ok(GiveSilently::Given)
+}
+
 fn revoke(batch: &mut Batch<'_>, revocation: &GrantRevocation, entry: &AuditEntry) -> Result<RevokeGrant, Fault> {
     let Some(found) = find(batch.connection, &revocation.grant_id)? else {
         return Ok(RevokeGrant::Unknown);
@@ -153,6 +212,12 @@ pub(super) fn end(batch: &mut Batch<'_>, grant_id: &GrantId, ending: &Ending<'_>
     )?;
     let details = json!({ "why": ending.why });
     batch.record(ending.entry, "grant.revoked", grant_id.as_str(), Some(details))?;
+    // Nothing rests on a grant that itself rests on another, so this goes no deeper.
+    let sql = "SELECT grant_id FROM grants WHERE based_on = ?1 AND revoked_at IS NULL";
+    let resting: Vec<GrantId> = all(batch.connection, sql, [grant_id.as_str()], |row| text(row, 0, WHAT))?;
+    for grant_id in &resting {
+        end(batch, grant_id, ending)?;
+    }
     Ok(true)
 }
 
@@ -172,8 +237,8 @@ pub(super) fn insert(batch: &mut Batch<'_>, grant: &Grant, entry: &AuditEntry) -
     let epoch = counter(batch.connection, "epoch")?;
     let sql =
         "INSERT INTO grants (grant_id, client_id, subject, scope, resources, authorization_details, claims, auth_time,
-                                   acr, created_at, expires_at, epoch)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+                                   acr, created_at, expires_at, epoch, based_on)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     let params = (
         grant.grant_id.as_str(),
         grant.client_id.as_str(),
@@ -187,15 +252,19 @@ pub(super) fn insert(batch: &mut Batch<'_>, grant: &Grant, entry: &AuditEntry) -
         grant.created_at.unix_secs(),
         grant.expires_at.unix_secs(),
         stored(epoch),
+        grant.based_on.as_ref().map(GrantId::as_str),
     );
     change(batch.connection, sql, params)?;
-    let details = json!({
+    let mut details = json!({
         "client_id": grant.client_id,
         "sub": grant.subject.as_str(),
         "scope": grant.scope,
         "resources": grant.resources,
         "exp": grant.expires_at,
     });
+    if let Some(base) = &grant.based_on {
+        details["based_on"] = json!(base.as_str());
+    }
     batch.record(entry, "grant.created", grant.grant_id.as_str(), Some(details))
 }
 
@@ -222,8 +291,9 @@ pub(super) fn stored_grant(row: &Row<'_>, from: usize) -> Result<StoredGrant, Fa
         acr: row.get(from + 8)?,
         created_at: timestamp(row, from + 9)?,
         expires_at: timestamp(row, from + 10)?,
+        based_on: optional_text(row, from + 11, WHAT)?,
     };
-    let (is_of_this_epoch, is_revoked) = (row.get(from + 11)?, row.get(from + 12)?);
+    let (is_of_this_epoch, is_revoked) = (row.get(from + 12)?, row.get(from + 13)?);
     let state = match (is_of_this_epoch, is_revoked) {
         (_, true) => GrantState::Revoked,
         (false, false) => GrantState::Void,

@@ -43,6 +43,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "bound_keys",
         sql: include_str!("migrations/0006_bound_keys.sql"),
     },
+    Migration {
+        name: "silent_grants",
+        sql: include_str!("migrations/0007_silent_grants.sql"),
+    },
 ];
 
 /// The newest schema version that this build knows.

@@ -45,6 +45,12 @@ fn grants() {
     check(contract::grants::CASES);
 }
 
+// covers I2, I5
+#[test]
+fn silent_grants() {
+    check(contract::silent_grants::CASES);
+}
+
 // covers R6749-7, R7, I1, I4
 #[test]
 fn authorization_codes() {

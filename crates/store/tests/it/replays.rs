@@ -63,6 +63,7 @@ async fn consent(store: Store, number: u32) {
         acr: None,
         created_at: NOW,
         expires_at: later(86_400),
+        based_on: None,
     };
     let code = AuthorizationCode {
         hash: code(number),
