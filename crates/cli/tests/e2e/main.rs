@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod browser_pages;
 mod causes;
 mod command_line;
 mod configuration_errors;
