@@ -72,6 +72,28 @@ const look = async (page, name) => {
   await session.detach();
 };
 
+// A device asks; the user denies one and connects another.
+const connectDevice = async (page, kind) => {
+  for (const decision of ['deny', 'approve']) {
+    const form = { client_id: options.deviceClientId, scope: 'accounts' };
+    const asked = await (await page.context().request.post(options.issuer + '/device_authorization', { form })).json();
+    await page.goto(asked.verification_uri);
+    if (decision === 'deny') {
+      await look(page, `device-${kind}`);
+      await page.fill('#user-code', 'BBBB-BBBB');
+      await page.click('#device-continue');
+      fact(`${kind}: a wrong code is refused`, await page.locator('#code-refused').isVisible());
+      await look(page, `device-refused-${kind}`);
+    }
+    await page.fill('#user-code', asked.user_code.toLowerCase());
+    await page.click('#device-continue');
+    if (decision === 'deny') await look(page, `device-consent-${kind}`);
+    await page.click(`#device-${decision}`);
+    fact(`${kind}: a device, ${decision}`, page.url().endsWith(decision === 'deny' ? 'done=denied' : 'done=approved') && (await page.getByRole('status').isVisible()), page.url());
+    if (decision === 'approve') await look(page, `device-connected-${kind}`);
+  }
+};
+
 try {
   // Every page, in both themes and narrow.
   for (const [kind, more] of [
@@ -99,6 +121,14 @@ try {
     await page.locator('button[value=withdraw]').first().click();
     fact(`${kind}: withdrawn`, await page.getByRole('status').isVisible());
     await look(page, `grants-withdrawn-${kind}`);
+    if (kind === 'light') {
+      await connectDevice(page, kind);
+    } else {
+      // Every code that is looked at counts as a guess, and there are so many a minute.
+      await page.goto(options.issuer + '/device');
+      await look(page, `device-${kind}`);
+    }
+    await page.goto(options.issuer + '/grants');
     await page.click('#sign-out');
     await look(page, `signed-out-${kind}`);
     await page.goto(options.issuer + '/sign-in?to=grants');

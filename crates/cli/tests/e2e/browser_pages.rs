@@ -1,5 +1,5 @@
-//! The pages in Chromium, driven by npm's playwright-core and judged by axe-core: a user signs in, consents, denies, cancels and
-//! withdraws, for a client on another origin; in both themes, 360 pixels wide, by keyboard alone, and without scripts.
+//! The pages in Chromium, driven by npm's playwright-core and judged by axe-core: a user signs in, consents, denies, cancels,
+//! withdraws, connects a device and answers a request of an application, for a client on another origin; in both themes, 360 pixels wide, by keyboard alone, and without scripts.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,8 +28,13 @@ fn people_and_axe_find_their_way_through_every_page() {
         "redirect_uris": [format!("https://localhost:{client_port}/cb")], "scope": "accounts balances offline_access",
         "tls_client_certificate_bound_access_tokens": true,
     });
+    let television = json!({
+        "client_id": "television", "client_name": "Living Room TV", "token_endpoint_auth_method": "none",
+        "grant_types": ["urn:ietf:params:oauth:grant-type:device_code"], "response_types": [], "scope": "accounts",
+    });
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("clients.d/web.json"), client.to_string()).unwrap();
+    std::fs::write(path("clients.d/television.json"), television.to_string()).unwrap();
     std::fs::write(path("password"), PASSWORD).unwrap();
     let configuration = std::fs::read_to_string(path("keybound.toml")).unwrap();
     let configuration = configuration.replace("# name = \"Example Bank\"", "name = \"Aurora\"");
@@ -61,6 +66,7 @@ fn visit(installation: &Installation, client_port: u16) -> Value {
         "modules": modules, "chromium": "/usr/bin/chromium", "issuer": installation.public(""), "clientPort": client_port,
         "cert": installation.path("pki/server.pem"), "key": installation.path("pki/server.key"),
         "clientId": "contas-claras", "scope": "accounts balances offline_access", "user": "helena", "password": PASSWORD,
+        "deviceClientId": "television", "shots": std::env::var("KEYBOUND_E2E_SHOTS").ok(),
     });
     let output = Command::new(modules.join("../bin/node"))
         .arg(manifest.join("tests/e2e/browser_pages.mjs"))
