@@ -159,6 +159,7 @@ try {
 
   // By keyboard alone.
   await outcome('by keyboard', async (page) => {
+    await page.locator('#username:focus').waitFor();
     await page.keyboard.type(options.user);
     await page.keyboard.press('Tab');
     await page.keyboard.type(options.password);
