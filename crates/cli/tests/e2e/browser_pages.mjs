@@ -1,221 +1,250 @@
-// The pages as a browser shows them: signs in, consents, denies, cancels, withdraws, by keyboard alone, in both themes, at 360 px;
-// axe-core on every page. Prints one line of JSON. Arguments: one JSON object, see `browser_pages.rs`.
-import { createRequire } from 'node:module';
+// Users at the pages, in a browser: every page is looked at; then they go through them without scripts, by keyboard, in two tabs, and
+// against another site. Prints one line of JSON. Argument: one JSON object, see `browser_pages.rs`.
 import https from 'node:https';
 import fs from 'node:fs';
-import path from 'node:path';
+
+import { Browser, press, tabTo } from './browser.mjs';
 
 const options = JSON.parse(process.argv[2]);
-const require = createRequire(path.join(options.modules, 'x.js'));
-const { chromium } = require('playwright-core');
-const axeSource = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
-
-const report = { axe: {}, serious: 0, facts: [] };
-const fact = (name, ok, more) => {
-  report.facts.push({ name, ok: Boolean(ok), ...(more === undefined ? {} : { more }) });
-};
+const { issuer } = options;
+const callback = `https://localhost:${options.clientPort}/cb`;
 
 // The client: another origin, which only notes where the browser arrived.
 const arrived = [];
 const client = https.createServer({ cert: fs.readFileSync(options.cert), key: fs.readFileSync(options.key) }, (request, response) => {
   if (request.url.startsWith('/cb')) arrived.push({ method: request.method, url: request.url });
   response.setHeader('content-type', 'text/html');
-  response.end('<!doctype html><html lang="en"><title>client</title><h1>client</h1></html>');
+  response.end('<!doctype html><html lang="en"><title>client</title><link rel="icon" href="data:,"><h1>client</h1></html>');
 });
 await new Promise((resolve) => client.listen(options.clientPort, '127.0.0.1', resolve));
 
-const browser = await chromium.launch({
-  executablePath: options.chromium,
-  headless: true,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
-const violations = [];
-const newContext = async (more = {}) => {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 900 }, ...more });
-  context.on('console', (message) => {
-    if (/Content Security Policy/i.test(message.text())) violations.push(message.text());
-  });
-  return context;
-};
+const browser = await Browser.launch(options);
+const fact = browser.fact.bind(browser);
 
 const authorize = (more = {}) => {
-  const url = new URL(options.issuer + '/authorize');
+  const url = new URL(`${issuer}/authorize`);
   const parameters = {
-    response_type: 'code', client_id: options.clientId, redirect_uri: `https://localhost:${options.clientPort}/cb`,
-    scope: options.scope, state: 'a state', code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM', code_challenge_method: 'S256', ...more,
+    response_type: 'code', client_id: options.clientId, redirect_uri: callback, scope: options.scope, state: 'a state',
+    code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM', code_challenge_method: 'S256', ...more,
   };
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
   return url.href;
 };
-const signIn = async (page) => {
+const signIn = async (page, shown = '#consent-form') => {
   await page.fill('#username', options.user);
   await page.fill('#password', options.password);
-  await page.click('#login-submit');
+  await press(page, '#login-submit', shown);
 };
-// Axe needs a script; pages forbid all. It is run through the debugging protocol in an isolated world, so that the policy stays in force.
-const look = async (page, name) => {
-  const session = await page.context().newCDPSession(page);
-  const { frameTree } = await session.send('Page.getFrameTree');
-  const { executionContextId } = await session.send('Page.createIsolatedWorld', { frameId: frameTree.frame.id, worldName: 'axe' });
-  await session.send('Runtime.evaluate', { contextId: executionContextId, expression: axeSource + ';0' });
-  const { result, exceptionDetails } = await session.send('Runtime.evaluate', {
-    contextId: executionContextId, awaitPromise: true, returnByValue: true,
-    expression: 'axe.run(document).then(r => JSON.stringify(r.violations.map(v => ({ id: v.id, impact: v.impact, nodes: v.nodes.map(n => n.html.slice(0, 160)) }))))',
+const signOut = async (page) => {
+  await page.goto(`${issuer}/grants`);
+  await press(page, '#sign-out', '#signed-out');
+};
+const post = (path, form, more = {}) => new Promise((resolve, reject) => {
+  const body = new URLSearchParams(form).toString();
+  const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': body.length };
+  const request = https.request(path, { method: 'POST', ca: fs.readFileSync(options.ca), headers, ...more }, (response) => {
+    let text = '';
+    response.on('data', (chunk) => { text += chunk; });
+    response.on('end', () => (response.statusCode === 200 ? resolve(JSON.parse(text)) : reject(new Error(`${path}: ${text}`))));
   });
-  if (exceptionDetails) throw new Error(`axe: ${JSON.stringify(exceptionDetails).slice(0, 400)}`);
-  const found = JSON.parse(result.value);
-  report.axe[name] = found;
-  report.serious += found.filter((violation) => ['serious', 'critical'].includes(violation.impact)).length;
-  const { result: width } = await session.send('Runtime.evaluate', { contextId: executionContextId, returnByValue: true, expression: 'document.documentElement.scrollWidth - document.documentElement.clientWidth' });
-  fact(`${name}: no sideways scrolling`, width.value <= 0, width.value);
-  if (options.shots) await page.screenshot({ path: path.join(options.shots, `${name}.png`), fullPage: true });
-  await session.detach();
-};
+  request.on('error', reject);
+  request.end(body);
+});
+const deviceCode = () => post(`${issuer}/device_authorization`, { client_id: options.deviceClientId, scope: 'accounts' });
+const askByBackchannel = (message) => post(
+  `${options.mutualTls}/bc-authorize`,
+  { client_id: options.clientId, scope: options.scope, login_hint: options.user, binding_message: message },
+  { cert: fs.readFileSync(options.clientCert), key: fs.readFileSync(options.clientKey) },
+);
 
-// A device asks; the user denies one and connects another.
-const connectDevice = async (page, kind) => {
+// Every page as it is, one after the other.
+async function look() {
+  const context = await browser.somebody();
+  const page = await context.newPage();
+  await page.goto(authorize());
+  await browser.look(page, 'login');
+  await page.fill('#username', options.user);
+  await page.fill('#password', 'wrong');
+  await press(page, '#login-submit', '#login-refused');
+  await browser.look(page, 'login-refused');
+  await signIn(page);
+  await browser.look(page, 'consent');
+  const [deny, approve] = await Promise.all(['#consent-deny', '#consent-approve'].map((id) => page.locator(id).boundingBox()));
+  fact('Deny and Allow are the same size', Math.abs(deny.width - approve.width) < 1 && Math.abs(deny.height - approve.height) < 1 && deny.height >= 44);
+  await press(page, '#consent-approve', /\/cb/);
+
+  await askByBackchannel('W4SCT');
+  await page.goto(`${issuer}/grants`);
+  fact('the binding message is shown', (await page.locator('#waiting').textContent()).includes('W4SCT'));
+  await browser.look(page, 'grants-waiting');
+  await press(page, '#waiting button[value=approve]', '[role=status]');
+  await browser.look(page, 'grants-approved');
+  await press(page, 'button[value=withdraw]', '[role=status]:has-text("Withdrawn")');
+  await browser.look(page, 'grants-withdrawn');
+
+  await page.goto(`${issuer}/device`);
+  await browser.look(page, 'device');
+  await page.fill('#user-code', 'BBBB-BBBB');
+  await press(page, '#device-continue', '#code-refused');
+  await browser.look(page, 'device-refused');
   for (const decision of ['deny', 'approve']) {
-    const form = { client_id: options.deviceClientId, scope: 'accounts' };
-    const asked = await (await page.context().request.post(options.issuer + '/device_authorization', { form })).json();
+    const asked = await deviceCode();
     await page.goto(asked.verification_uri);
-    if (decision === 'deny') {
-      await look(page, `device-${kind}`);
-      await page.fill('#user-code', 'BBBB-BBBB');
-      await page.click('#device-continue');
-      fact(`${kind}: a wrong code is refused`, await page.locator('#code-refused').isVisible());
-      await look(page, `device-refused-${kind}`);
-    }
-    await page.fill('#user-code', asked.user_code.toLowerCase());
-    await page.click('#device-continue');
-    if (decision === 'deny') await look(page, `device-consent-${kind}`);
-    await page.click(`#device-${decision}`);
-    fact(`${kind}: a device, ${decision}`, page.url().endsWith(decision === 'deny' ? 'done=denied' : 'done=approved') && (await page.getByRole('status').isVisible()), page.url());
-    if (decision === 'approve') await look(page, `device-connected-${kind}`);
+    await page.fill('#user-code', asked.user_code.toLowerCase().replace('-', ' '));
+    await press(page, '#device-continue', '#device-approve');
+    if (decision === 'approve') await browser.look(page, 'device-confirmation');
+    await press(page, `#device-${decision}`, '[role=status]');
+    await browser.look(page, `device-${decision}`);
   }
-};
 
-try {
-  // Every page, in both themes and narrow.
-  for (const [kind, more] of [
-    ['light', { colorScheme: 'light' }], ['dark', { colorScheme: 'dark' }],
-    ['360', { colorScheme: 'light', viewport: { width: 360, height: 740 } }], ['390-dark', { colorScheme: 'dark', viewport: { width: 390, height: 844 } }],
+  await signOut(page);
+  await browser.look(page, 'signed-out');
+  await page.goto(`${issuer}/sign-in?to=grants`);
+  await browser.look(page, 'sign-in');
+  await page.goto(authorize({ redirect_uri: 'https://evil.example/' }));
+  fact('the error page', (await page.textContent('#error-code')) === 'invalid_request');
+  await browser.look(page, 'error');
+  await page.goto(`${issuer}/interaction/AAAAAAAAAAAAAAAAAAAAAA/consent`);
+  await browser.look(page, 'error-foreign');
+  await browser.leave(context, 'every page');
+}
+
+// A client that calls itself what it likes, and asks for as much as it can.
+async function hostileClient() {
+  const context = await browser.somebody();
+  const page = await context.newPage();
+  const details = [1, 2, 3].map((index) => ({
+    type: 'payment_initiation', instructed_amount: { currency: 'EUR', amount: `${index}000.00` },
+    creditor_name: `<b>Merchant</b> \u202eelbirret\u200b ${'A'.repeat(120)}`,
+  }));
+  await page.goto(authorize({ client_id: 'hostile', authorization_details: JSON.stringify(details), scope: options.hostileScope, resource: options.resource }));
+  if (!page.url().startsWith(issuer)) throw new Error(`sent away to ${page.url()}`);
+  await browser.look(page, 'login-hostile');
+  await signIn(page);
+  await browser.look(page, 'consent-hostile');
+  const heading = await page.textContent('h1');
+  fact('a name turns and hides nothing', !/[\u202a-\u202e\u2066-\u2069\u200b-\u200f]/.test(heading) && heading.includes('<b>'), heading);
+  fact('a name makes no elements', (await page.locator('main b, main script, main img').count()) === 0);
+  await press(page, '#consent-approve', /\/cb/);
+  await page.goto(`${issuer}/grants`);
+  await browser.look(page, 'grants-hostile');
+  await browser.leave(context, 'a hostile client');
+}
+
+// What the client is told, without scripts.
+async function outcome(name, act, expected) {
+  const context = await browser.somebody({ javaScriptEnabled: false });
+  const page = await context.newPage();
+  arrived.length = 0;
+  await page.goto(authorize());
+  await act(page);
+  await page.waitForURL(/\/cb/);
+  const last = arrived.at(-1);
+  const found = Object.fromEntries(new URL(last.url, callback).searchParams);
+  if (found.code) found.code = 'a code';
+  fact(name, last.method === 'GET' && JSON.stringify(found) === JSON.stringify({ ...expected, state: 'a state', iss: issuer }), found);
+  return { context, page };
+}
+
+async function withoutScripts() {
+  for (const [name, act, expected] of [
+    ['denies', async (page) => { await signIn(page); await press(page, '#consent-deny', /\/cb/); }, { error: 'access_denied' }],
+    ['cancels', async (page) => { await press(page, '#login-cancel', /\/cb/); }, { error: 'access_denied' }],
   ]) {
-    const context = await newContext({ javaScriptEnabled: true, ...more });
-    const page = await context.newPage();
-    await page.goto(authorize());
-    await look(page, `login-${kind}`);
-    await page.fill('#username', options.user);
-    await page.fill('#password', 'wrong');
-    await page.click('#login-submit');
-    fact(`${kind}: a wrong password is refused`, await page.locator('#login-refused').isVisible());
-    await look(page, `login-refused-${kind}`);
-    await signIn(page);
-    await look(page, `consent-${kind}`);
-    const deny = await page.locator('#consent-deny').boundingBox();
-    const approve = await page.locator('#consent-approve').boundingBox();
-    fact(`${kind}: Deny and Allow are the same size`, Math.abs(deny.width - approve.width) < 1 && Math.abs(deny.height - approve.height) < 1 && deny.height >= 44);
-    await page.click('#consent-approve');
-    await page.waitForURL(/\/cb/);
-    await page.goto(options.issuer + '/grants');
-    await look(page, `grants-${kind}`);
-    await page.locator('button[value=withdraw]').first().click();
-    fact(`${kind}: withdrawn`, await page.getByRole('status').isVisible());
-    await look(page, `grants-withdrawn-${kind}`);
-    if (kind === 'light') {
-      await connectDevice(page, kind);
-    } else {
-      // Every code that is looked at counts as a guess, and there are so many a minute.
-      await page.goto(options.issuer + '/device');
-      await look(page, `device-${kind}`);
-    }
-    await page.goto(options.issuer + '/grants');
-    await page.click('#sign-out');
-    await look(page, `signed-out-${kind}`);
-    await page.goto(options.issuer + '/sign-in?to=grants');
-    await look(page, `sign-in-${kind}`);
-    await page.goto(authorize({ redirect_uri: 'https://evil.example/' }));
-    fact(`${kind}: the error page`, (await page.textContent('#error-code')) === 'invalid_request');
-    await look(page, `error-${kind}`);
-    await context.close();
+    const { context } = await outcome(name, act, expected);
+    await browser.leave(context, name);
   }
+  const { context, page } = await outcome('consents', async (page) => { await signIn(page); await press(page, '#consent-approve', /\/cb/); }, { code: 'a code' });
+  await page.goto(`${issuer}/grants`);
+  await askByBackchannel('8472');
+  await page.reload();
+  await press(page, '#waiting button[value=deny]', '[role=status]:has-text("Denied")');
+  const before = await page.locator('button[value=withdraw]').count();
+  await press(page, 'button[value=withdraw]', '[role=status]:has-text("Withdrawn")');
+  fact('without scripts: withdrawn', (await page.locator('button[value=withdraw]').count()) === before - 1);
+  const asked = await deviceCode();
+  await page.goto(`${asked.verification_uri}?user_code=${asked.user_code}`);
+  await press(page, '#device-continue', '#device-approve');
+  await press(page, '#device-approve', '[role=status]:has-text("Connected")');
+  await signOut(page);
+  fact('without scripts: signed out', !(await context.cookies()).some((cookie) => cookie.name.endsWith('session')));
+  await browser.leave(context, 'without scripts');
+}
 
-  // Outcomes, at a client of another origin, without scripts.
-  const outcome = async (name, act, expected) => {
-    const context = await newContext({ javaScriptEnabled: false });
-    const page = await context.newPage();
-    arrived.length = 0;
-    await page.goto(authorize());
-    await act(page);
-    await page.waitForURL(/\/cb/);
-    const last = arrived.at(-1);
-    const found = Object.fromEntries(new URL(last.url, 'https://client').searchParams);
-    if (found.code) found.code = 'a code';
-    fact(name, last.method === 'GET' && JSON.stringify(found) === JSON.stringify({ ...expected, state: 'a state', iss: options.issuer }), found);
-    await context.close();
-  };
-  await outcome('consents', async (page) => { await signIn(page); await page.click('#consent-approve'); }, { code: 'a code' });
-  await outcome('denies', async (page) => { await signIn(page); await page.click('#consent-deny'); }, { error: 'access_denied' });
-  await outcome('cancels', async (page) => { await page.click('#login-cancel'); }, { error: 'access_denied' });
-
-  // By keyboard alone.
-  await outcome('by keyboard', async (page) => {
+// From sign-in to sign-out without a pointer.
+async function byKeyboard() {
+  const { context, page } = await outcome('by keyboard', async (page) => {
+    // Typed before the page has moved the focus, the first letters would be lost.
     await page.locator('#username:focus').waitFor();
     await page.keyboard.type(options.user);
-    await page.keyboard.press('Tab');
+    await tabTo(page, 'password');
     await page.keyboard.type(options.password);
     await page.keyboard.press('Enter');
-    await page.waitForURL(/consent/);
-    const focused = () => page.evaluate(() => 0).catch(() => 0).then(() => page.locator(':focus').getAttribute('id').catch(() => null));
-    for (let step = 0; step < 12 && (await focused()) !== 'consent-approve'; step += 1) await page.keyboard.press('Tab');
+    await page.locator('#consent-form').waitFor();
+    await tabTo(page, 'consent-approve');
     await page.keyboard.press('Enter');
   }, { code: 'a code' });
-
-  // Two tabs at once.
-  {
-    const context = await newContext();
-    const pages = [await context.newPage(), await context.newPage()];
-    await Promise.all(pages.map((page, index) => page.goto(authorize({ state: `tab ${index}` }))));
-    for (const [index, page] of pages.entries()) {
-      arrived.length = 0;
-      await signIn(page);
-      await page.click('#consent-approve');
-      await page.waitForURL(/\/cb/);
-      fact(`tab ${index} finishes`, new URL(arrived.at(-1).url, 'https://client').searchParams.get('state') === `tab ${index}`);
-    }
-    await context.close();
-  }
-
-  // The theme switch, and cookies as the browser keeps them.
-  {
-    const context = await newContext({ colorScheme: 'light' });
-    const page = await context.newPage();
-    await page.goto(authorize());
-    const before = page.url();
-    await page.click('button[name=theme][value=dark]');
-    fact('the theme switch comes back to the page', page.url() === before && (await page.locator('html').getAttribute('data-theme')) === 'dark');
-    await look(page, 'login-dark-chosen');
-    await signIn(page);
-    const cookies = (await context.cookies()).filter((cookie) => cookie.name.includes('keybound'));
-    fact('cookies are __Host-, Secure, HttpOnly and Lax', cookies.length >= 3 && cookies.every((cookie) => cookie.name.startsWith('__Host-') && cookie.secure && cookie.httpOnly && cookie.sameSite === 'Lax' && cookie.path === '/'));
-
-    // Another site that frames the page, or sends its form.
-    const evil = await context.newPage();
-    await evil.route('https://evil.example/**', (route) => route.fulfill({ contentType: 'text/html', body: `<iframe src="${before.replace('login', 'consent')}"></iframe><form id="f" method="post" action="${before.replace('login', 'consent')}"><input name="decision" value="approve"></form>` }));
-    await evil.goto('https://evil.example/');
-    await evil.waitForTimeout(300);
-    const framed = evil.frames().find((frame) => frame !== evil.mainFrame());
-    fact('the consent page is not framed', !(await framed?.locator('#consent-form').count().catch(() => 0)));
-    arrived.length = 0;
-    await evil.evaluate(() => document.getElementById('f').submit());
-    await evil.waitForURL((url) => url.href.startsWith(options.issuer));
-    fact('a form of another site is refused', (await evil.textContent('#error-code')) === 'invalid_request' && arrived.length === 0);
-    await context.close();
-  }
-} catch (error) {
-  fact(`the script ran to its end: ${error.message.slice(0, 600)}`, false);
+  const asked = await deviceCode();
+  await page.goto(`${issuer}/device`);
+  await page.locator('#user-code:focus').waitFor();
+  await page.keyboard.type(asked.user_code);
+  await page.keyboard.press('Enter');
+  await page.locator('#device-approve').waitFor();
+  await tabTo(page, 'device-deny');
+  await page.keyboard.press('Space');
+  await page.locator('[role=status]:has-text("Denied")').waitFor();
+  await page.goto(`${issuer}/grants`);
+  await tabTo(page, 'sign-out');
+  await page.keyboard.press('Enter');
+  await page.locator('#signed-out').waitFor();
+  await browser.leave(context, 'by keyboard');
 }
-report.policyViolations = violations.filter((text) => !text.includes('frame-ancestors') && !/script/i.test(text));
+
+async function twoTabs() {
+  const context = await browser.somebody();
+  const pages = [await context.newPage(), await context.newPage()];
+  await Promise.all(pages.map((page, index) => page.goto(authorize({ state: `tab ${index}` }))));
+  for (const [index, page] of pages.entries()) {
+    arrived.length = 0;
+    await signIn(page);
+    await press(page, '#consent-approve', /\/cb/);
+    fact(`tab ${index} finishes`, new URL(arrived.at(-1).url, callback).searchParams.get('state') === `tab ${index}`);
+  }
+  await browser.leave(context, 'two tabs');
+}
+
+// The theme switch, cookies as the browser keeps them, and another site that frames the page or sends its form.
+async function anotherSite() {
+  const context = await browser.somebody({ colorScheme: 'light' });
+  const page = await context.newPage();
+  await page.goto(authorize());
+  const login = page.url();
+  await press(page, 'button[name=theme][value=dark]', 'html[data-theme=dark]');
+  fact('the theme switch comes back to the page', page.url() === login);
+  await signIn(page);
+  const cookies = (await context.cookies()).filter((cookie) => cookie.name.includes('keybound'));
+  fact('cookies are __Host-, Secure, HttpOnly and Lax', cookies.length >= 3 && cookies.every((cookie) => cookie.name.startsWith('__Host-') && cookie.secure && cookie.httpOnly && cookie.sameSite === 'Lax' && cookie.path === '/'), cookies);
+  fact('nothing in the console of the theme switch', context.complaints.length === 0, context.complaints);
+
+  const consent = login.replace('login', 'consent');
+  const evil = await context.newPage();
+  const body = `<!doctype html><link rel="icon" href="data:,"><iframe src="${consent}"></iframe><form id="f" method="post" action="${consent}"><input name="decision" value="approve"></form>`;
+  await evil.route('https://evil.example/**', (route) => route.fulfill({ contentType: 'text/html', body }));
+  await evil.goto('https://evil.example/');
+  const framed = evil.frames().find((frame) => frame !== evil.mainFrame());
+  await framed.waitForURL(/^chrome-error:/);
+  fact('the consent page is not framed', (await framed.locator('#consent-form').count()) === 0);
+  arrived.length = 0;
+  await evil.evaluate(() => document.getElementById('f').submit());
+  await evil.locator('#error-page').waitFor();
+  fact('a form of another site is refused', (await evil.textContent('#error-code')) === 'invalid_request' && arrived.length === 0);
+  await context.close();
+}
+
+for (const walk of [look, hostileClient, withoutScripts, byKeyboard, twoTabs, anotherSite]) {
+  await walk().catch((error) => fact(`${walk.name} came to its end: ${error.message.slice(0, 600)}`, false));
+}
 await browser.close();
 client.close();
-client.closeAllConnections?.();
-console.log(JSON.stringify(report));
+client.closeAllConnections();
+console.log(JSON.stringify({ facts: browser.facts, axe: browser.axe, serious: browser.serious }));
