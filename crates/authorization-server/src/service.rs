@@ -23,7 +23,7 @@ use crate::endpoints::{
 };
 use crate::error::Reason;
 use crate::pages::theme::Theme;
-use crate::pages::{self, PageRequest, error_page};
+use crate::pages::{self, PageRequest, error_page, page_response};
 use crate::protected_resource::Caller;
 use crate::refusals::Circumstances;
 use crate::request_log::RequestRecord;
@@ -95,7 +95,7 @@ impl Service for AuthorizationService {
             routed => routed,
         };
         let mut noted = Noted::default();
-        let (route, response) = match routed {
+        let (route, mut response) = match routed {
             Routed::To(route) => (Some(route), request.answer(route, body, &mut noted).await),
             Routed::Options(route, allow) => (Some(route), response::options(allow)),
             Routed::MethodNotAllowed(route, allow) => {
@@ -112,6 +112,10 @@ impl Service for AuthorizationService {
                 (None, request.refuse(None, &reason, None, &mut noted))
             }
         };
+        // Also what is switched off is a page's path: a browser may ask for it.
+        if router::find(side(connection), &configuration.issuer_path, parts.uri.path()).is_some_and(Route::is_page) {
+            page_response::complete(&mut response);
+        }
         let took = began.elapsed();
         if let Some(route) = route {
             server.metrics.answered(route, response.status(), took);

@@ -56,6 +56,16 @@ pub(crate) fn see_other(location: &str) -> Response {
     response
 }
 
+/// Gives what is answered at a page's path the headers of pages, whoever answers: what is refused before a page is asked for, and
+/// `OPTIONS`. Assets and redirections have what they need.
+pub(crate) fn complete(response: &mut Response) {
+    let status = response.status();
+    if status != StatusCode::OK && !status.is_redirection() && !response.headers().contains_key(CONTENT_SECURITY_POLICY)
+    {
+        secure(response.headers_mut(), None);
+    }
+}
+
 fn secure(headers: &mut HeaderMap, destination: Option<&str>) {
     let policy = |form_action: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! Pages: what a browser may do with them; below
+//! Pages: what a browser may do with them. What each of them is for is in the modules below.
 
 mod consent;
 mod devices;
@@ -77,6 +77,38 @@ async fn pages_cannot_be_framed_kept_or_read_by_others() {
         let html = text(&reply);
         for forbidden in ["<script", " style=", "javascript:", " onclick", "http://"] {
             assert!(!html.contains(forbidden), "{forbidden} in {path}");
+        }
+    }
+    // What is answered before there is a page, or instead of it.
+    let unserved = browser
+        .send(Method::GET, "/interaction/x/upstream/corp", &[], &[])
+        .await;
+    let media = [("content-type", "application/json")];
+    let peer = world.peer(Side::Public, None);
+    for reply in [
+        unserved,
+        browser.send(Method::OPTIONS, "/grants", &[], &[]).await,
+        browser.send(Method::PUT, "/device", &[], &[]).await,
+        browser.send(Method::POST, "/interaction/x/login", &[], &[]).await,
+        peer.send(
+            Method::POST,
+            "/grants",
+            &media,
+            Some(("application/json", "{}".to_owned())),
+        )
+        .await,
+        browser.get("/assets/none.css").await,
+    ] {
+        for (name, expected) in [
+            (
+                "content-security-policy",
+                "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            ),
+            ("cache-control", "no-store"),
+            ("x-frame-options", "DENY"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(reply.header(name), Some(expected), "{reply:?}");
         }
     }
     let preflight = [
