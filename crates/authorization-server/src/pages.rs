@@ -18,6 +18,7 @@ pub(crate) mod form_token;
 pub(crate) mod frame;
 pub(crate) mod grants;
 pub(crate) mod login;
+mod notice;
 pub(crate) mod origin;
 pub(crate) mod page_response;
 pub(crate) mod refusal;

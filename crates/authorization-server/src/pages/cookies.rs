@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderValue};
 pub(crate) const SESSION: &str = "__Host-keybound-session";
 /// A browser in which nobody is signed in yet: what the sign-in form is tied to.
 pub(crate) const BROWSER: &str = "__Host-keybound-browser";
+/// What a form did, for the page after it.
+pub(crate) const NOTICE: &str = "__Host-keybound-notice";
 /// Light or dark.
 pub(crate) const THEME: &str = "__Host-keybound-theme";
 /// What the name of an interaction's cookie begins with; its identifier follows. One for each, so that several tabs do not disturb

@@ -2,12 +2,17 @@
 //!
 //! A code in the URL fills the field and nothing more: the user compares it with the device, and decides on a page of its own (§3.3.1,
 //! §5.4). Every look at a code counts as a guess (§5.1).
+//!
+//! The token of the deciding form is made for the code that its page showed: nobody decides about a code by a page of another, or by
+//! the page that only asks for one.
 
 use askama::Template;
 use http::StatusCode;
+use keybound_protocol::device_authorization::UserCode;
 use keybound_protocol::form::Form;
 
 use super::frame::Frame;
+use super::notice::{self, Notice};
 use super::refusal::PageRefusal;
 use super::session::{self, Session};
 use super::sign_in::{self, Destination};
@@ -18,7 +23,7 @@ use crate::error::Reason;
 use crate::interaction;
 use crate::response::Response;
 
-/// What the token of this page's forms is for.
+/// What the token of the form is for that asks for a code.
 const PURPOSE: &str = "device";
 /// Longer codes are none.
 const CODE_CHARS_MAX: usize = 32;
@@ -50,16 +55,16 @@ pub(super) async fn get(request: &PageRequest<'_>) -> Result<Response, Reason> {
         let to = sign_in::url(request, Destination::Device, user_code.as_deref());
         return Ok(page_response::see_other(&to));
     };
-    let done = match request.query("done").as_deref() {
-        Some("approved") => Some("Connected. Your device goes on by itself."),
-        Some("denied") => Some("Denied. The device gets nothing."),
-        _ => None,
-    };
+    let notice = Notice::sent(request, &session);
     let page = DevicePage {
-        done,
+        done: notice.map(Notice::text),
         ..page(request, &session, user_code.unwrap_or_default())
     };
-    page_response::page(StatusCode::OK, &page)
+    let mut response = page_response::page(StatusCode::OK, &page)?;
+    if notice.is_some() {
+        notice::forget(&mut response);
+    }
+    Ok(response)
 }
 
 /// Looks at a code, or takes the decision.
@@ -68,27 +73,41 @@ pub(super) async fn post(request: &PageRequest<'_>, form: &Form<'_>) -> Result<R
         let to = sign_in::url(request, Destination::Device, None);
         return Ok(page_response::see_other(&to));
     };
-    form_token::require(form, &session.secret, PURPOSE)?;
     let typed = shortened(form.get("user_code").unwrap_or_default());
+    let is_approved = match form.get("action") {
+        Some("find") => None,
+        Some("approve") => Some(true),
+        Some("deny") => Some(false),
+        _ => return Err(PageRefusal::NoDecision.into()),
+    };
+    // Before anything is looked up: a forged form must not use up the attempts of the user.
+    let purpose = match is_approved {
+        None => PURPOSE.to_owned(),
+        Some(_) => deciding(&UserCode::parse(&typed).map_err(|_| PageRefusal::FormToken)?),
+    };
+    form_token::require(form, &session.secret, &purpose)?;
     let address = request.connection.remote_addr().ip();
     let found = request
         .server
         .find_device_request(&typed, &session.secret, address, request.now);
-    let outcome = match (found, form.get("action")) {
+    let outcome = match (found, is_approved) {
         (Err(refusal), _) => Err(refusal),
-        (Ok(waiting), Some("find")) => return confirm(request, &session, typed, &waiting),
-        (Ok(waiting), Some(decision @ ("approve" | "deny"))) => {
-            decide(request, &session, &waiting, decision == "approve").await
-        }
-        (Ok(_), _) => return Err(PageRefusal::NoDecision.into()),
+        (Ok(waiting), None) => return confirm(request, &session, typed, &waiting),
+        (Ok(waiting), Some(is_approved)) => decide(request, &session, &waiting, is_approved).await,
     };
     match outcome {
-        Ok(done) => {
-            let location = format!("{}/device?done={done}", request.configuration.issuer_path);
-            Ok(page_response::see_other(&location))
+        Ok(notice) => {
+            let mut response = page_response::see_other(&format!("{}/device", request.configuration.issuer_path));
+            notice.send(&session, &mut response);
+            Ok(response)
         }
         Err(refusal) => refused(request, &session, typed, refusal),
     }
+}
+
+/// What the token of the form is for that decides about this code.
+fn deciding(user_code: &UserCode) -> String {
+    format!("device {}", user_code.letters())
 }
 
 async fn decide(
@@ -96,7 +115,7 @@ async fn decide(
     session: &Session,
     waiting: &WaitingRequest,
     is_approved: bool,
-) -> Result<&'static str, DecisionRefusal> {
+) -> Result<Notice, DecisionRefusal> {
     let decision = UserDecision {
         hash: waiting.hash,
         subject: session.signed_in.subject.clone(),
@@ -105,17 +124,23 @@ async fn decide(
         entry: request.entry_of(&session.signed_in.subject),
     };
     request.server.decide(decision).await?;
-    Ok(if is_approved { "approved" } else { "denied" })
+    Ok(if is_approved {
+        Notice::DeviceConnected
+    } else {
+        Notice::DeviceDenied
+    })
 }
 
 fn confirm(
     request: &PageRequest<'_>,
     session: &Session,
-    user_code: String,
+    typed: String,
     waiting: &WaitingRequest,
 ) -> Result<Response, Reason> {
-    let Some(client) = request.server.clients.find(&waiting.client_id)? else {
-        return refused(request, session, user_code, DecisionRefusal::Unknown);
+    let client = request.server.clients.find(&waiting.client_id)?;
+    // Something was found by it, so it is a code.
+    let (Some(client), Ok(user_code)) = (client, UserCode::parse(&typed)) else {
+        return refused(request, session, typed, DecisionRefusal::Unknown);
     };
     let (client, configuration) = (&client.client, request.configuration);
     let wanted = &waiting.asked.wanted;
@@ -133,7 +158,9 @@ fn confirm(
     };
     let page = DevicePage {
         confirmation: Some(confirmation),
-        ..page(request, session, user_code)
+        form_token: form_token::of(&session.secret, &deciding(&user_code)),
+        // As the device shows it, however it was typed.
+        ..page(request, session, user_code.to_string())
     };
     page_response::page(StatusCode::OK, &page)
 }

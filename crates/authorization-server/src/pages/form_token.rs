@@ -21,9 +21,18 @@ pub(crate) fn of(secret: &str, purpose: &str) -> String {
 /// # Errors
 /// [`PageRefusal::FormToken`]
 pub(crate) fn require(form: &Form<'_>, secret: &str, purpose: &str) -> Result<(), PageRefusal> {
-    let presented = form.get(FORM_TOKEN).and_then(|text| base64url::decode(text).ok());
-    let is_right = presented.is_some_and(|tag| hmac::verify(&key(secret), message(purpose).as_bytes(), &tag).is_ok());
-    if is_right { Ok(()) } else { Err(PageRefusal::FormToken) }
+    let presented = form.get(FORM_TOKEN);
+    if presented.is_some_and(|token| is_of(token, secret, purpose)) {
+        Ok(())
+    } else {
+        Err(PageRefusal::FormToken)
+    }
+}
+
+/// Whether this token is [of](of) that secret and purpose.
+pub(crate) fn is_of(token: &str, secret: &str, purpose: &str) -> bool {
+    let presented = base64url::decode(token);
+    presented.is_ok_and(|tag| hmac::verify(&key(secret), message(purpose).as_bytes(), &tag).is_ok())
 }
 
 fn key(secret: &str) -> hmac::Key {

@@ -13,6 +13,7 @@ use keybound_store::{GrantOwner, GrantQuery, GrantRevocation, GrantState, Revoke
 use super::approval::{self, Approval};
 use super::date::{self, Moment};
 use super::frame::Frame;
+use super::notice::{self, Notice};
 use super::refusal::PageRefusal;
 use super::session::{self, Session};
 use super::sign_in::{self, Destination};
@@ -81,17 +82,22 @@ pub(super) async fn get(request: &PageRequest<'_>) -> Result<Response, Reason> {
         .waiting_requests_of(&session.signed_in.subject, request.now)
         .await?;
     let waiting = waiting.iter().map(|waiting| approval::shown(request, waiting));
+    let notice = Notice::sent(request, &session);
     let page = GrantsPage {
         waiting: waiting.collect::<Result<_, _>>()?,
         frame: Frame::of(request),
         user: session::display_name(&session.user),
         form_token: form_token::of(&session.secret, PURPOSE),
-        done: done(request),
+        done: notice.map(Notice::text),
         grants,
         is_first: after.is_none(),
         next: found.next.map(|next| next.as_str().to_owned()),
     };
-    page_response::page(StatusCode::OK, &page)
+    let mut response = page_response::page(StatusCode::OK, &page)?;
+    if notice.is_some() {
+        notice::forget(&mut response);
+    }
+    Ok(response)
 }
 
 /// Withdraws one, or decides what is asked.
@@ -111,13 +117,18 @@ pub(super) async fn post(request: &PageRequest<'_>, form: &Form<'_>) -> Result<R
         (Some("withdraw"), Some(Ok(grant_id))) => grant_id,
         _ => return Err(PageRefusal::NoDecision.into()),
     };
-    let done = match withdraw(request, &session, grant_id).await? {
-        RevokeGrant::Revoked | RevokeGrant::AlreadyRevoked => "withdrawn",
+    let notice = match withdraw(request, &session, grant_id).await? {
+        RevokeGrant::Revoked | RevokeGrant::AlreadyRevoked => Notice::Withdrawn,
         // One answer for both: whether a grant of somebody else has this identifier is nobody's business.
-        RevokeGrant::OfAnother | RevokeGrant::Unknown => "unknown",
+        RevokeGrant::OfAnother | RevokeGrant::Unknown => Notice::NoSuchAccess,
     };
-    let grants = format!("{}/grants?done={done}", request.configuration.issuer_path);
-    Ok(page_response::see_other(&grants))
+    Ok(back(request, &session, notice))
+}
+
+fn back(request: &PageRequest<'_>, session: &Session, notice: Notice) -> Response {
+    let mut response = page_response::see_other(&format!("{}/grants", request.configuration.issuer_path));
+    notice.send(session, &mut response);
+    response
 }
 
 /// Decides what a client asks by backchannel authentication.
@@ -135,20 +146,19 @@ async fn decide(
         .waiting_requests_of(&session.signed_in.subject, request.now)
         .await?;
     let is_waiting = waiting.iter().any(|waiting| waiting.hash == hash);
-    let done = if !is_waiting {
-        "over"
+    let notice = if !is_waiting {
+        Notice::RequestOver
     } else {
         match approval::decide(request, session, hash, is_approved).await {
-            Ok(()) if is_approved => "approved",
-            Ok(()) => "denied",
+            Ok(()) if is_approved => Notice::RequestAllowed,
+            Ok(()) => Notice::RequestDenied,
             Err(refusal) => {
                 approval::require_not_ours(refusal)?;
-                "over"
+                Notice::RequestOver
             }
         }
     };
-    let grants = format!("{}/grants?done={done}", request.configuration.issuer_path);
-    Ok(page_response::see_other(&grants))
+    Ok(back(request, session, notice))
 }
 
 async fn withdraw(request: &PageRequest<'_>, session: &Session, grant_id: GrantId) -> Result<RevokeGrant, Reason> {
@@ -159,17 +169,6 @@ async fn withdraw(request: &PageRequest<'_>, session: &Session, grant_id: GrantI
     };
     let entry = request.entry_of(&session.signed_in.subject);
     Ok(request.server.store.grants.revoke_grant(revocation, entry).await?)
-}
-
-fn done(request: &PageRequest<'_>) -> Option<&'static str> {
-    match request.query("done")?.as_str() {
-        "withdrawn" => Some("Withdrawn. That application has no access any more."),
-        "approved" => Some("Allowed. The application goes on by itself."),
-        "denied" => Some("Denied. The application got nothing."),
-        "over" => Some("That request is over. Nothing was shared."),
-        "unknown" => Some("There is no such access of yours."),
-        _ => None,
-    }
 }
 
 fn shown(request: &PageRequest<'_>, stored: &StoredGrant) -> Result<ShownGrant, Reason> {

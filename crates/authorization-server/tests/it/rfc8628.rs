@@ -290,10 +290,12 @@ impl Browser<'_> {
 
     /// Sends the page's form with its own token; from another site if so.
     async fn post(&self, user_code: &str, action: &str, site: &str) -> Reply {
-        let page = self.get("/device").await;
-        let page = String::from_utf8(page.body).unwrap();
-        let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
-        let (token, _) = rest.split_once('"').unwrap();
+        let token = crate::browser::form_token(&self.get("/device").await);
+        self.post_with(&token, user_code, action, site).await
+    }
+
+    /// Sends the form with this token.
+    async fn post_with(&self, token: &str, user_code: &str, action: &str, site: &str) -> Reply {
         let form = [("form_token", token), ("user_code", user_code), ("action", action)];
         let form = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
@@ -335,7 +337,7 @@ async fn a_user_compares_the_code_and_decides_on_a_page_of_its_own() {
             .contains("frame-ancestors 'none'")
     );
     for guess in ["BBBB-BBBB", "<script>", ""] {
-        let reply = browser.post(guess, "approve", "same-origin").await;
+        let reply = browser.post(guess, "find", "same-origin").await;
         assert_eq!(reply.status, 400, "{reply:?}");
         assert!(!String::from_utf8(reply.body).unwrap().contains("<script>"));
     }
@@ -343,14 +345,17 @@ async fn a_user_compares_the_code_and_decides_on_a_page_of_its_own() {
     let reply = browser.post(&code.to_lowercase(), "find", "same-origin").await;
     let page = String::from_utf8(reply.body.clone()).unwrap();
     assert_eq!(reply.status, 200);
+    assert!(page.contains(code), "as the device shows it");
+    let confirmation = crate::browser::form_token(&reply);
     for id in ["device-approve", "device-deny"] {
         assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
     }
     refused(&cast, &begun, "authorization_pending").await;
-    let reply = browser.post(code, "approve", "same-origin").await;
+    assert_eq!(browser.post(code, "approve", "same-origin").await.status, 403);
+    let reply = browser.post_with(&confirmation, code, "approve", "same-origin").await;
     assert_eq!(
         (reply.status.as_u16(), reply.header("location")),
-        (303, Some("/device?done=approved"))
+        (303, Some("/device"))
     );
     assert_eq!(poll(&cast, &begun).await.status, 200);
 }
