@@ -51,7 +51,7 @@ pub(crate) enum Route {
     Login,
     /// `/interaction/{id}/consent`
     Consent,
-    /// `/interaction/{id}/upstream/{provider}`: leaves for another OpenID provider
+    /// `/interaction/{id}/upstream/{provider}` and `/sign-in/upstream/{provider}`: leaves for another OpenID provider
     UpstreamSignIn,
     /// `/upstream/{provider}`: comes back from there
     UpstreamAnswer,
@@ -315,6 +315,9 @@ fn find_page(path: &str) -> Option<Route> {
             None => None,
         };
     }
+    if one_segment(path, "/sign-in/upstream/") {
+        return Some(Route::UpstreamSignIn);
+    }
     if one_segment(path, "/upstream/") {
         return Some(Route::UpstreamAnswer);
     }
@@ -459,6 +462,7 @@ mod tests {
             ("/interaction/AAAA/consent", Route::Consent),
             ("/authorize", Route::Authorization),
             ("/sign-in", Route::SignIn),
+            ("/sign-in/upstream/corp", Route::UpstreamSignIn),
             ("/sign-out", Route::SignOut),
             ("/grants", Route::Grants),
             ("/device", Route::Device),

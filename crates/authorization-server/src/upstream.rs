@@ -1,8 +1,8 @@
 //! Sign-in at another OpenID provider (OpenID Connect Core §3.1): the login page's other way in.
 //!
-//! Nothing is kept while the user is away. `state`, `nonce` and PKCE's verifier are made of the secret that the interaction's cookie
-//! holds, so that only the browser that left can come back, and only into the interaction that it left: whoever is sent a link with
-//! somebody else's answer in it has no cookie that explains its `state`.
+//! Nothing is kept while the user is away. `state`, `nonce` and PKCE's verifier are made of the secret that the cookie of the
+//! interaction (or of `/sign-in`) holds, so that only the browser that left can come back, and only into what it left: whoever is sent a
+//! link with somebody else's answer in it has no cookie that explains its `state`.
 //!
 //! What the provider says about the user is taken over into the directory under a name and a subject of our own, made of issuer and
 //! `sub`: two providers never mean the same user, and none of them names one of ours. Whom the provider signs in is the provider's to
@@ -86,15 +86,14 @@ impl From<ClientError> for UpstreamError {
 impl UpstreamProvider {
     /// Where the browser goes to sign in; it comes back to [`redirect_uri`](Self::redirect_uri).
     ///
-    /// `secret` and `interaction` are those of the interaction's cookie.
+    /// `secret` is that of the cookie that this browser has, and `errand` the interaction's identifier, or what the user is about without one.
     pub(crate) async fn begin(
         &self,
         issuer: &Issuer,
-        secret: &str,
-        interaction: &str,
+        (secret, errand): (&str, &str),
         now: Timestamp,
     ) -> Result<Url, UpstreamError> {
-        let secrets = self.secrets(secret, interaction);
+        let secrets = self.secrets(secret, errand);
         let pending = self
             .client
             .begin_authorization(&self.request(issuer), secrets, now)
@@ -102,21 +101,21 @@ impl UpstreamProvider {
         Ok(pending.url().clone())
     }
 
-    /// Whether `state` is that of this interaction.
-    pub(crate) fn is_state_of(&self, state: &str, secret: &str, interaction: &str) -> bool {
+    /// Whether `state` is that of this errand.
+    pub(crate) fn is_state_of(&self, state: &str, secret: &str, errand: &str) -> bool {
         let presented = base64url::decode(state).unwrap_or_default();
-        hmac::verify(&key(secret), self.message("state", interaction).as_bytes(), &presented).is_ok()
+        hmac::verify(&key(secret), self.message("state", errand).as_bytes(), &presented).is_ok()
     }
 
     /// Takes the answer that the browser brought: `query`, undecoded.
     pub(crate) async fn finish(
         &self,
         issuer: &Issuer,
-        (secret, interaction): (&str, &str),
+        (secret, errand): (&str, &str),
         query: &str,
         now: Timestamp,
     ) -> Result<UpstreamUser, UpstreamError> {
-        let (request, secrets) = (self.request(issuer), self.secrets(secret, interaction));
+        let (request, secrets) = (self.request(issuer), self.secrets(secret, errand));
         let pending = self.client.resume_authorization(&request, secrets, now).await?;
         let response = self.client.finish_authorization(pending, query, now).await?;
         let id_token = response.id_token().ok_or(UpstreamError::NoIdToken)?;
@@ -134,13 +133,13 @@ impl UpstreamProvider {
             .with_claims(CLAIMS)
     }
 
-    fn secrets(&self, secret: &str, interaction: &str) -> AuthorizationSecrets {
-        let derive = |what| derived(secret, &self.message(what, interaction));
+    fn secrets(&self, secret: &str, errand: &str) -> AuthorizationSecrets {
+        let derive = |what| derived(secret, &self.message(what, errand));
         AuthorizationSecrets::from_octets(&derive("state"), &derive("nonce"), &derive("code_verifier"))
     }
 
-    fn message(&self, what: &str, interaction: &str) -> String {
-        format!("keybound upstream {what}\0{}\0{interaction}", self.name)
+    fn message(&self, what: &str, errand: &str) -> String {
+        format!("keybound upstream {what}\0{}\0{errand}", self.name)
     }
 
     fn user(&self, id_token: &IdToken) -> Result<UpstreamUser, UpstreamError> {

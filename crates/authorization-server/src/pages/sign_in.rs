@@ -11,7 +11,7 @@ use keybound_store::{SignedIn, StartUserSession};
 
 use super::frame::Frame;
 use super::refusal::PageRefusal;
-use super::upstream_sign_in::ProviderLink;
+use super::upstream_sign_in::{self, ProviderLink};
 use super::{PageRequest, cookies, form_token, page_response, session};
 use crate::error::Reason;
 use crate::passwords::Password;
@@ -64,14 +64,14 @@ pub(super) struct NotSignedIn {
 }
 
 impl Destination {
-    fn from_name(name: Option<&str>) -> Destination {
+    pub(super) fn from_name(name: Option<&str>) -> Destination {
         match name {
             Some("device") => Destination::Device,
             _ => Destination::Grants,
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Destination::Grants => "grants",
             Destination::Device => "device",
@@ -132,12 +132,25 @@ pub(super) async fn post(request: &PageRequest<'_>, form_data: &Form<'_>) -> Res
             return Ok(refused.mark(page));
         }
     };
-    session::end(request).await?;
     let signed_in = SignedIn {
         subject: user.subject().clone(),
         auth_time: user.auth_time(),
         acr: None,
     };
+    go_on(request, to, user_code, signed_in).await
+}
+
+/// Goes on to where the user wanted to be, with whoever signed in, here or elsewhere.
+///
+/// # Errors
+/// [`PageRefusal::Random`], [`Reason::Store`]
+pub(super) async fn go_on(
+    request: &PageRequest<'_>,
+    to: Destination,
+    user_code: Option<String>,
+    signed_in: SignedIn,
+) -> Result<Response, Reason> {
+    session::end(request).await?;
     let entry = request.entry_of(&signed_in.subject);
     let (secret, new_session) = session::begin(signed_in, request.now)?;
     let started = request
@@ -181,8 +194,7 @@ fn form(
         user_code,
         username,
         refusal: refused.map(|refused| refused.text),
-        // They lead back into an interaction; there is none.
-        providers: Vec::new(),
+        providers: upstream_sign_in::sign_in_links(request, to),
     };
     let mut response = page_response::page(refused.map_or(StatusCode::OK, |refused| refused.status), &page)?;
     let cookie = cookies::set(cookies::BROWSER, &secret, BROWSER_COOKIE_LIFETIME);

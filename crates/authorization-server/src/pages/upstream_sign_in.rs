@@ -1,13 +1,17 @@
-//! `/interaction/{id}/upstream/{provider}` and `/upstream/{provider}`: leaves for another provider, and comes back signed in.
+//! `/interaction/{id}/upstream/{provider}`, `/sign-in/upstream/{provider}` and `/upstream/{provider}`: leaves for another provider, and
+//! comes back signed in.
 //!
-//! The first is a link and no form: the browser goes to another site, which `form-action` would have to name. Following it changes
-//! nothing here. The second is the redirect URI; whose answer it brings is found by `state` among the cookies of this browser.
+//! The first two are links and no forms: the browser goes to another site, which `form-action` would have to name. Following one changes
+//! nothing here. The third is the redirect URI; whose answer it brings, and what the user was about, is found by `state` among the
+//! cookies of this browser.
 
 use keybound_client::{AuthorizationResponseError, ClientError};
 use keybound_protocol::form::Form;
+use keybound_protocol::user::UserName;
 use keybound_store::{Actor, SignedIn};
 
 use super::refusal::PageRefusal;
+use super::sign_in::{self, Destination};
 use super::{PageRequest, cookies, login, page_response};
 use crate::error::Reason;
 use crate::interaction::{self, OpenInteraction};
@@ -20,11 +24,59 @@ pub(super) struct ProviderLink {
     pub(super) href: String,
 }
 
+/// What a user is about who leaves and comes back.
+enum Errand {
+    /// A client's request.
+    Interaction(Box<OpenInteraction>),
+    /// One of our own pages, and the secret of the cookie that `/sign-in` gave this browser.
+    SignIn { to: Destination, secret: String },
+}
+
+impl Errand {
+    /// The secret of the cookie that explains `state`, and what keeps two errands of one secret apart.
+    fn binding(&self) -> (&str, &str) {
+        match self {
+            Errand::Interaction(open) => (&open.secret, &open.id),
+            Errand::SignIn { to, secret } => (secret, label(*to)),
+        }
+    }
+
+    /// The page with the other ways in.
+    fn ways_in(&self, request: &PageRequest<'_>) -> String {
+        match self {
+            Errand::Interaction(open) => interaction::url(request.configuration, &open.id, "login"),
+            Errand::SignIn { to, .. } => sign_in::url(request, *to, None),
+        }
+    }
+}
+
+/// What stands in the place of an interaction's identifier, and is none.
+fn label(to: Destination) -> &'static str {
+    match to {
+        Destination::Grants => "sign-in to grants",
+        Destination::Device => "sign-in to device",
+    }
+}
+
 /// The links of an interaction's login page.
 pub(super) fn links(request: &PageRequest<'_>, open: &OpenInteraction) -> Vec<ProviderLink> {
+    links_by(request, |name| {
+        interaction::url(request.configuration, &open.id, &format!("upstream/{name}"))
+    })
+}
+
+/// The links of `/sign-in`.
+pub(super) fn sign_in_links(request: &PageRequest<'_>, to: Destination) -> Vec<ProviderLink> {
+    let issuer_path = &request.configuration.issuer_path;
+    links_by(request, |name| {
+        format!("{issuer_path}/sign-in/upstream/{name}?to={}", to.name())
+    })
+}
+
+fn links_by(request: &PageRequest<'_>, href: impl Fn(&UserName) -> String) -> Vec<ProviderLink> {
     let link = |provider: &UpstreamProvider| ProviderLink {
         label: provider.label.clone(),
-        href: interaction::url(request.configuration, &open.id, &format!("upstream/{}", provider.name)),
+        href: href(&provider.name),
     };
     request.configuration.upstream_providers.iter().map(link).collect()
 }
@@ -32,13 +84,21 @@ pub(super) fn links(request: &PageRequest<'_>, open: &OpenInteraction) -> Vec<Pr
 /// Takes the browser to the provider.
 pub(super) async fn leave(request: &PageRequest<'_>) -> Result<Response, Reason> {
     let provider = provider(request)?;
-    let open = interaction::open(request)?;
-    let begun = provider.begin(&request.configuration.issuer, &open.secret, &open.id, request.now);
+    let errand = if request.path().starts_with("/sign-in/") {
+        let secret = cookies::find(&request.parts.headers, cookies::BROWSER).ok_or(PageRefusal::ForeignBrowser)?;
+        Errand::SignIn {
+            to: Destination::from_name(request.query("to").as_deref()),
+            secret: secret.to_owned(),
+        }
+    } else {
+        Errand::Interaction(Box::new(interaction::open(request)?))
+    };
+    let begun = provider.begin(&request.configuration.issuer, errand.binding(), request.now);
     let url = begun.await.map_err(PageRefusal::from)?;
     Ok(page_response::see_other(url.as_str()))
 }
 
-/// Takes the answer, and goes on to consent.
+/// Takes the answer, and goes on to consent, or to our own page.
 pub(super) async fn come_back(request: &PageRequest<'_>) -> Result<Response, Reason> {
     let provider = provider(request)?;
     let query = request.parts.uri.query().unwrap_or_default();
@@ -46,21 +106,15 @@ pub(super) async fn come_back(request: &PageRequest<'_>) -> Result<Response, Rea
     let state = Form::parse(query.as_bytes())
         .ok()
         .and_then(|form| form.get("state").map(str::to_owned));
-    let open = state
-        .and_then(|state| interaction_of(request, provider, &state))
-        .ok_or_else(|| PageRefusal::from(UpstreamError::State))?;
-    let open = interaction::open_by_id(request, open)?;
+    let state = state.ok_or_else(|| PageRefusal::from(UpstreamError::State))?;
+    let errand = errand_of(request, provider, &state)?;
     let issuer = &request.configuration.issuer;
-    let finished = provider.finish(issuer, (&open.secret, &open.id), query, request.now);
+    let finished = provider.finish(issuer, errand.binding(), query, request.now);
     let user = match finished.await {
         Ok(user) => user,
         // The user turned back there: the way in by password is still open.
         Err(UpstreamError::Provider(error)) if is_refusal(&error) => {
-            return Ok(page_response::see_other(&interaction::url(
-                request.configuration,
-                &open.id,
-                "login",
-            )));
+            return Ok(page_response::see_other(&errand.ways_in(request)));
         }
         Err(error) => return Err(PageRefusal::from(error).into()),
     };
@@ -76,7 +130,10 @@ pub(super) async fn come_back(request: &PageRequest<'_>) -> Result<Response, Rea
         auth_time: user.auth_time(),
         acr: None,
     };
-    login::go_on(request, open, signed_in).await
+    match errand {
+        Errand::Interaction(open) => login::go_on(request, *open, signed_in).await,
+        Errand::SignIn { to, .. } => sign_in::go_on(request, to, None, signed_in).await,
+    }
 }
 
 fn provider<'a>(request: &'a PageRequest<'_>) -> Result<&'a UpstreamProvider, PageRefusal> {
@@ -85,6 +142,21 @@ fn provider<'a>(request: &'a PageRequest<'_>) -> Result<&'a UpstreamProvider, Pa
     providers
         .find(|provider| provider.name.as_str() == presented)
         .ok_or_else(|| PageRefusal::from(UpstreamError::UnknownProvider(presented.chars().take(64).collect())))
+}
+
+/// What this browser left for with this state.
+fn errand_of(request: &PageRequest<'_>, provider: &UpstreamProvider, state: &str) -> Result<Errand, Reason> {
+    if let Some(id) = interaction_of(request, provider, state) {
+        return Ok(Errand::Interaction(Box::new(interaction::open_by_id(request, id)?)));
+    }
+    let secret = cookies::find(&request.parts.headers, cookies::BROWSER);
+    let secret = secret.ok_or_else(|| PageRefusal::from(UpstreamError::State))?;
+    let mut destinations = [Destination::Grants, Destination::Device].into_iter();
+    let to = destinations.find(|to| provider.is_state_of(state, secret, label(*to)));
+    Ok(Errand::SignIn {
+        to: to.ok_or_else(|| PageRefusal::from(UpstreamError::State))?,
+        secret: secret.to_owned(),
+    })
 }
 
 /// The interaction of this browser that left with this state.
