@@ -48,6 +48,8 @@ pub struct UpstreamProvider {
     pub client: Arc<Client>,
     /// What is asked for; `openid` is in it in any case.
     pub scope: Scope,
+    /// Whether it supports PKCE by S256 though its metadata does not say so; some large ones do.
+    pub assume_s256: bool,
 }
 
 /// Somebody whom a provider signed in.
@@ -128,9 +130,13 @@ impl UpstreamProvider {
     }
 
     fn request(&self, issuer: &Issuer) -> AuthorizationRequest {
-        AuthorizationRequest::new(self.redirect_uri(issuer))
+        let request = AuthorizationRequest::new(self.redirect_uri(issuer))
             .with_scope(self.scope.clone())
-            .with_claims(CLAIMS)
+            .with_claims(CLAIMS);
+        match self.assume_s256 {
+            true => request.with_assumed_s256(),
+            false => request,
+        }
     }
 
     fn secrets(&self, secret: &str, errand: &str) -> AuthorizationSecrets {

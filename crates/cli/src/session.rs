@@ -288,7 +288,13 @@ fn failed(error: &ClientError) -> CommandError {
     } else {
         code
     };
-    with_fix(CommandError::message(code, chain(error)), error.fix())
+    let fix = match error {
+        ClientError::NoS256 { .. } => {
+            Some("--assume-s256, if it does and its metadata is only silent about it".to_owned())
+        }
+        _ => error.fix(),
+    };
+    with_fix(CommandError::message(code, chain(error)), fix)
 }
 
 fn with_fix(error: CommandError, fix: Option<String>) -> CommandError {

@@ -17,6 +17,7 @@ pub struct AuthorizationRequest {
     resources: Vec<ResourceUri>,
     max_age_secs: Option<u64>,
     signed_response: bool,
+    assumes_s256: bool,
     further: Vec<(&'static str, String)>,
 }
 
@@ -29,6 +30,7 @@ impl AuthorizationRequest {
             resources: Vec::new(),
             max_age_secs: None,
             signed_response: false,
+            assumes_s256: false,
             further: Vec::new(),
         }
     }
@@ -58,6 +60,14 @@ impl AuthorizationRequest {
     #[must_use]
     pub fn with_signed_response(mut self) -> AuthorizationRequest {
         self.signed_response = true;
+        self
+    }
+
+    /// The same, made also to a server whose metadata names no code challenge methods: that says that it has no PKCE (RFC 8414 §2), and
+    /// is refused unless the caller knows better. One that names some, and not S256, is refused in any case.
+    #[must_use]
+    pub fn with_assumed_s256(mut self) -> AuthorizationRequest {
+        self.assumes_s256 = true;
         self
     }
 
@@ -101,6 +111,10 @@ impl AuthorizationRequest {
 
     pub(crate) fn max_age_secs(&self) -> Option<u64> {
         self.max_age_secs
+    }
+
+    pub(crate) fn assumes_s256(&self) -> bool {
+        self.assumes_s256
     }
 
     pub(crate) fn wants_signed_response(&self) -> bool {

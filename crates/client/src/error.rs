@@ -141,8 +141,8 @@ pub enum ClientError {
         #[source]
         source: Box<IdTokenError>,
     },
-    /// The server knows ways to check a code's redeemer, and not the only safe one (RFC 7636 §7.2).
-    #[error("{issuer} does not support the code challenge method S256")]
+    /// The server's metadata does not name the only safe way to check a code's redeemer (RFC 7636 §7.2), or none at all (RFC 8414 §2).
+    #[error("{issuer} does not say that it supports the code challenge method S256")]
     NoS256 {
         /// Whose.
         issuer: String,

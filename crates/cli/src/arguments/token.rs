@@ -91,6 +91,9 @@ pub(crate) struct TokenGet {
     /// authorization-code: how the answer comes back.
     #[arg(long, value_enum, default_value_t = ResponseMode::Query)]
     pub response_mode: ResponseMode,
+    /// authorization-code: go on though the server's metadata does not say that it supports PKCE by S256.
+    #[arg(long)]
+    pub assume_s256: bool,
     /// authorization-code, ciba: who is to sign in.
     #[arg(long, value_name = "NAME")]
     pub login_hint: Option<String>,

@@ -31,6 +31,7 @@ pub(crate) struct UpstreamProviderEntry {
     client_id: ClientId,
     authentication: OwnAuthentication,
     scope: Scope,
+    assume_s256: bool,
 }
 
 /// How this server authenticates at a provider.
@@ -62,6 +63,7 @@ fn entry(section: Section<'_>, base: &Base) -> Option<UpstreamProviderEntry> {
     let issuer = section.required_parsed("issuer", Issuer::parse);
     let client_id = section.required_parsed("client_id", ClientId::parse);
     let scope = section.parsed("scope", Scope::parse);
+    let assume_s256 = section.boolean("assume_s256", false).value;
     let has_secret = section.contains("client_secret_file");
     let has_certificate = section.contains("certificate") || section.contains("key");
     if has_secret && has_certificate {
@@ -84,6 +86,7 @@ fn entry(section: Section<'_>, base: &Base) -> Option<UpstreamProviderEntry> {
         client_id: client_id?.value,
         authentication: authentication?,
         scope: scope.map_or_else(|| Scope::parse(SCOPE).ok(), |scope| Some(scope.value))?,
+        assume_s256,
     })
 }
 
@@ -115,6 +118,7 @@ impl UpstreamProviderEntry {
                 identity: keybound_client::Identity::new(http),
             })),
             scope: self.scope.clone(),
+            assume_s256: self.assume_s256,
         })
     }
 }

@@ -114,6 +114,9 @@ async fn authorization_code(
     if arguments.response_mode == ResponseMode::Jwt {
         request = request.with_signed_response();
     }
+    if arguments.assume_s256 {
+        request = request.with_assumed_s256();
+    }
     let pending = session.begin_authorization(&request, secrets()).await?;
     // What was pushed is kept for a minute or so; the page has to be open before.
     let expires_in = session.secs_until(pending.expires_at());

@@ -36,7 +36,7 @@ pub(crate) struct ScriptedServer {
 }
 
 impl ScriptedServer {
-    /// `metadata` are members beside the usual ones; `answer` answers the endpoints.
+    /// `metadata` are members beside the usual ones (null takes one away); `answer` answers the endpoints.
     pub(crate) fn start(metadata: Value, answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "Test CA");
@@ -125,6 +125,7 @@ fn document(issuer: &str, more: &Value) -> Value {
     for (member, value) in more.as_object().unwrap() {
         document[member] = value.clone();
     }
+    document.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     document
 }
 

@@ -85,6 +85,30 @@ fn a_browser_brings_the_code_and_the_whole_answer_is_printed() {
     assert!(token.thumbprint.is_some() && token.thumbprint == pushed.thumbprint);
 }
 
+// covers R7636-3
+#[test]
+fn a_server_that_does_not_say_that_it_has_pkce_is_asked_only_if_told_to() {
+    let server = ScriptedServer::start(json!({"code_challenge_methods_supported": null}), good);
+    let get = [
+        "token",
+        "get",
+        "--client",
+        "client",
+        "--grant",
+        "authorization-code",
+        "--wait",
+        "1",
+    ];
+    let said = server.run(&get).expect_code(5);
+    assert!(
+        said.stderr.contains("S256") && said.stderr.contains("--assume-s256"),
+        "{said:?}"
+    );
+    assert!(server.asked().is_empty());
+    server.run(&[&get[..], &["--assume-s256"]].concat()).expect_code(8);
+    assert_eq!(server.asked()[0].form["code_challenge_method"], "S256");
+}
+
 // covers R9207-2, R9700-9, R6749-16
 #[test]
 fn an_answer_that_is_not_believed_ends_the_command_and_no_code_is_sent() {

@@ -40,7 +40,7 @@ impl Client {
     /// `secrets` are for this one request.
     ///
     /// # Errors
-    /// The server cannot be reached or refuses the pushed request; it supports other code challenge methods than S256 alone, or takes
+    /// The server cannot be reached or refuses the pushed request; it does not say that it supports S256, or takes
     /// signed requests alone and there is no key. Then nothing was sent.
     pub async fn begin_authorization(
         &self,
@@ -58,8 +58,12 @@ impl Client {
             .endpoint(Endpoint::Authorization)
             .cloned()
             .ok_or_else(|| no_endpoint(Endpoint::Authorization))?;
-        let challenge_methods = metadata.names(MetadataList::CodeChallengeMethods);
-        if challenge_methods.is_some_and(|methods| !methods.iter().any(|method| method == S256)) {
+        // A server that says nothing has no PKCE (RFC 8414 §2): it would ignore the challenge, and take a stolen code.
+        let supports_s256 = match metadata.names(MetadataList::CodeChallengeMethods) {
+            Some(methods) => methods.iter().any(|method| method == S256),
+            None => request.assumes_s256(),
+        };
+        if !supports_s256 {
             return Err(ClientError::NoS256 { issuer: issuer() });
         }
         let parameters = request.parameters(&secrets);

@@ -106,15 +106,21 @@ async fn without_an_endpoint_to_push_to_the_browser_carries_the_request() {
 // covers R7636-3
 #[tokio::test]
 async fn a_server_without_s256_is_asked_nothing_and_never_with_plain() {
-    for methods in [json!(["plain"]), json!([]), json!(["s256", "plain"])] {
+    let assuming = || request("read").with_assumed_s256();
+    for (methods, wanted) in [
+        // RFC 8414 §2: a server that says nothing has no PKCE.
+        (json!(null), request("read")),
+        (json!(["plain"]), request("read")),
+        (json!([]), request("read")),
+        (json!(["s256", "plain"]), request("read")),
+        // Nobody knows better than a server that says something.
+        (json!(["plain"]), assuming()),
+    ] {
         let script = Script::new(json!({"code_challenge_methods_supported": methods}), |seen, _| {
             good(seen)
         });
-        let error = script
-            .client()
-            .begin_authorization(&request("read"), secrets(), NOW)
-            .await;
-        assert!(matches!(error, Err(ClientError::NoS256 { .. })), "{error:?}");
+        let error = script.client().begin_authorization(&wanted, secrets(), NOW).await;
+        assert!(matches!(error, Err(ClientError::NoS256 { .. })), "{methods}: {error:?}");
         assert!(script.endpoint_requests().is_empty());
     }
     // One that refuses the request is not asked again with less.
@@ -128,9 +134,10 @@ async fn a_server_without_s256_is_asked_nothing_and_never_with_plain() {
         .unwrap_err();
     assert!(error.is_refusal(), "{error:?}");
     assert_eq!(script.endpoint_requests().len(), 1);
-    // One that says nothing is asked with S256.
+    // One that says nothing is asked with S256 if the caller knows that it has it.
     let script = Script::new(json!({"code_challenge_methods_supported": null}), |seen, _| good(seen));
-    begin(&script.client(), "read").await;
+    let client = script.client();
+    client.begin_authorization(&assuming(), secrets(), NOW).await.unwrap();
     assert_eq!(
         script.endpoint_requests()[0].form("code_challenge_method"),
         Some("S256")
