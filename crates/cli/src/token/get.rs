@@ -29,22 +29,25 @@ use crate::terminal::{STRONG, Terminal, on_one_line, styled};
 pub(super) async fn run(arguments: &TokenGet, terminal: &Terminal, now: Timestamp) -> CommandResult {
     require_fitting_options(arguments, terminal)?;
     let mut profile = ClientProfile::from_arguments(&arguments.client)?;
-    let new_identity = match arguments.new_identity {
-        Some(_) => Some(NewIdentity::make(&mut profile, now)?),
+    // On disk before anything is asked for: a token whose certificate could not be kept would be good for nothing.
+    let new_identity = match &arguments.new_identity {
+        Some(directory) => {
+            let new_identity = NewIdentity::make(&mut profile, now)?;
+            Some(new_identity.keep(directory.as_deref(), arguments.client.client.as_deref(), &profile)?)
+        }
         None => None,
     };
-    let session = Session::start(profile.clone(), arguments.client.trace).await?;
-    let response = match arguments.grant {
-        Grant::ClientCredentials => session.token_response(&Wanted::from(&arguments.wanted)).await?,
-        Grant::Refresh => refresh(arguments, &session).await?,
-        Grant::AuthorizationCode => answer(&authorization_code(arguments, terminal, &session).await?),
-        Grant::Device => answer(&device(arguments, terminal, &session).await?),
-        Grant::Ciba => answer(&ciba(arguments, terminal, &session).await?),
-        Grant::Exchange => answer(&exchange(arguments, &session).await?),
+    let response = match obtained(arguments, terminal, profile).await {
+        Ok(response) => response,
+        Err(error) => {
+            if let Some(kept) = new_identity {
+                kept.discard();
+            }
+            return Err(error);
+        }
     };
-    if let (Some(new_identity), Some(directory)) = (new_identity, &arguments.new_identity) {
-        let directory = new_identity.keep(directory.as_deref(), arguments.client.client.as_deref(), &profile)?;
-        let directory = advice::word(&directory);
+    if let Some(kept) = new_identity {
+        let directory = advice::word(kept.directory());
         terminal.remark(format!(
             "The token's certificate is kept in {directory}; go on with --client {directory}"
         ));
@@ -58,6 +61,19 @@ pub(super) async fn run(arguments: &TokenGet, terminal: &Terminal, now: Timestam
         terminal.remark("There is a refresh token as well; --output json shows it.");
     }
     Ok(ExitCode::Ok)
+}
+
+/// The whole answer of the token endpoint.
+async fn obtained(arguments: &TokenGet, terminal: &Terminal, profile: ClientProfile) -> Result<Value, CommandError> {
+    let session = Session::start(profile, arguments.client.trace).await?;
+    Ok(match arguments.grant {
+        Grant::ClientCredentials => session.token_response(&Wanted::from(&arguments.wanted)).await?,
+        Grant::Refresh => refresh(arguments, &session).await?,
+        Grant::AuthorizationCode => answer(&authorization_code(arguments, terminal, &session).await?),
+        Grant::Device => answer(&device(arguments, terminal, &session).await?),
+        Grant::Ciba => answer(&ciba(arguments, terminal, &session).await?),
+        Grant::Exchange => answer(&exchange(arguments, &session).await?),
+    })
 }
 
 /// What a grant cannot do without, and what would lose something.
@@ -82,7 +98,7 @@ fn require_fitting_options(arguments: &TokenGet, terminal: &Terminal) -> Result<
     Ok(())
 }
 
-/// The whole answer of the token endpoint.
+/// Its members, as they came.
 fn answer(response: &TokenResponse) -> Value {
     response.expose_members().clone()
 }

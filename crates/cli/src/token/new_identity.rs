@@ -1,4 +1,5 @@
-//! `--new-identity`: a certificate of this instance's own (RFC 8705 §4), made before the request and kept if it brought a token.
+//! `--new-identity`: a certificate of this instance's own (RFC 8705 §4), made and kept before the request, and gone again if that
+//! brought no token.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,10 @@ use crate::pki::{self, EndEntity, PemPair, Purpose};
 const DAYS: u32 = 90;
 /// Characters of the thumbprint in the directory's name.
 const NAME_CHARS: usize = 12;
+
+const CERTIFICATE: &str = "cert.pem";
+const KEY: &str = "key.pem";
+const CLIENT: &str = "client.toml";
 
 /// A certificate and key that nobody had before.
 pub(super) struct NewIdentity {
@@ -45,11 +50,11 @@ impl NewIdentity {
     /// # Errors
     /// Conflict, if there is something already; unexpected, if it cannot be written.
     pub(super) fn keep(
-        &self,
+        self,
         directory: Option<&Path>,
         client: Option<&Path>,
         profile: &ClientProfile,
-    ) -> Result<PathBuf, CommandError> {
+    ) -> Result<KeptIdentity, CommandError> {
         let directory = match directory {
             Some(directory) => directory.to_path_buf(),
             None => {
@@ -62,16 +67,37 @@ impl NewIdentity {
                 base.join("identities").join(format!("x5t-{name}"))
             }
         };
-        for file in ["cert.pem", "key.pem", "client.toml"] {
+        for file in [CERTIFICATE, KEY, CLIENT] {
             if directory.join(file).exists() {
                 let sentence = format!("{} exists already", directory.join(file).display());
                 return Err(CommandError::message(ExitCode::Conflict, sentence));
             }
         }
-        self.pair.write(&directory, "cert.pem", "key.pem")?;
         let text = client_toml(profile)?;
-        pki::write_new(&directory.join("client.toml"), text.as_bytes(), 0o644)?;
-        Ok(directory)
+        self.pair.write(&directory, CERTIFICATE, KEY)?;
+        pki::write_new(&directory.join(CLIENT), text.as_bytes(), 0o644)?;
+        Ok(KeptIdentity { directory })
+    }
+}
+
+/// One that is on disk.
+pub(super) struct KeptIdentity {
+    directory: PathBuf,
+}
+
+impl KeptIdentity {
+    /// Where.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Takes it away again: no token is bound to it. What else lies in the directory stays.
+    pub(super) fn discard(self) {
+        let files = [CERTIFICATE, KEY, CLIENT].map(|file| std::fs::remove_file(self.directory.join(file)));
+        let outcomes = files.into_iter().chain([std::fs::remove_dir(&self.directory)]);
+        for error in outcomes.filter_map(Result::err) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "not everything is gone");
+        }
     }
 }
 
@@ -81,8 +107,8 @@ fn client_toml(profile: &ClientProfile) -> anyhow::Result<String> {
     let mut set = |name: &str, value: toml::Value| table.insert(name.to_owned(), value);
     set("issuer", profile.issuer.clone().into());
     set("client_id", profile.client_id.clone().into());
-    set("certificate", "cert.pem".into());
-    set("key", "key.pem".into());
+    set("certificate", CERTIFICATE.into());
+    set("key", KEY.into());
     let absolute = |path: &Path| {
         let path = std::path::absolute(path).with_context(|| format!("no absolute path of {}", path.display()))?;
         Ok::<_, anyhow::Error>(path.display().to_string())

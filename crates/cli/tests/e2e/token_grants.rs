@@ -335,10 +335,42 @@ fn a_new_identity_is_presented_and_kept_with_what_is_needed_to_go_on() {
         .collect();
     assert_ne!(thumbprints[0], thumbprints[1]);
     assert_eq!(thumbprints[1], thumbprints[2]);
-    // Nothing is overwritten, and without a name each gets a directory of its own.
-    server.run(&[&refresh[..], &flags].concat()).expect_code(4);
+    // Nothing is overwritten, and nothing asked for that could not be kept.
+    let asked = server.asked().len();
+    let said = server.run(&[&refresh[..], &flags].concat()).expect_code(4);
+    assert!(said.stderr.contains("exists already"), "{said:?}");
+    std::fs::write(server.path("file"), "").unwrap();
+    let below_a_file = server.run(&[&refresh[..], &["--new-identity=file/phone"]].concat());
+    assert_eq!(below_a_file.code, 1, "{below_a_file:?}");
+    assert_eq!(server.asked().len(), asked, "nothing was sent");
+    // Without a name each gets a directory of its own.
     server.run(&[&refresh[..], &["--new-identity"]].concat()).expect_code(0);
     assert_eq!(std::fs::read_dir(server.path("client/identities")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_new_identity_that_brought_no_token_is_not_kept() {
+    let server = ScriptedServer::start(json!({}), |asked| match asked.path.as_str() {
+        "/token" => (400, json!({"error": "access_denied"})),
+        _ => good(asked),
+    });
+    let device = [
+        "token",
+        "get",
+        "--client",
+        "client",
+        "--grant",
+        "device",
+        "--new-identity=phone",
+    ];
+    std::fs::create_dir(server.path("phone")).unwrap();
+    std::fs::write(server.path("phone/notes"), "mine").unwrap();
+    for _ in 0..2 {
+        server.run(&device).expect_code(5);
+        let left: Vec<_> = std::fs::read_dir(server.path("phone")).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+    assert_eq!(std::fs::read_to_string(server.path("phone/notes")).unwrap(), "mine");
 }
 
 // covers R8693-1, R8693-2
