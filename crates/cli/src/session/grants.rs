@@ -69,20 +69,17 @@ impl Session {
     /// Waits for a user who decides elsewhere, at the server's pace.
     ///
     /// # Errors
-    /// As above; timed out after `limit`, or when the server's own time is over.
+    /// As above; timed out after `limit`, or when the server's own time is over. A request under way is waited for even then.
     pub(crate) async fn wait_for_approval(
         &self,
         pending: PendingApproval,
         limit: Duration,
     ) -> Result<TokenResponse, CommandError> {
-        match tokio::time::timeout(limit, self.client.wait_for_approval(pending, &self.clock)).await {
-            Ok(outcome) => ended(outcome),
-            Err(_) => Err(CommandError::message(
-                ExitCode::TimedOut,
-                format!("nobody decided within {} s", limit.as_secs()),
-            )
-            .with_fix("--wait SECONDS waits longer")),
-        }
+        let outcome = self.client.wait_for_approval_within(pending, limit, &self.clock).await;
+        ended(outcome)?.ok_or_else(|| {
+            let sentence = format!("nobody decided within {} s", limit.as_secs());
+            CommandError::message(ExitCode::TimedOut, sentence).with_fix("--wait SECONDS waits longer")
+        })
     }
 
     /// A new access token for a refresh token.

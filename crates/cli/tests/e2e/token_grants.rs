@@ -373,6 +373,27 @@ fn a_new_identity_that_brought_no_token_is_not_kept() {
     assert_eq!(std::fs::read_to_string(server.path("phone/notes")).unwrap(), "mine");
 }
 
+// covers R8628-3
+#[test]
+fn a_token_that_is_on_its_way_when_the_time_is_over_is_waited_for() {
+    let server = ScriptedServer::start(json!({}), |asked| {
+        if asked.path == "/token" {
+            std::thread::sleep(std::time::Duration::from_millis(2_500));
+        }
+        good(asked)
+    });
+    let device = ["token", "get", "--client", "client", "--grant", "device", "--wait", "2"];
+    let said = server.run(&device).expect_code(0);
+    assert_eq!(said.stdout.trim(), "access-1");
+
+    let server = ScriptedServer::start(json!({}), |asked| match asked.path.as_str() {
+        "/token" => (400, json!({"error": "authorization_pending"})),
+        _ => good(asked),
+    });
+    let said = server.run(&device).expect_code(8);
+    assert!(said.stderr.contains("nobody decided within 2 s"), "{said:?}");
+}
+
 // covers R8693-1, R8693-2
 #[test]
 fn a_token_is_exchanged_and_revoked() {

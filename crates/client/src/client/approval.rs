@@ -7,6 +7,7 @@ use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::server_metadata::MetadataList;
 use keybound_protocol::time::Timestamp;
 use keybound_tls::Clock;
+use tokio::time::Instant;
 
 use crate::backchannel_authentication::{BackchannelRequest, BackchannelResponse};
 use crate::client::authorization_code::ExpectedIdToken;
@@ -112,11 +113,12 @@ impl Client {
             ("grant_type", pending.grant_type.name().to_owned()),
             (handle, pending.handle.clone()),
         ];
+        // Read before the request: by its answer the handle is spent, and nothing that can fail may come between a token and its client.
+        let metadata = self.server.metadata(now).await?;
         let error = match self.token_response(form, pending.identity.clone(), now).await {
             Ok(response) => {
                 pending.has_ended = true;
                 // CIBA Core §10.1.1 promises one; a server without OpenID asks its users all the same.
-                let metadata = self.server.metadata(now).await?;
                 let issues_id_tokens = metadata.names(MetadataList::IdTokenSigningAlgorithms).is_some();
                 let expected = ExpectedIdToken {
                     nonce: ExpectedNonce::NotSent,
@@ -160,15 +162,50 @@ impl Client {
         clock: &Clock,
     ) -> Result<TokenResponse, ClientError> {
         loop {
-            let now = clock.now();
-            match self.poll(&mut pending, now).await? {
-                Poll::Approved(response) => return Ok(*response),
-                Poll::Pending { next_poll_at } => {
-                    let until = next_poll_at.min(pending.expires_at());
-                    // The clock counts whole seconds: one that has just begun is waited out.
-                    tokio::time::sleep(until.duration_since(now).max(Duration::from_millis(200))).await;
-                }
+            if let Some(response) = self.poll_and_pause(&mut pending, clock, None).await? {
+                return Ok(response);
             }
         }
+    }
+
+    /// The same for at most `limit`; `None` if nobody has decided by then.
+    ///
+    /// To drop [`wait_for_approval`](Self::wait_for_approval) after a time may drop a request that the server is just answering with
+    /// the one token it will issue. This one gives up between two requests, never during one.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub async fn wait_for_approval_within(
+        &self,
+        mut pending: PendingApproval,
+        limit: Duration,
+        clock: &Clock,
+    ) -> Result<Option<TokenResponse>, ClientError> {
+        let deadline = Instant::now().checked_add(limit);
+        loop {
+            let response = self.poll_and_pause(&mut pending, clock, deadline).await?;
+            if response.is_some() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Polls once; unless that brought the token, waits until the next time, and not beyond `deadline`.
+    async fn poll_and_pause(
+        &self,
+        pending: &mut PendingApproval,
+        clock: &Clock,
+        deadline: Option<Instant>,
+    ) -> Result<Option<TokenResponse>, ClientError> {
+        let now = clock.now();
+        let next_poll_at = match self.poll(pending, now).await? {
+            Poll::Approved(response) => return Ok(Some(*response)),
+            Poll::Pending { next_poll_at } => next_poll_at,
+        };
+        let pause = next_poll_at.min(pending.expires_at()).duration_since(now);
+        // The clock counts whole seconds: one that has just begun is waited out.
+        let until = Instant::now() + pause.max(Duration::from_millis(200));
+        tokio::time::sleep_until(deadline.map_or(until, |deadline| until.min(deadline))).await;
+        Ok(None)
     }
 }

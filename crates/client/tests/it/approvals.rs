@@ -258,6 +258,37 @@ async fn waiting_asks_at_the_servers_pace_until_it_is_decided() {
     assert_eq!(script.site.seen_at("/token").len(), 2);
 }
 
+// covers R8628-3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_ends_the_waiting_between_requests_and_never_one_of_them() {
+    for (answer_takes, is_approved) in [(Duration::ZERO, false), (Duration::from_millis(1_500), true)] {
+        let script = Script::new(json!({}), move |seen, _| match seen.path.as_str() {
+            "/device_authorization" => {
+                let mut quick = device();
+                quick["interval"] = 1.into();
+                json_response(&quick)
+            }
+            "/token" if is_approved => {
+                // The user approves at the last moment, and the answer comes after it.
+                std::thread::sleep(answer_takes);
+                json_response(&json!({"access_token": "t", "token_type": "Bearer"}))
+            }
+            _ => error("authorization_pending"),
+        });
+        let client = script.client();
+        let clock = Clock::system();
+        let wanted = TokenRequest::new();
+        let device = client.begin_device_authorization(&wanted, clock.now()).await.unwrap();
+        let limit = Duration::from_millis(2_000);
+        let waited = client.wait_for_approval_within(device.pending, limit, &clock).await;
+        let token = waited
+            .unwrap()
+            .map(|response| response.access_token().expose_text().to_owned());
+        assert_eq!(token.as_deref(), is_approved.then_some("t"));
+        assert!(!script.site.seen_at("/token").is_empty());
+    }
+}
+
 /// A server that asks its users itself; the ID token is made of these claims.
 fn asking(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Script {
     Script::new(
