@@ -5,8 +5,8 @@
 //! a proof could get after a restart is a token that is bound to the honest client's key. A write for each token request would buy nothing
 //! more than that.
 
-use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use std::sync::Arc;
+
 use http::HeaderValue;
 use http::request::Parts;
 use keybound_protocol::confirmation::Confirmation;
@@ -26,7 +26,7 @@ use crate::error::{NothingToBindTo, Reason};
 #[derive(Debug)]
 pub(crate) struct DpopProofs {
     seen: SeenProofs,
-    nonces: DpopNonces,
+    nonces: Arc<DpopNonces>,
 }
 
 /// The targets that a proof may name: an endpoint, and its alias on the mutual-TLS listener.
@@ -45,14 +45,12 @@ impl DpopTargets {
 }
 
 impl DpopProofs {
-    /// Remembers so many used proofs. The nonces are those of this process: after a restart every client is asked for a new one once.
-    pub(crate) fn new(proofs_max: usize, random: &SystemRandom) -> Result<DpopProofs, Unspecified> {
-        let mut key = [0; 32];
-        random.fill(&mut key)?;
-        Ok(DpopProofs {
+    /// Remembers so many used proofs. The nonces are those of the store's key file: they count at every node and after a restart.
+    pub(crate) fn new(proofs_max: usize, nonces: Arc<DpopNonces>) -> DpopProofs {
+        DpopProofs {
             seen: SeenProofs::new(proofs_max),
-            nonces: DpopNonces::new(&key),
-        })
+            nonces,
+        }
     }
 
     /// The proof of a request, if it has one: made for this endpoint, now. It is not used up yet.
@@ -146,7 +144,7 @@ impl DpopProofs {
     }
 
     fn demanded(&self, configuration: &Configuration) -> Option<&DpopNonces> {
-        configuration.dpop_nonces.then_some(&self.nonces)
+        configuration.dpop_nonces.then_some(&*self.nonces)
     }
 }
 

@@ -276,7 +276,7 @@ impl Server {
             key_sets,
             authentication,
             tokens,
-            dpop: DpopProofs::new(limits.dpop_proofs_max, &SystemRandom::new())?,
+            dpop: DpopProofs::new(limits.dpop_proofs_max, Arc::clone(&store.dpop_nonces)),
             refusals,
             failures: FailedAuthentications::new(limits.failed_authentications_per_second),
             approvals: Approvals::new(&limits),

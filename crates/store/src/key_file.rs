@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
@@ -14,6 +15,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keybound_protocol::dpop_nonce::DpopNonces;
 use keybound_protocol::grant_id::GrantId;
 use zeroize::Zeroizing;
 
@@ -35,6 +37,8 @@ pub struct KeyFile {
     audit: hmac::Key,
     /// What successors of refresh tokens are derived with.
     successors: Salt,
+    /// Of the nonces for DPoP proofs, so that they count at every node and after a restart.
+    dpop_nonces: Arc<DpopNonces>,
 }
 
 /// The sealed value does not open under this key file and this label.
@@ -150,6 +154,11 @@ impl KeyFile {
         hmac::verify(&self.audit, head, seal).is_ok()
     }
 
+    /// The nonces for DPoP proofs: the same wherever this key file is.
+    pub(crate) fn dpop_nonces(&self) -> Arc<DpopNonces> {
+        Arc::clone(&self.dpop_nonces)
+    }
+
     /// The successor of a refresh token: 256 bits in base64url, derived from the token, this key file, and the successor's
     /// place in its family. `None` if the cryptographic library fails.
     pub(crate) fn refresh_token_successor(
@@ -177,11 +186,13 @@ impl KeyFile {
         let sealing = derive(key, b"keybound sealed at rest").map_err(unusable)?;
         let audit = derive(key, b"keybound audit chain heads").map_err(unusable)?;
         let successors = derive(key, b"keybound refresh token successors").map_err(unusable)?;
+        let dpop_nonces = derive(key, b"keybound dpop nonces").map_err(unusable)?;
         Ok(KeyFile {
             path: path.to_path_buf(),
             successors: Salt::new(HKDF_SHA256, successors.as_ref()),
             sealing: RandomizedNonceKey::new(&AES_256_GCM, sealing.as_ref()).map_err(unusable)?,
             audit: hmac::Key::new(hmac::HMAC_SHA256, audit.as_ref()),
+            dpop_nonces: Arc::new(DpopNonces::new(&dpop_nonces)),
         })
     }
 }

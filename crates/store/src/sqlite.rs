@@ -91,6 +91,7 @@ impl SqliteStore {
             verifying: Arc::new(AtomicBool::new(false)),
         });
         Ok(Store {
+            dpop_nonces: database.key_file.dpop_nonces(),
             clients: database.clone(),
             registrations: database.clone(),
             access_tokens: database.clone(),

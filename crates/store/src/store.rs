@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use keybound_protocol::dpop_nonce::DpopNonces;
+
 use crate::{
     AccessTokens, ApprovalRequests, Audit, AuthorizationCodes, ClientAssertions, Clients, Grants, Interactions,
     IssuedTokens, PushedRequests, RefreshTokens, Refusals, Registrations, Revocations, SigningKeys, StoreError,
@@ -62,6 +64,8 @@ pub struct Store {
     pub audit: Arc<dyn Audit>,
     /// The database itself: epoch, expiry, readiness.
     pub upkeep: Arc<dyn Upkeep>,
+    /// The nonces for DPoP proofs, by a key of the key file: nothing about them is stored, and all servers with that file agree.
+    pub dpop_nonces: Arc<DpopNonces>,
 }
 
 impl std::fmt::Debug for Store {

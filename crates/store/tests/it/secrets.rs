@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use keybound_protocol::dpop_nonce::{DpopNonceError, NonceAge};
 use keybound_protocol::user::UserSubject;
 use keybound_store::{
     AccessTokenHash, ApprovalChannel, ApprovalRequestHash, CreateApprovalRequest, NewApprovalRequest, NewSigningKey,
@@ -192,4 +193,16 @@ fn a_sealed_key_moved_to_another_row_does_not_open() {
         "{error}"
     );
     assert!(error.to_string().contains("key-2"), "{error}");
+}
+
+// covers R9449-5
+#[test]
+fn nonces_for_dpop_proofs_are_those_of_the_key_file() {
+    let (directory, other) = (Directory::new(), Directory::new());
+    let nonce = directory.open().dpop_nonces.current(NOW);
+    let stranger = other.open().dpop_nonces.judge(&nonce, NOW);
+    assert_eq!(stranger, Err(DpopNonceError::Unknown));
+    // After a restart; another node with the same file is the same to it.
+    let again = directory.open().dpop_nonces.judge(&nonce, NOW);
+    assert_eq!(again, Ok(NonceAge::Current));
 }
