@@ -38,6 +38,10 @@ pub(crate) struct ClientProfile {
     pub signing_key: Option<Arc<LocalSigner>>,
     /// Where that lies.
     pub signing_key_file: Option<PathBuf>,
+    /// What its tokens are bound to by DPoP (RFC 9449); `None`: to its certificate, or to nothing.
+    pub dpop_key: Option<Arc<LocalSigner>>,
+    /// Where that lies.
+    pub dpop_key_file: Option<PathBuf>,
     /// Whether it goes to the aliases without a certificate as well (FAPI 2.0 §5.2.2.1).
     pub use_mtls_endpoint_aliases: bool,
     /// Whether it signs its requests though the server does not insist.
@@ -76,12 +80,14 @@ impl ClientProfile {
             Some(name) => Some(method(name).map_err(|error| CommandError::message(ExitCode::Usage, error))?),
             None => None,
         };
-        let signing_key = match &arguments.signing_key {
-            Some(file) => {
-                Some(signing_key(file).map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error))?)
-            }
-            None => None,
+        let private_key = |file: &Option<PathBuf>| match file {
+            Some(file) => private_key(file)
+                .map(Some)
+                .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error)),
+            None => Ok(None),
         };
+        let signing_key = private_key(&arguments.signing_key)?;
+        let dpop_key = private_key(&arguments.dpop_key)?;
         let missing = || {
             CommandError::message(
                 ExitCode::Usage,
@@ -100,6 +106,8 @@ impl ClientProfile {
                 token_endpoint_auth_method: method.or(profile.token_endpoint_auth_method),
                 signing_key: signing_key.or(profile.signing_key),
                 signing_key_file: arguments.signing_key.clone().or(profile.signing_key_file),
+                dpop_key: dpop_key.or(profile.dpop_key),
+                dpop_key_file: arguments.dpop_key.clone().or(profile.dpop_key_file),
                 ..profile
             },
             None => Self {
@@ -114,6 +122,8 @@ impl ClientProfile {
                 token_endpoint_auth_method: method,
                 signing_key,
                 signing_key_file: arguments.signing_key.clone(),
+                dpop_key,
+                dpop_key_file: arguments.dpop_key.clone(),
                 use_mtls_endpoint_aliases: false,
                 require_signed_request_object: false,
                 tls13_only: false,
@@ -168,7 +178,7 @@ fn method(name: &str) -> Result<AuthenticationMethod, String> {
 }
 
 /// A private key in PEM; its kind decides the algorithm.
-fn signing_key(file: &Path) -> anyhow::Result<Arc<LocalSigner>> {
+fn private_key(file: &Path) -> anyhow::Result<Arc<LocalSigner>> {
     let text = operator_file::read_text(file, OPERATOR_FILE_BYTES_MAX)?;
     let key = rcgen::KeyPair::from_pem(&text).with_context(|| format!("{} is not a PEM key", file.display()))?;
     let signer = LocalSigner::from_pkcs8_of_any_kind(&key.serialize_der(), &random::SYSTEM)
@@ -237,13 +247,14 @@ fn read(path: &Path) -> Result<Reading<ClientProfile>, OperatorFileError> {
         let use_mtls_endpoint_aliases = root.boolean("use_mtls_endpoint_aliases", false).value;
         let require_signed_request_object = root.boolean("require_signed_request_object", false).value;
         let tls13_only = root.boolean("tls13_only", false).value;
-        let mut signing_key_file = None;
-        let signer = if root.contains("signing_key") {
-            existing_file(&root, base, "signing_key").and_then(|file| match signing_key(&file.value) {
-                Ok(signer) => {
-                    signing_key_file = Some(file.value);
-                    Some(signer)
-                }
+        let key_of = |name: &'static str| {
+            if !root.contains(name) {
+                let _ = root.string(name);
+                return None;
+            }
+            let file = existing_file(&root, base, name)?;
+            match private_key(&file.value) {
+                Ok(signer) => Some((signer, file.value)),
                 Err(error) => {
                     let message = format!("{error:#}");
                     root.report(configuration::diagnostic::Diagnostic::error(
@@ -253,11 +264,10 @@ fn read(path: &Path) -> Result<Reading<ClientProfile>, OperatorFileError> {
                     ));
                     None
                 }
-            })
-        } else {
-            let _ = root.string("signing_key");
-            None
+            }
         };
+        let (signing_key, signing_key_file) = key_of("signing_key").unzip();
+        let (dpop_key, dpop_key_file) = key_of("dpop_key").unzip();
         root.finish();
         Some(ClientProfile {
             issuer: issuer?.value,
@@ -266,8 +276,10 @@ fn read(path: &Path) -> Result<Reading<ClientProfile>, OperatorFileError> {
             roots: roots?,
             ca,
             token_endpoint_auth_method: token_endpoint_auth_method.map(|located| located.value),
-            signing_key: signer,
+            signing_key,
             signing_key_file,
+            dpop_key,
+            dpop_key_file,
             use_mtls_endpoint_aliases,
             require_signed_request_object,
             tls13_only,

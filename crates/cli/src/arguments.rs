@@ -165,6 +165,10 @@ pub(crate) struct ActingClient {
     /// The key that signs its assertions (private_key_jwt) and request objects, PEM.
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,
+    /// The private key that tokens are bound to by DPoP instead of a certificate, PEM (PKCS#8; P-256, P-384, Ed25519, RSA):
+    /// `keybound certificate create` makes one, as does `openssl genpkey`.
+    #[arg(long, value_name = "FILE")]
+    pub dpop_key: Option<PathBuf>,
     /// Go to the server's mtls_endpoint_aliases, also without a certificate.
     #[arg(long)]
     pub use_mtls_endpoint_aliases: bool,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use keybound_client::{
     AccessToken, AssertionKey, AuthorizationServer, Client, ClientAuthentication, ClientError, ClientSettings, Clock,
-    Discovery, DiscoveryError, GuardedFetch, GuardedFetchSettings, HttpClientSettings, Identity, IncomingBody,
+    Discovery, DiscoveryError, DpopKey, GuardedFetch, GuardedFetchSettings, HttpClientSettings, Identity, IncomingBody,
     OutgoingBody, RequestObjectKey, TokenRequest, Trace, TracedRequest, TracedResponse,
 };
 use keybound_protocol::authentication_method::AuthenticationMethod;
@@ -106,6 +106,9 @@ impl Session {
         if let Some(signer) = profile.signing_key.filter(|_| insists) {
             client = client.with_request_object_key(RequestObjectKey::new(signer, unique_id));
         }
+        if let Some(signer) = profile.dpop_key {
+            client = client.with_dpop_key(DpopKey::new(signer, clock.clone(), unique_id));
+        }
         if trace {
             client = client.with_trace(Arc::new(Shown));
         }
@@ -164,7 +167,7 @@ impl Session {
     /// As [`access_token`](Self::access_token).
     pub(crate) async fn token_response(&self, wanted: &Wanted) -> Result<Value, CommandError> {
         let token = self.access_token(wanted).await?;
-        let mut response = json!({ "access_token": token.expose_text(), "token_type": "Bearer" });
+        let mut response = json!({ "access_token": token.expose_text(), "token_type": token.scheme().as_str() });
         if let Some(expires_at) = token.expires_at() {
             response["expires_in"] = expires_at.duration_since(self.clock.now()).as_secs().into();
         }
@@ -206,7 +209,7 @@ impl Session {
             .map_err(|error| failed(&error))
     }
 
-    /// Calls a protected resource with a token from elsewhere, over this client's certificate.
+    /// Calls a protected resource with a token from elsewhere, over this client's certificate, or with proofs by its DPoP key.
     ///
     /// # Errors
     /// If there is no answer.
@@ -215,7 +218,10 @@ impl Session {
         token: &str,
         request: Request<Bytes>,
     ) -> Result<Response<IncomingBody>, CommandError> {
-        send_with_token(&self.client.identity(), token, request).await
+        let token = self.client.adopt_token(token);
+        let token = token.map_err(|error| CommandError::new(ExitCode::Usage, error))?;
+        let response = self.client.call_with(&token, &request).await;
+        response.map_err(|error| failed(&error))
     }
 }
 

@@ -112,6 +112,8 @@ pub(crate) enum Binding {
     Unbound,
     /// There is one, and it is no certificate's.
     NotUnderstood { why: String },
+    /// There is one, and it is a DPoP key's (RFC 9449 §6).
+    Key { expected: String },
     /// There is one, and no certificate to compare it with.
     NotCompared { expected: String },
     /// It is this certificate's.
@@ -131,9 +133,8 @@ impl Binding {
             Err(error) => return Self::NotUnderstood { why: error.to_string() },
         };
         let Some(certificate) = confirmation.certificate() else {
-            return Self::NotUnderstood {
-                why: "it is bound to a key (jkt), and no certificate is compared with that".to_owned(),
-            };
+            let expected = confirmation.key().map(ToString::to_string).unwrap_or_default();
+            return Self::Key { expected };
         };
         let expected = certificate.to_string();
         match presented.map(|presented| confirmation.verify(presented)) {
@@ -158,6 +159,10 @@ impl Binding {
                 styled(BAD, "✘"),
                 without_control_characters(why)
             ),
+            Self::Key { expected } => format!(
+                "{} jkt {expected}: sent with proofs by that key (DPoP)",
+                styled(GOOD, "✔")
+            ),
             Self::NotCompared { expected } => format!("x5t#S256 {expected}   (--certificate FILE compares)"),
             Self::Match { expected } => format!("{} x5t#S256 {expected} is this certificate", styled(GOOD, "✔")),
             Self::Mismatch { expected, presented } => {
@@ -173,6 +178,7 @@ impl Binding {
         match self {
             Self::Unbound => json!({ "bound": false }),
             Self::NotUnderstood { why } => json!({ "bound": false, "not_understood": why }),
+            Self::Key { expected } => json!({ "bound": true, "jkt": expected }),
             Self::NotCompared { expected } => json!({ "bound": true, "x5t#S256": expected }),
             Self::Match { expected } => json!({ "bound": true, "x5t#S256": expected, "matches": true }),
             Self::Mismatch { expected, presented } => {

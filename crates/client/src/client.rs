@@ -11,11 +11,12 @@ use keybound_protocol::scope::Scope;
 use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 use keybound_protocol::time::Timestamp;
 
-use crate::access_token::AccessToken;
+use crate::access_token::{AccessToken, Holder};
 use crate::authorization_server::AuthorizationServer;
 use crate::client_authentication::ClientAuthentication;
+use crate::dpop_key::{DpopKey, USE_DPOP_NONCE};
 use crate::error::{ClientError, ResponseError};
-use crate::exchange::{Answer, post_form};
+use crate::exchange::{Answer, Post, post_form};
 use crate::identity::Identity;
 use crate::request_object::RequestObjectKey;
 use crate::token_cache::{HeldToken, TokenCache, TokenKey};
@@ -93,6 +94,7 @@ pub struct Client {
     tokens: TokenCache,
     uses_mtls_endpoint_aliases: bool,
     request_object_key: Option<RequestObjectKey>,
+    dpop_key: Option<DpopKey>,
     algorithms: Vec<SignatureAlgorithm>,
     trace: Option<Arc<dyn Trace>>,
 }
@@ -108,6 +110,7 @@ impl Client {
             tokens: TokenCache::new(),
             uses_mtls_endpoint_aliases: false,
             request_object_key: None,
+            dpop_key: None,
             algorithms: SIGNATURE_ALGORITHMS.to_vec(),
             trace: None,
         }
@@ -125,6 +128,14 @@ impl Client {
     #[must_use]
     pub fn with_request_object_key(mut self, key: RequestObjectKey) -> Client {
         self.request_object_key = Some(key);
+        self
+    }
+
+    /// The same with tokens that are bound to this key (RFC 9449), and no others: every token request has a proof, every pushed request names
+    /// the key for its code (§10), and every call of a resource has a proof again.
+    #[must_use]
+    pub fn with_dpop_key(mut self, key: DpopKey) -> Client {
+        self.dpop_key = Some(key);
         self
     }
 
@@ -233,7 +244,7 @@ impl Client {
         now: Timestamp,
     ) -> Result<TokenResponse, ClientError> {
         let (url, answer) = self.post(Endpoint::Token, form, &identity, now).await?;
-        TokenResponse::parse(&answer.body, identity, now).map_err(|source| ClientError::Response {
+        TokenResponse::parse(&answer.body, self.holder(identity), now).map_err(|source| ClientError::Response {
             url,
             status: answer.status,
             source,
@@ -269,7 +280,7 @@ impl Client {
     async fn post(
         &self,
         endpoint: Endpoint,
-        mut form: Vec<(&'static str, String)>,
+        form: Vec<(&'static str, String)>,
         identity: &Identity,
         now: Timestamp,
     ) -> Result<(String, Answer), ClientError> {
@@ -278,10 +289,44 @@ impl Client {
         }
         let prefers_aliases = self.uses_mtls_endpoint_aliases || identity.thumbprint().is_some();
         let location = self.server.locate(endpoint, prefers_aliases, now).await?;
-        self.authentication
-            .authenticate(&mut form, &self.client_id, self.server.issuer(), now)?;
-        let answer = post_form(&location, &form, identity, self.trace.as_ref()).await?;
-        Ok((location.url.to_string(), answer))
+        // What a key is proven for: tokens, and codes to come (RFC 9449 §5, §10.1).
+        let dpop = self
+            .dpop_key
+            .as_ref()
+            .filter(|_| matches!(endpoint, Endpoint::Token | Endpoint::PushedAuthorizationRequest));
+        let nonce = || dpop.and_then(|key| key.nonce_for(location.url.as_str()));
+        let mut has_retried = false;
+        loop {
+            let mut form = form.clone();
+            self.authentication
+                .authenticate(&mut form, &self.client_id, self.server.issuer(), now)?;
+            let post = Post {
+                location: &location,
+                form: &form,
+                identity,
+                dpop,
+            };
+            let sent = nonce();
+            match post_form(post, self.trace.as_ref()).await {
+                Ok(answer) => return Ok((location.url.to_string(), answer)),
+                // Nothing was spent: once more, with the nonce that came with the refusal (RFC 9449 §8). A server that is not content
+                // with its own nonce gets no third proof.
+                Err(ClientError::Refused(refusal))
+                    if refusal.error == USE_DPOP_NONCE && !has_retried && nonce() != sent =>
+                {
+                    has_retried = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// With what a token goes that is asked for over this identity.
+    fn holder(&self, identity: Identity) -> Holder {
+        Holder {
+            identity,
+            dpop: self.dpop_key.clone(),
+        }
     }
 }
 

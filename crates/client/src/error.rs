@@ -126,8 +126,8 @@ pub enum ClientError {
         #[source]
         source: ResponseError,
     },
-    /// The client assertion, or the request object, could not be signed.
-    #[error("the client's assertion or request could not be signed")]
+    /// The client assertion, the request object or the DPoP proof could not be signed.
+    #[error("the client's assertion, request or proof could not be signed")]
     Assertion(#[from] SigningError),
     /// What came back from the authorization endpoint is not the answer to our request, or says no. Nothing more was sent.
     #[error("the answer of the authorization endpoint is not accepted")]
@@ -173,9 +173,15 @@ pub enum ResponseError {
     /// A member is missing.
     #[error("member `{0}` is missing")]
     Missing(&'static str),
-    /// The token is of another type than `Bearer`, which bound tokens have too (RFC 8705 §3).
-    #[error("token_type is {0:?}, not Bearer")]
-    TokenType(String),
+    /// The token is of another type than was asked for: `Bearer`, which tokens have that are bound to a certificate, too (RFC 8705 §3), or
+    /// `DPoP` (RFC 9449 §5).
+    #[error("token_type is {presented:?}, not {expected}")]
+    TokenType {
+        /// What the server says.
+        presented: String,
+        /// What the client asked for.
+        expected: &'static str,
+    },
     /// The token cannot be sent.
     #[error("the access token is not one that can be sent")]
     Token(#[source] BearerError),
@@ -294,6 +300,18 @@ impl ClientError {
             }
             ClientError::ApprovalExpired => Some("begin again".to_owned()),
             ClientError::Ended => Some("ask the user again".to_owned()),
+            ClientError::Response {
+                source: ResponseError::TokenType { expected: "DPoP", .. },
+                ..
+            } => Some(
+                "the server bound the token to no key: register the client with dpop_bound_access_tokens = true and \
+                 tls_client_certificate_bound_access_tokens = false, at a server that supports DPoP"
+                    .to_owned(),
+            ),
+            ClientError::Response {
+                source: ResponseError::TokenType { presented, .. },
+                ..
+            } if presented.eq_ignore_ascii_case("DPoP") => Some("give the client its DPoP key".to_owned()),
             ClientError::Response { .. }
             | ClientError::Assertion(_)
             | ClientError::IdToken { .. }

@@ -9,6 +9,7 @@ use keybound_protocol::json::JsonObject;
 use keybound_tls::{OutgoingBody, RequestError};
 
 use crate::authorization_server::Location;
+use crate::dpop_key::{DPOP, DpopKey};
 use crate::error::{ClientError, EndpointRefusal, ResponseError};
 use crate::identity::Identity;
 use crate::trace::{Trace, TracedRequest, TracedResponse, redacted_body, redacted_headers};
@@ -26,16 +27,27 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Posts `form` over the connections of `identity`.
+/// A form to be posted.
+pub(crate) struct Post<'a> {
+    pub(crate) location: &'a Location,
+    pub(crate) form: &'a [(&'static str, String)],
+    /// Over whose connections.
+    pub(crate) identity: &'a Identity,
+    /// Who proves a key by it (RFC 9449 §5).
+    pub(crate) dpop: Option<&'a DpopKey>,
+}
+
+/// Posts a form.
 ///
 /// # Errors
 /// No answer, or one that is not a success.
-pub(crate) async fn post_form(
-    location: &Location,
-    form: &[(&'static str, String)],
-    identity: &Identity,
-    trace: Option<&Arc<dyn Trace>>,
-) -> Result<Answer, ClientError> {
+pub(crate) async fn post_form(post: Post<'_>, trace: Option<&Arc<dyn Trace>>) -> Result<Answer, ClientError> {
+    let Post {
+        location,
+        form,
+        identity,
+        dpop,
+    } = post;
     let request_failed = |source| ClientError::Request {
         url: location.url.to_string(),
         source,
@@ -54,6 +66,9 @@ pub(crate) async fn post_form(
         HeaderValue::from_static("application/x-www-form-urlencoded"),
     );
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    if let Some(dpop) = dpop {
+        headers.insert(DPOP, dpop.prove(&Method::POST, location.url.as_str(), None)?);
+    }
     if let Some(trace) = trace {
         trace.request(&TracedRequest {
             method: &Method::POST,
@@ -65,6 +80,9 @@ pub(crate) async fn post_form(
     }
     let response = identity.send(request).await.map_err(request_failed)?;
     let (parts, body) = response.into_parts();
+    if let Some(dpop) = dpop {
+        dpop.learn(location.url.as_str(), &parts.headers);
+    }
     let body = body.collect_at_most(RESPONSE_BYTES_MAX).await.map_err(request_failed)?;
     if let Some(trace) = trace {
         trace.response(&TracedResponse {

@@ -133,7 +133,7 @@ impl HeldGrant {
     pub async fn call(&self, request: Request<Bytes>, now: Timestamp) -> Result<Response<IncomingBody>, ClientError> {
         let token = self.token(now).await?;
         let response = self.client.call_with(&token, &request).await?;
-        if !rejects_token(response.status(), response.headers()) {
+        if !rejects_token(&token, response.status(), response.headers()) {
             return Ok(response);
         }
         let renewed = self.token_other_than(Some(&token), now).await?;

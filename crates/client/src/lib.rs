@@ -9,7 +9,9 @@
 //!
 //! Deliberately not here: browsers and listeners for their answers, server logic, any decision about certificates.
 //!
-//! Read in this order: [`identity`], [`access_token`], [`discovery`], [`authorization_server`], [`client_authentication`],
+//! Where there is no mutual TLS a [`DpopKey`] takes the certificate's place (RFC 9449).
+//!
+//! Read in this order: [`identity`], [`access_token`], [`dpop_key`], [`discovery`], [`authorization_server`], [`client_authentication`],
 //! `exchange.rs`, [`token_response`], `token_cache.rs`, [`client`] with `client/protected_resource.rs`; then `client/authorization_code.rs`
 //! with [`request_object`], [`id_token`]; `client/approval.rs`, `client/token_grants.rs`, [`held_grant`]; [`registrations`]; [`error`], [`trace`].
 
@@ -22,6 +24,7 @@ pub mod client;
 pub mod client_authentication;
 pub mod device_authorization;
 pub mod discovery;
+pub mod dpop_key;
 pub mod error;
 mod exchange;
 pub mod held_grant;
@@ -44,6 +47,7 @@ pub use client::{Client, ClientSettings, TokenRequest};
 pub use client_authentication::{AssertionKey, ClientAuthentication, ClientSecret};
 pub use device_authorization::DeviceAuthorization;
 pub use discovery::Discovery;
+pub use dpop_key::DpopKey;
 pub use error::{ClientError, DiscoveryError, EndpointRefusal, ResponseError};
 pub use exchange::RESPONSE_BYTES_MAX;
 pub use held_grant::HeldGrant;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use keybound_protocol::bearer::TokenScheme;
 use keybound_protocol::json::JsonObject;
 use keybound_protocol::scope::Scope;
 use keybound_protocol::time::Timestamp;
 use serde_json::Value;
 
-use crate::access_token::AccessToken;
+use crate::access_token::{AccessToken, Holder};
 use crate::error::ResponseError;
 use crate::id_token::IdToken;
-use crate::identity::Identity;
 
 /// The longest refresh token that is kept, in octets.
 pub const REFRESH_TOKEN_BYTES_MAX: usize = 4 * 1024;
@@ -58,14 +58,22 @@ pub struct TokenResponse {
 
 impl TokenResponse {
     /// Reads a token response. An ID token in it is as yet unverified, and nobody outside of this crate sees it.
-    pub(crate) fn parse(body: &[u8], identity: Identity, now: Timestamp) -> Result<TokenResponse, ResponseError> {
+    pub(crate) fn parse(body: &[u8], holder: Holder, now: Timestamp) -> Result<TokenResponse, ResponseError> {
         let object = JsonObject::parse(body)?;
         let token_type = object
             .string("token_type")?
             .ok_or(ResponseError::Missing("token_type"))?;
-        // Bound tokens have no type of their own (RFC 8705 §3); one of another type needs what we do not do.
-        if !token_type.eq_ignore_ascii_case("Bearer") {
-            return Err(ResponseError::TokenType(token_type.to_owned()));
+        // Tokens that are bound to a certificate have no type of their own (RFC 8705 §3); those bound to a key do. Who asked by proof takes
+        // nothing that a thief could use without the key (RFC 9449 §5).
+        let expected = match holder.dpop {
+            Some(_) => TokenScheme::Dpop.as_str(),
+            None => TokenScheme::Bearer.as_str(),
+        };
+        if !token_type.eq_ignore_ascii_case(expected) {
+            return Err(ResponseError::TokenType {
+                presented: token_type.to_owned(),
+                expected,
+            });
         }
         let token = object
             .string("access_token")?
@@ -75,7 +83,7 @@ impl TokenResponse {
         let scope = object.string("scope")?.map(Scope::parse).transpose()?;
         let text = |member| object.string(member).map(|text| text.map(str::to_owned));
         Ok(TokenResponse {
-            access_token: AccessToken::new(token.to_owned(), expires_at, scope, identity)
+            access_token: AccessToken::new(token.to_owned(), expires_at, scope, holder)
                 .map_err(ResponseError::Token)?,
             refresh_token: object.string("refresh_token")?.map(RefreshToken::parse).transpose()?,
             unverified_id_token: text("id_token")?,

@@ -70,7 +70,7 @@ const SECRET_NAMES: [&str; 18] = [
 ];
 
 /// Header fields whose values are credentials; of `Authorization` the scheme is shown.
-const SECRET_HEADERS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
+const SECRET_HEADERS: [&str; 5] = ["authorization", "cookie", "dpop", "proxy-authorization", "set-cookie"];
 
 /// The fields of `headers`, credentials replaced.
 pub(crate) fn redacted_headers(headers: &HeaderMap) -> Vec<(String, String)> {

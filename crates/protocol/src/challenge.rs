@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::bearer::TokenScheme;
 use crate::error_code::ErrorCode;
 use crate::protected_resource_metadata::ResourceMetadataUrl;
 use crate::scope::Scope;
@@ -140,11 +141,11 @@ pub struct PresentedChallenge {
     pub resource_metadata: Option<String>,
 }
 
-/// Why a field value has no `Bearer` challenge that can be read.
+/// Why a field value has no challenge of a scheme that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeError {
     /// No challenge of this scheme.
-    #[error("there is no Bearer challenge")]
+    #[error("there is no challenge of the scheme that is looked for")]
     OtherScheme,
     /// Not a list of challenges (RFC 9110 §11.6.1).
     #[error("not a list of challenges")]
@@ -160,9 +161,17 @@ impl PresentedChallenge {
     /// # Errors
     /// See [`ChallengeError`].
     pub fn parse(value: &str) -> Result<Self, ChallengeError> {
+        Self::of_scheme(value, TokenScheme::Bearer)
+    }
+
+    /// The same for the first challenge of this scheme.
+    ///
+    /// # Errors
+    /// See [`ChallengeError`].
+    pub fn of_scheme(value: &str, scheme: TokenScheme) -> Result<Self, ChallengeError> {
         let mut scanner = Scanner { rest: value };
         let mut found: Option<Self> = None;
-        let mut in_bearer = false;
+        let mut in_scheme = false;
         loop {
             scanner.skip(&[' ', '\t', ',']);
             if scanner.rest.is_empty() {
@@ -174,12 +183,12 @@ impl PresentedChallenge {
             let is_parameter = scanner.take('=') && !scanner.rest.starts_with('=');
             if !is_parameter {
                 // A scheme. What follows it is parameters, or one token68 of a scheme that is not ours.
-                if in_bearer {
+                if in_scheme {
                     return found.ok_or(ChallengeError::Syntax);
                 }
                 scanner.rest = after_name;
-                in_bearer = name.eq_ignore_ascii_case("Bearer");
-                if in_bearer {
+                in_scheme = name.eq_ignore_ascii_case(scheme.as_str());
+                if in_scheme {
                     found = Some(Self::default());
                 } else {
                     scanner.skip_token68();
@@ -188,7 +197,7 @@ impl PresentedChallenge {
             }
             scanner.skip(&[' ', '\t']);
             let parameter = scanner.parameter_value()?;
-            if let Some(challenge) = found.as_mut().filter(|_| in_bearer) {
+            if let Some(challenge) = found.as_mut().filter(|_| in_scheme) {
                 challenge.set(name, parameter)?;
             }
         }

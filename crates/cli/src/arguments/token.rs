@@ -51,6 +51,8 @@ Examples:
   keybound token get --client clients/tv --grant device --scope read
   keybound token get --client clients/shop --grant ciba --login-hint ada --binding-message 4711
   keybound token get --client clients/api --grant exchange --subject-token foreign.jwt --resource https://api.example
+  keybound token get --client clients/spa --dpop-key dpop.pem --output json
+      a client without mutual TLS: the token is bound to that key (RFC 9449); go on with `keybound call URL … --dpop-key dpop.pem`
   keybound token get --client clients/phone --grant authorization-code --new-identity --tls13-only
       a public client: the token is bound to a certificate that this instance alone has, made and kept in
       clients/phone/identities/…; go on with `keybound call URL --client clients/phone/identities/…`

@@ -206,6 +206,7 @@ fn not_bound(token: &str, certificate: PeerCertificate) -> Option<String> {
         Binding::Mismatch { expected, presented } => {
             Some(format!("bound to x5t#S256 {expected}, the certificate is {presented}"))
         }
+        Binding::Key { expected } => Some(format!("bound to key {expected}, not to a certificate")),
         Binding::Unbound | Binding::NotUnderstood { .. } | Binding::NotCompared { .. } => {
             Some("the token has no cnf: whoever has it can use it".to_owned())
         }

@@ -122,6 +122,9 @@ fn client_toml(profile: &ClientProfile) -> anyhow::Result<String> {
     if let Some(signing_key) = &profile.signing_key_file {
         set("signing_key", absolute(signing_key)?.into());
     }
+    if let Some(dpop_key) = &profile.dpop_key_file {
+        set("dpop_key", absolute(dpop_key)?.into());
+    }
     for (name, is_on) in [
         ("use_mtls_endpoint_aliases", profile.use_mtls_endpoint_aliases),
         ("require_signed_request_object", profile.require_signed_request_object),

@@ -11,6 +11,7 @@ mod command_line;
 mod configuration_errors;
 mod configured_limits;
 mod daemons;
+mod dpop;
 mod forwarded;
 mod initialised;
 mod installation;
@@ -22,6 +23,8 @@ mod operator_files;
 mod output;
 mod page_visitor;
 mod peers;
+#[path = "../../../client/tests/it/prover.rs"]
+mod prover;
 mod quickstart;
 mod registration;
 mod replayed_codes;

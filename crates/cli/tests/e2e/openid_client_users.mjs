@@ -22,6 +22,14 @@ async function configuration(test) {
   return client.discovery(new URL(test.issuer), test.client_id, metadata, authentication, options)
 }
 
+// The key of a client whose tokens are bound to one, and the nonces that it was given (RFC 9449).
+let keys
+async function dpop(test, config) {
+  if (!test.dpop) return undefined
+  keys ??= await client.randomDPoPKeyPair('ES256')
+  return { DPoP: client.getDPoPHandle(config, keys) }
+}
+
 // A user who does not decide is not waited for without end.
 const patience = () => ({ signal: AbortSignal.timeout(60000) })
 
@@ -50,16 +58,18 @@ const actions = {
       checks.expectedNonce = parameters.nonce = client.randomNonce()
       checks.idTokenExpected = true
     }
-    const url = await client.buildAuthorizationUrlWithPAR(config, parameters)
-    pending.set(test.name, { config, checks })
+    const options = await dpop(test, config)
+    const url = await client.buildAuthorizationUrlWithPAR(config, parameters, options)
+    pending.set(test.name, { config, checks, options })
     return { url: url.href }
   },
   async finish_code(test) {
-    const { config, checks } = pending.get(test.name)
-    return shown(await client.authorizationCodeGrant(config, new URL(test.callback), checks))
+    const { config, checks, options } = pending.get(test.name)
+    return shown(await client.authorizationCodeGrant(config, new URL(test.callback), checks, undefined, options))
   },
   async refresh(test) {
-    return shown(await client.refreshTokenGrant(await configuration(test), test.refresh_token))
+    const config = await configuration(test)
+    return shown(await client.refreshTokenGrant(config, test.refresh_token, undefined, await dpop(test, config)))
   },
   async begin_device(test) {
     const config = await configuration(test)
@@ -82,9 +92,14 @@ const actions = {
     const { config, response } = pending.get(test.name)
     return shown(await client.pollBackchannelAuthenticationGrant(config, response, undefined, patience()))
   },
+  async userinfo(test) {
+    const config = await configuration(test)
+    return client.fetchUserInfo(config, test.access_token, client.skipSubjectCheck, await dpop(test, config))
+  },
   async call(test) {
     const config = await configuration(test)
-    const response = await client.fetchProtectedResource(config, test.access_token, new URL(test.url), 'GET')
+    const options = await dpop(test, config)
+    const response = await client.fetchProtectedResource(config, test.access_token, new URL(test.url), 'GET', undefined, undefined, options)
     return { status: response.status }
   },
 }

@@ -37,7 +37,13 @@ impl Stage {
 
     /// `more` are further members of the metadata of `app`.
     fn with(scope: &str, more: &Value) -> Self {
+        Self::with_settings(scope, more, "")
+    }
+
+    /// `tokens` are further keys of that section.
+    fn with_settings(scope: &str, more: &Value, tokens: &str) -> Self {
         let scene = Scene::new();
+        scene.replace("keybound.toml", "[tokens]", &format!("[tokens]\n{tokens}"));
         if scope.starts_with("openid") {
             scene.replace("keybound.toml", OPENID_OFF, &OPENID_OFF.replace("false", "true"));
         }
@@ -229,6 +235,44 @@ fn openid_client_verifies_the_id_token() {
     let tokens = code_and_renewal(&mut stage, &mut openid_client, "openid read", false);
     assert_eq!(tokens["claims"]["aud"], "app");
     assert!(text(&tokens["claims"], "sub").starts_with("u."));
+}
+
+// covers R9126-1, R9449-2, R9449-4, R9449-5, R9449-6
+#[test]
+fn openid_client_binds_its_tokens_to_a_key() {
+    let by_key = json!({"tls_client_certificate_bound_access_tokens": false, "dpop_bound_access_tokens": true});
+    for demands in ["", "dpop_nonce = \"required\""] {
+        let mut stage = Stage::with_settings("openid read", &by_key, demands);
+        let mut openid_client = NodeProcess::start("openid_client_users.mjs");
+        let mut ask = |stage: &Stage, what: Value| {
+            let mut what = what;
+            what["dpop"] = true.into();
+            openid_client.ask(&stage.question("app-1", &what))
+        };
+        let begin = json!({"do": "begin_code", "redirect_uri": CALLBACK, "scope": "openid read"});
+        let begun = ask(&stage, begin);
+        let callback = stage.sent_back(&text(&begun, "url"), "approve");
+        let tokens = ask(&stage, json!({"do": "finish_code", "callback": callback}));
+        assert_eq!(text(&tokens, "token_type").to_lowercase(), "dpop");
+        let refreshed = ask(
+            &stage,
+            json!({"do": "refresh", "refresh_token": text(&tokens, "refresh_token")}),
+        );
+        let jkt = |tokens: &Value| claims(&text(tokens, "access_token"))["cnf"]["jkt"].clone();
+        assert!(jkt(&tokens).is_string(), "{tokens}");
+        assert_eq!(jkt(&refreshed), jkt(&tokens));
+        let url = stage.installation.gateway("/hello");
+        let access_token = text(&refreshed, "access_token");
+        let called = ask(&stage, json!({"do": "call", "access_token": access_token, "url": url}));
+        assert_eq!(called["status"], 200, "{called}");
+        let told = ask(&stage, json!({"do": "userinfo", "access_token": access_token}));
+        assert_eq!(told["sub"], tokens["claims"]["sub"], "{told}");
+        // Without the key it opens nothing, whatever the certificate.
+        assert_eq!(
+            stage.gateway_status(&access_token, stage.openssl.identity("app-1")),
+            401
+        );
+    }
 }
 
 // covers R8628-1, R8628-2, R8628-3

@@ -66,7 +66,10 @@ impl Client {
         if !supports_s256 {
             return Err(ClientError::NoS256 { issuer: issuer() });
         }
-        let parameters = request.parameters(&secrets);
+        let mut parameters = request.parameters(&secrets);
+        // RFC 9449 §10: the code is good for the holder of this key alone.
+        let dpop_jkt = self.dpop_key.as_ref().map(|key| key.thumbprint().to_string());
+        parameters.extend(dpop_jkt.map(|jkt| ("dpop_jkt", jkt)));
         let parameters = self.signed_if_able(parameters, &metadata, now)?;
         let identity = self.identity();
         let mut expires_at = None;

@@ -54,7 +54,7 @@ impl Client {
             status: answer.status,
             source,
         };
-        match TokenResponse::parse(&answer.body, identity, now) {
+        match TokenResponse::parse(&answer.body, self.holder(identity), now) {
             Ok(response) if response.issued_token_type().is_some() => Ok(response),
             Ok(_) => Err(failed(ResponseError::Missing("issued_token_type"))),
             Err(source) => Err(failed(source)),

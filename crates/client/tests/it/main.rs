@@ -6,6 +6,7 @@ mod approvals;
 mod authorization_code;
 mod authorization_responses;
 mod discovery;
+mod dpop;
 mod errors;
 mod held_grants;
 mod id_tokens;

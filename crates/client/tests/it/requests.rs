@@ -78,7 +78,7 @@ async fn a_token_of_another_type_than_bearer_is_not_taken() {
         let body = json!({"access_token": "t", "token_type": token_type, "expires_in": 300});
         let error = token_error(StatusCode::OK, body).await;
         assert!(
-            matches!(&error, ClientError::Response { source: ResponseError::TokenType(presented), .. } if presented == token_type),
+            matches!(&error, ClientError::Response { source: ResponseError::TokenType { presented, .. }, .. } if presented == token_type),
             "{error:?}"
         );
     }
