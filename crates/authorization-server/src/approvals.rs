@@ -2,6 +2,7 @@
 //! users answer: on the pages, or through an administrator.
 
 pub(crate) mod notification;
+mod push;
 
 use std::net::IpAddr;
 
@@ -26,7 +27,7 @@ use crate::key_sets::KeySetError;
 use crate::limits::Limits;
 use crate::rate_limit::{AttemptLimit, TooMany};
 use crate::server::Server;
-use notification::Notifications;
+use notification::{Callback, Notifications};
 
 /// How long a device code lives (RFC 8628 §3.2).
 pub(crate) const DEVICE_CODE_LIFETIME: Duration = Duration::from_secs(600);
@@ -107,6 +108,9 @@ pub enum DecisionRefusal {
     /// Too many codes were tried.
     #[error("one attempt too many within a minute")]
     TooMany(TooMany),
+    /// What the client would be sent could not be sent now.
+    #[error("as many notifications as there may be are on their way")]
+    Busy,
     /// Our fault.
     #[error("the store did not answer")]
     Store(#[from] StoreError),
@@ -142,6 +146,8 @@ pub(crate) enum ApprovalRefusal {
     KeysUnavailable(#[from] KeySetError),
     #[error("the client has registered no way of delivery that is served here")]
     NoDelivery,
+    #[error("the client has registered that its tokens are sent to it (push)")]
+    Pushed,
     #[error("the hint names no user who can sign in")]
     UnknownUser,
     #[error("the client has registered that users give a code, and there is none in the request")]
@@ -163,7 +169,7 @@ impl ApprovalRefusal {
             ApprovalRefusal::CodesTaken => ErrorCode::ServerError,
             ApprovalRefusal::Request(error) => error.code(),
             ApprovalRefusal::KeysUnavailable(_) => ErrorCode::InvalidRequest,
-            ApprovalRefusal::NoDelivery => ErrorCode::UnauthorizedClient,
+            ApprovalRefusal::NoDelivery | ApprovalRefusal::Pushed => ErrorCode::UnauthorizedClient,
             ApprovalRefusal::UnknownUser => ErrorCode::UnknownUserId,
             ApprovalRefusal::UserCodeMissing => ErrorCode::MissingUserCode,
             ApprovalRefusal::UserCodeWrong => ErrorCode::InvalidUserCode,
@@ -267,7 +273,7 @@ impl Server {
         shown.filter_map(Result::transpose).collect()
     }
 
-    /// Records a user's decision; a client that wants to be told is told.
+    /// Records a user's decision; a client that wants to be told is told, and one that is sent its tokens gets them.
     ///
     /// # Errors
     /// [`DecisionRefusal`]; nothing changed then.
@@ -281,6 +287,7 @@ impl Server {
         {
             return Err(DecisionRefusal::Unknown);
         }
+        let callback = Callback::of(self, &found)?;
         let user = self.users.find(&decision.subject)?;
         if decision.is_approved && user.is_none_or(|user| user.is_disabled) {
             return Err(DecisionRefusal::UserBarred);
@@ -299,14 +306,20 @@ impl Server {
         } else {
             ApprovalDecision::Denied
         };
-        let decided = requests.decide_approval_request(decision.hash, outcome, decision.entry);
+        let allowed = match &outcome {
+            ApprovalDecision::Approved(grant) => Some(grant.clone()),
+            ApprovalDecision::Denied => None,
+        };
+        let decided = requests.decide_approval_request(decision.hash, outcome, decision.entry.clone());
         match decided.await? {
             DecideApprovalRequest::Decided => {}
             DecideApprovalRequest::AlreadyDecided => return Err(DecisionRefusal::AlreadyDecided),
             DecideApprovalRequest::Expired => return Err(DecisionRefusal::Expired),
             DecideApprovalRequest::OfAnother | DecideApprovalRequest::Unknown => return Err(DecisionRefusal::Unknown),
         }
-        notification::begin(self, &found, now);
+        if let Some(callback) = callback {
+            callback.tell(self, allowed.as_deref(), &decision.entry).await;
+        }
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use keybound_protocol::client::ClientOrigin;
-use keybound_protocol::client_metadata::RegistrationPolicy;
+use keybound_protocol::client::{Client, ClientOrigin};
+use keybound_protocol::client_metadata::{DeliveryMode, RegistrationPolicy};
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::profile::Profile;
 use keybound_protocol::resource::ResourceUriError;
@@ -33,6 +33,8 @@ pub(crate) struct Configuration {
     pub(crate) pushed_request_lifetime: Duration,
     pub(crate) authorization: AuthorizationSettings,
     pub(crate) openid_enabled: bool,
+    /// How clients of backchannel authentication may learn the outcome.
+    pub(crate) delivery_modes: Vec<DeliveryMode>,
     pub(crate) resources: Resources,
     /// Whose pages these are.
     pub(crate) operator: String,
@@ -74,6 +76,7 @@ impl Configuration {
             pushed_request_lifetime: settings.limits.pushed_request_lifetime,
             authorization: settings.authorization.clone(),
             openid_enabled: settings.openid_enabled,
+            delivery_modes: settings.delivery_modes(),
             resources: Resources::new(settings)?,
             operator: settings.operator_name().to_owned(),
             words: Words::of(settings),
@@ -90,6 +93,15 @@ impl Configuration {
             registration: Registration::new(settings, url_and_alias(settings, REGISTRATION_PATH)),
             upstream_providers: settings.upstream_providers.clone(),
         })
+    }
+
+    /// How this client learns the outcome of its requests, if it registered a way that is served: to it, under its profile, now.
+    pub(crate) fn delivery_mode(&self, client: &Client) -> Option<DeliveryMode> {
+        let metadata = client.metadata();
+        let mode = metadata.authorization().backchannel.token_delivery_mode?;
+        let is_permitted =
+            mode != DeliveryMode::Push || metadata.effective_profile(self.profile).permits_push_delivery();
+        Some(mode).filter(|mode| is_permitted && self.delivery_modes.contains(mode))
     }
 
     /// Whether this endpoint is there at all.

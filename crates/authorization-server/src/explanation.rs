@@ -132,16 +132,18 @@ const AT_DEVICE_AUTHORIZATION: [&str; 9] = [
     APPROVAL_ROOM,
     STORE,
 ];
-const AT_BACKCHANNEL_AUTHENTICATION: [&str; 13] = [
+const AT_BACKCHANNEL_AUTHENTICATION: [&str; 15] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
     AUTHENTICATION,
     GRANT_REGISTERED,
     DELIVERY,
+    BINDING,
     ASKED_SELDOM,
     REQUEST_OBJECT,
     BACKCHANNEL_REQUEST,
+    GRANTED,
     USER_FOUND,
     USER_CODE,
     APPROVAL_ROOM,
@@ -336,7 +338,12 @@ fn approval_fix(refusal: &ApprovalRefusal) -> &'static str {
             "send a request as in CIBA Core section 7.1: openid in the scope, exactly one hint"
         }
         ApprovalRefusal::KeysUnavailable(_) => "let the client's jwks_uri answer",
-        ApprovalRefusal::NoDelivery => "register backchannel_token_delivery_mode poll or ping",
+        ApprovalRefusal::NoDelivery => {
+            "register backchannel_token_delivery_mode poll or ping; push needs backchannel.push_enabled, OpenID Connect, and no FAPI profile"
+        }
+        ApprovalRefusal::Pushed => {
+            "take the tokens that are posted to the notification endpoint, or register backchannel_token_delivery_mode poll or ping"
+        }
         ApprovalRefusal::UnknownUser => "send the name or the sub of a user who can sign in as login_hint",
         ApprovalRefusal::UserCodeMissing => {
             "send user_code, or register the client without backchannel_user_code_parameter"
@@ -359,7 +366,7 @@ fn approval_rule(refusal: &ApprovalRefusal) -> &'static str {
             REQUEST_OBJECT
         }
         ApprovalRefusal::Request(_) => BACKCHANNEL_REQUEST,
-        ApprovalRefusal::NoDelivery => DELIVERY,
+        ApprovalRefusal::NoDelivery | ApprovalRefusal::Pushed => DELIVERY,
         ApprovalRefusal::UnknownUser => USER_FOUND,
         ApprovalRefusal::UserCodeMissing | ApprovalRefusal::UserCodeWrong => USER_CODE,
     }

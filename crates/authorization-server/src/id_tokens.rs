@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keybound_protocol::claims_request::ClaimsRequest;
 use keybound_protocol::client::{Client, ClientId};
-use keybound_protocol::id_token::{ID_TOKEN_TYPE, IdTokenClaims};
+use keybound_protocol::id_token::{ID_TOKEN_TYPE, IdTokenClaims, PushedWith};
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::json::JsonObject;
 use keybound_protocol::jws::{JwsPolicy, UnverifiedJws};
@@ -37,6 +37,8 @@ pub(crate) struct NewIdToken<'a> {
     pub(crate) nonce: Option<&'a str>,
     /// The access token that comes with it.
     pub(crate) access_token: &'a str,
+    /// What it is pushed with, if it is.
+    pub(crate) pushed: Option<PushedWith<'a>>,
     pub(crate) now: Timestamp,
 }
 
@@ -68,6 +70,7 @@ pub(crate) async fn issue(
         nonce: token.nonce,
         acr: grant.acr.as_deref().filter(|_| requested.wants_in_id_token("acr")),
         access_token: Some(token.access_token),
+        pushed: token.pushed,
         user_claims: &user_claims,
     };
     let signer = Arc::clone(server.keys.ring().signer.signer());

@@ -44,6 +44,9 @@ pub struct Settings {
     pub authorization: AuthorizationSettings,
     /// Whether there is OpenID Connect: ID tokens, `/userinfo` and discovery.
     pub openid_enabled: bool,
+    /// Whether clients of backchannel authentication may register that their tokens are sent to them (CIBA Core §10.3). Without
+    /// OpenID Connect they are not, whatever this says: the ID token is what protects what is sent.
+    pub push_delivery_enabled: bool,
     /// The certification authorities that certificates of `tls_client_auth` clients may come from, revocation lists
     /// included. None means that nobody is trusted.
     pub trust_anchors: Vec<TrustAnchor>,
@@ -165,10 +168,14 @@ const GRANT_TYPES: [GrantType; 5] = [
     GrantType::BackchannelAuthentication,
 ];
 
-/// How clients of backchannel authentication learn the outcome here.
-pub const DELIVERY_MODES: [DeliveryMode; 2] = [DeliveryMode::Poll, DeliveryMode::Ping];
-
 impl Settings {
+    /// How clients of backchannel authentication may learn the outcome here.
+    pub fn delivery_modes(&self) -> Vec<DeliveryMode> {
+        let pushes = self.push_delivery_enabled && self.openid_enabled && self.profile.permits_push_delivery();
+        let is_served = |mode: &DeliveryMode| *mode != DeliveryMode::Push || pushes;
+        DeliveryMode::ALL.into_iter().filter(is_served).collect()
+    }
+
     /// The grant types that a server with these settings serves.
     pub fn grant_types(&self) -> Vec<GrantType> {
         let exchange = (!self.token_exchange.is_empty()).then_some(GrantType::TokenExchange);
@@ -189,7 +196,7 @@ impl Settings {
             trust_anchors_if_omitted: PermittedAnchors::Every,
             signing_algorithms: [self.tokens.signing_algorithm].into(),
             authorization_details_types: self.authorization.details_types.names().map(str::to_owned).collect(),
-            backchannel_delivery_modes: DELIVERY_MODES.into(),
+            backchannel_delivery_modes: self.delivery_modes().into_iter().collect(),
             trust_anchors: self.trust_anchors.iter().flat_map(trust_anchor_names).collect(),
             scopes: self.scope_words(),
             resources: resources.chain(self.tokens.default_resource.clone()).collect(),

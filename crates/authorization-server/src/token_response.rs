@@ -19,6 +19,8 @@ pub(crate) struct TokenResponse<'a> {
     pub(crate) authorization_details: Option<&'a AuthorizationDetails>,
     /// RFC 8693 §2.2.1
     pub(crate) issued_token_type: Option<&'static str>,
+    /// CIBA Core §10.3.1, where it is pushed.
+    pub(crate) auth_req_id: Option<&'a str>,
 }
 
 impl<'a> TokenResponse<'a> {
@@ -33,11 +35,17 @@ impl<'a> TokenResponse<'a> {
             id_token: None,
             authorization_details: None,
             issued_token_type: None,
+            auth_req_id: None,
         }
     }
 
     /// The answer. No cache keeps it.
     pub(crate) fn to_response(self) -> Response {
+        response::json(StatusCode::OK, self.to_json())
+    }
+
+    /// What the answer says.
+    pub(crate) fn to_json(self) -> String {
         // No token, scope or registered name has a character that JSON escapes.
         let more = self.refresh_token.map_or(0, str::len) + self.id_token.map_or(0, str::len);
         let mut body = String::with_capacity(self.access_token.len() + self.scope.as_str().len() + more + 160);
@@ -52,6 +60,7 @@ impl<'a> TokenResponse<'a> {
             ("refresh_token", self.refresh_token),
             ("id_token", self.id_token),
             ("issued_token_type", self.issued_token_type),
+            ("auth_req_id", self.auth_req_id),
         ];
         for (name, text) in texts {
             let Some(text) = text else { continue };
@@ -64,6 +73,6 @@ impl<'a> TokenResponse<'a> {
             body.push_str(&details.to_json().to_string());
         }
         body.push('}');
-        response::json(StatusCode::OK, body)
+        body
     }
 }

@@ -22,9 +22,10 @@ pub use accepted_certificate::AcceptedCertificate;
 pub use error::ClientAuthenticationError;
 pub use explanation::{ExplanationContext, rules};
 
-/// A client that authenticated by its registered method in this request.
+/// A client that authenticated by its registered method in this request, or in the one that this is the outcome of.
 ///
-/// There is no public constructor: holding one is the proof.
+/// Only what checks can make one, and [`assert_authenticated_earlier`](Self::assert_authenticated_earlier), which is named for its claim:
+/// holding one is the proof.
 #[derive(Clone, Debug)]
 pub struct AuthenticatedClient {
     client: Arc<Client>,
@@ -86,6 +87,17 @@ impl AuthenticatedClient {
                 certificate: None,
             }),
         }
+    }
+
+    /// By what it did in an earlier request, whose outcome it is sent now (CIBA Core §10.3): there is no request of its own in which
+    /// it could authenticate again. Whoever calls this says that it did so then, and that what is sent goes where it registered to get
+    /// it. `None` for a client that is a public one by now.
+    pub fn assert_authenticated_earlier(client: &Arc<Client>) -> Option<AuthenticatedClient> {
+        let registered = client.metadata().authentication_method();
+        (registered != AuthenticationMethod::None).then(|| AuthenticatedClient {
+            client: Arc::clone(client),
+            certificate: None,
+        })
     }
 
     /// The client.

@@ -15,7 +15,7 @@ use crate::unsigned_jwt::UnsignedJwt;
 pub const ID_TOKEN_TYPE: &str = "JWT";
 
 /// The members that the server itself decides: a user's claims never replace them.
-pub const RESERVED_CLAIMS: [&str; 19] = [
+pub const RESERVED_CLAIMS: [&str; 21] = [
     "iss",
     "sub",
     "aud",
@@ -35,7 +35,14 @@ pub const RESERVED_CLAIMS: [&str; 19] = [
     "cnf",
     "client_id",
     "scope",
+    AUTH_REQ_ID_CLAIM,
+    REFRESH_TOKEN_HASH_CLAIM,
 ];
+
+/// The claim that names the backchannel authentication request whose tokens are pushed (CIBA Core §10.3.1).
+pub const AUTH_REQ_ID_CLAIM: &str = "urn:openid:params:jwt:claim:auth_req_id";
+/// The claim with the hash of the refresh token that is pushed with it (CIBA Core §10.3.1).
+pub const REFRESH_TOKEN_HASH_CLAIM: &str = "urn:openid:params:jwt:claim:rt_hash";
 
 /// What an ID token says.
 #[derive(Debug, Clone)]
@@ -59,8 +66,20 @@ pub struct IdTokenClaims<'a> {
     /// The access token that comes with it. Its hash (`at_hash`, §3.1.3.6) ties the two together, and keeps an ID token from being
     /// taken for an access token by resource servers that accept the type `JWT`.
     pub access_token: Option<&'a str>,
+    /// What it is pushed with, if it is.
+    pub pushed: Option<PushedWith<'a>>,
     /// Claims about the user that were asked for one by one; [`RESERVED_CLAIMS`] among them are left out.
     pub user_claims: &'a Map<String, Value>,
+}
+
+/// What an ID token is pushed with (CIBA Core §10.3.1). The client did not open that connection: the signature over all of it is what
+/// keeps tokens from being exchanged for others on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PushedWith<'a> {
+    /// `auth_req_id`
+    pub auth_req_id: &'a str,
+    /// The refresh token, if there is one.
+    pub refresh_token: Option<&'a str>,
 }
 
 impl IdTokenClaims<'_> {
@@ -89,6 +108,15 @@ impl IdTokenClaims<'_> {
         }
         if let Some(access_token) = self.access_token {
             add("at_hash", json!(token_hash(signer.algorithm(), access_token)));
+        }
+        if let Some(pushed) = self.pushed {
+            add(AUTH_REQ_ID_CLAIM, json!(pushed.auth_req_id));
+            if let Some(refresh_token) = pushed.refresh_token {
+                add(
+                    REFRESH_TOKEN_HASH_CLAIM,
+                    json!(token_hash(signer.algorithm(), refresh_token)),
+                );
+            }
         }
         UnsignedJwt::new(signer, ID_TOKEN_TYPE, &Value::Object(claims))
     }

@@ -59,6 +59,10 @@ const FAPI2: &[ProfileChange] = &[
     ),
     change("bound access tokens required", "as the client registers"),
     change("signatures by PS256, ES256 or EdDSA alone", "also ES384 and RS256"),
+    change(
+        "CIBA clients poll or are pinged",
+        "tokens are also pushed, where enabled",
+    ),
 ];
 
 /// What Message Signing changes beyond that.
@@ -127,6 +131,12 @@ impl Profile {
     /// URL of the token endpoint and RFC 9126 §2 that of the endpoint called, which every client library of its time sends.
     pub fn requires_issuer_as_audience(self) -> bool {
         self >= Self::Fapi2
+    }
+
+    /// Whether tokens may be pushed to a client (FAPI-CIBA §5.2.2: push mode is not supported). They would go over a connection in which
+    /// the client proves nothing.
+    pub fn permits_push_delivery(self) -> bool {
+        self < Self::Fapi2
     }
 
     /// The algorithms that may sign (FAPI 2.0 §5.4.1: without RS256).

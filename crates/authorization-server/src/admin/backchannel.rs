@@ -60,7 +60,9 @@ pub(super) async fn decide(
             Problem::conflict(refusal.to_string())
         }
         DecisionRefusal::Store(error) => error.into(),
-        DecisionRefusal::TooMany(_) => Problem::new(http::StatusCode::TOO_MANY_REQUESTS).retry_after(),
+        DecisionRefusal::TooMany(_) | DecisionRefusal::Busy => {
+            Problem::new(http::StatusCode::TOO_MANY_REQUESTS).retry_after()
+        }
         DecisionRefusal::Randomness => Problem::new(http::StatusCode::INTERNAL_SERVER_ERROR),
     })?;
     let found = find(&request, &auth_req_id)?;

@@ -1,7 +1,8 @@
 //! `POST /bc-authorize`: a client asks that a user who is elsewhere be authenticated (CIBA Core §7).
 //!
-//! Poll and ping mode are served. An ID token comes with the tokens where OpenID is enabled; without it, what the user allows is an
-//! access token alone.
+//! Poll and ping mode are served, push mode where it is enabled. `openid` has to be in the scope in any case: §7.1 makes no other kind of
+//! request. An ID token comes with the tokens where OpenID is enabled (§10.1.1); without it the user is not made known to the client, and
+//! what the user allows is an access token alone. Pushed tokens need the ID token (§10.3.1), so push mode needs OpenID.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use keybound_protocol::backchannel_authentication::{
 use keybound_protocol::base64url;
 use keybound_protocol::client::Client;
 use keybound_protocol::client_metadata::{ClientKeys, DeliveryMode};
+use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::request_object::{RequestObject, RequestObjectKind, RequestObjectPolicy};
@@ -29,7 +31,9 @@ use crate::approvals::notification::NotificationText;
 use crate::approvals::{ApprovalRefusal, AskedOfUser, BACKCHANNEL_LIFETIME, BACKCHANNEL_LIFETIME_MAX, POLL_INTERVAL};
 use crate::authorization_requests;
 use crate::client_authentication::{Credential, Identified};
+use crate::dpop::binding_for;
 use crate::error::Reason;
+use crate::grants::share::{Granted, Wish};
 use crate::id_tokens;
 use crate::passwords::{Password, PasswordHashingError};
 use crate::response;
@@ -51,23 +55,29 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     let address = request.attempt.connection.remote_addr().ip();
     let asked = async {
         let registered = &client.client.metadata().authorization().backchannel;
-        if !matches!(
-            registered.token_delivery_mode,
-            Some(DeliveryMode::Poll | DeliveryMode::Ping)
-        ) {
-            return Err(Reason::from(ApprovalRefusal::NoDelivery));
-        }
+        let mode = request.configuration.delivery_mode(&client.client);
+        let mode = mode.ok_or(ApprovalRefusal::NoDelivery)?;
+        // The client is not there when its tokens are pushed: what they will be bound to is what it holds now (RFC 8705 §3).
+        let confirmation = match mode {
+            DeliveryMode::Push => binding_for(&server.dpop, &client, request, None)?,
+            DeliveryMode::Poll | DeliveryMode::Ping => None,
+        };
         server.approvals.ask(client_id, address)?;
         let parameters = parameters(server, request, &client.client).await?;
         let policy = authorization_requests::policy(request.configuration, false);
         let asked = BackchannelRequest::parse(&client.client, &parameters, &policy).map_err(ApprovalRefusal::from)?;
+        if mode == DeliveryMode::Push {
+            // Nor can it say later which part of it one token is to be for.
+            let wanted = Granted::if_allowed(&asked.wanted);
+            wanted.share(&client.client, &request.configuration.resources, &Wish::default())?;
+        }
         let user = find_user(server, request, &client.client, &asked.hint)?.ok_or(ApprovalRefusal::UnknownUser)?;
         if registered.user_code_parameter {
             require_user_code(server, &user, asked.user_code.as_deref()).await?;
         }
-        Ok((asked, user))
+        Ok::<_, Reason>((asked, user, mode, confirmation))
     };
-    let (asked, user) = asked.await.map_err(refused)?;
+    let (asked, user, mode, confirmation) = asked.await.map_err(refused)?;
     // The last thing: an assertion is spent for a request that is kept and for nothing else.
     let entry = || request.audit_entry(client_id);
     let identified = server.authentication.spend(&client, credential, entry).await?;
@@ -82,6 +92,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     let text = |token| NotificationText {
         token,
         auth_req_id: auth_req_id.to_string(),
+        thumbprint: confirmation.as_ref().and_then(Confirmation::certificate).copied(),
     };
     let new = NewApprovalRequest {
         hash: ApprovalRequestHash::of_auth_req_id(&auth_req_id),
@@ -106,12 +117,16 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         CreateApprovalRequest::TooMany => return Err(refused(ApprovalRefusal::TooManyWaiting.into())),
     }
     // Base64url has no character that JSON escapes.
-    let body = format!(
-        r#"{{"auth_req_id":"{}","expires_in":{},"interval":{}}}"#,
+    let mut body = format!(
+        r#"{{"auth_req_id":"{}","expires_in":{}"#,
         *auth_req_id,
-        lifetime.as_secs(),
-        POLL_INTERVAL.as_secs()
+        lifetime.as_secs()
     );
+    // §7.3: for those who ask.
+    if mode != DeliveryMode::Push {
+        body.push_str(&format!(r#","interval":{}"#, POLL_INTERVAL.as_secs()));
+    }
+    body.push('}');
     let response = response::json(StatusCode::OK, body);
     Ok(Answer::to(&identified, Arc::clone(&client), response))
 }

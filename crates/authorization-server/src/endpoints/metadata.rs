@@ -18,7 +18,7 @@ use url::Url;
 use crate::registration::REGISTRATION_PATH;
 use crate::response::PublicDocument;
 use crate::router::Route;
-use crate::settings::{DELIVERY_MODES, Settings};
+use crate::settings::Settings;
 
 /// The methods by which clients can authenticate at a server with these settings.
 fn methods(settings: &Settings) -> Vec<AuthenticationMethod> {
@@ -120,7 +120,7 @@ fn document(settings: &Settings, signing: &[SignatureAlgorithm]) -> PublicDocume
         )
         .with_names(
             MetadataList::BackchannelTokenDeliveryModes,
-            DELIVERY_MODES.map(|mode| mode.name().to_owned()),
+            settings.delivery_modes().iter().map(|mode| mode.name().to_owned()),
         )
         .with_names(MetadataList::BackchannelRequestSigningAlgorithms, request_algorithms);
     PublicDocument::new(metadata.to_json().to_string(), FRESH)

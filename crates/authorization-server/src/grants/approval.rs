@@ -41,12 +41,10 @@ pub(crate) async fn exchange_auth_req_id(
         return Err(refused(Reason::PublicClient { presented }));
     }
     // §11: who is sent the tokens does not ask for them.
-    let registered = &grant.client.client.metadata().authorization().backchannel;
-    if !matches!(
-        registered.token_delivery_mode,
-        Some(DeliveryMode::Poll | DeliveryMode::Ping)
-    ) {
-        return Err(refused(ApprovalRefusal::NoDelivery.into()));
+    match grant.request.configuration.delivery_mode(&grant.client.client) {
+        Some(DeliveryMode::Poll | DeliveryMode::Ping) => {}
+        Some(DeliveryMode::Push) => return Err(refused(ApprovalRefusal::Pushed.into())),
+        None => return Err(refused(ApprovalRefusal::NoDelivery.into())),
     }
     let hash = ApprovalRequestHash::of_auth_req_id(asked.auth_req_id.expose());
     exchange(grant, credential, hash, &asked.resources).await

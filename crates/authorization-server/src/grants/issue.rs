@@ -10,6 +10,7 @@ use keybound_protocol::access_token::{AccessTokenFormat, CLOCK_LEEWAY, OnBehalfO
 use keybound_protocol::client_authentication::IdentifiedClient;
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::grant_type::GrantType;
+use keybound_protocol::id_token::PushedWith;
 use keybound_protocol::time::Timestamp;
 use keybound_store::{
     AccessTokenHash, Grant, NewRefreshToken, OpaqueAccessToken, RefreshTokenHash, RefreshTokenHolder,
@@ -137,6 +138,26 @@ impl Issue<'_> {
             scope: &self.share.scope,
             nonce,
             access_token,
+            pushed: None,
+            now: self.now,
+        };
+        id_tokens::issue(self.server, configuration, token).await
+    }
+
+    /// Makes the ID token that is pushed with the access token, if there is to be one.
+    pub(crate) async fn pushed_id_token(
+        &self,
+        configuration: &Configuration,
+        pushed: PushedWith<'_>,
+        access_token: &str,
+    ) -> Result<Option<String>, IssueError> {
+        let token = NewIdToken {
+            client: &self.client.client,
+            grant: self.grant,
+            scope: &self.share.scope,
+            nonce: None,
+            access_token,
+            pushed: Some(pushed),
             now: self.now,
         };
         id_tokens::issue(self.server, configuration, token).await
@@ -144,6 +165,15 @@ impl Issue<'_> {
 
     /// The answer with an access token and what goes with it.
     pub(crate) fn answer(&self, access_token: &str, accompanying: Accompanying<'_>) -> Response {
+        self.token_response(access_token, accompanying).to_response()
+    }
+
+    /// What the answer says.
+    pub(crate) fn token_response<'b>(
+        &'b self,
+        access_token: &'b str,
+        accompanying: Accompanying<'b>,
+    ) -> TokenResponse<'b> {
         let token_type = token_type(self.confirmation);
         TokenResponse {
             refresh_token: accompanying.refresh_token,
@@ -156,7 +186,6 @@ impl Issue<'_> {
                 &self.share.scope,
             )
         }
-        .to_response()
     }
 
     fn token<'b>(&'b self, authorization_details: Option<&'b str>) -> NewAccessToken<'b> {

@@ -6,7 +6,7 @@
 
 use keybound_protocol::access_token::AccessTokenFormat;
 use keybound_protocol::authorization_details::{AuthorizationDetails, AuthorizationDetailsError};
-use keybound_protocol::authorization_request::AuthorizationRequest;
+use keybound_protocol::authorization_request::{AuthorizationRequest, WantedAuthorization};
 use keybound_protocol::client::Client;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::resource::ResourceUri;
@@ -111,6 +111,15 @@ impl Granted {
         request.scope().is_subset_of(&self.scope)
             && named(request.resources()).iter().all(|uri| granted.contains(uri))
             && *request.authorization_details() == self.authorization_details
+    }
+
+    /// What is granted if the user allows all that is asked.
+    pub(crate) fn if_allowed(wanted: &WantedAuthorization) -> Granted {
+        Granted {
+            scope: wanted.scope.without_reserved(),
+            resources: wanted.resources.clone(),
+            authorization_details: wanted.authorization_details.clone(),
+        }
     }
 
     /// Decides what a token gets that `client` asks for by `wish`.

@@ -80,7 +80,8 @@ pub(crate) fn require_not_ours(refusal: DecisionRefusal) -> Result<(), Reason> {
         | DecisionRefusal::Expired
         | DecisionRefusal::AlreadyDecided
         | DecisionRefusal::UserBarred
-        | DecisionRefusal::TooMany(_) => Ok(()),
+        | DecisionRefusal::TooMany(_)
+        | DecisionRefusal::Busy => Ok(()),
         DecisionRefusal::Store(error) => Err(error.into()),
         DecisionRefusal::Randomness => Err(super::refusal::PageRefusal::Random.into()),
     }

@@ -183,6 +183,10 @@ fn refused(
             StatusCode::BAD_REQUEST,
             "No device waits with this code. Compare it, or let the device show another.",
         ),
+        DecisionRefusal::Busy => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server is busy. Wait a moment, then try again.",
+        ),
         DecisionRefusal::UserBarred => (
             StatusCode::FORBIDDEN,
             "Your account cannot connect devices at the moment.",

@@ -19,6 +19,7 @@ use super::session::{self, Session};
 use super::sign_in::{self, Destination};
 use super::terms::{Ask, Asked, ShownClient};
 use super::{PageRequest, form_token, page_response};
+use crate::approvals::DecisionRefusal;
 use crate::error::Reason;
 use crate::response::Response;
 use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
@@ -152,6 +153,7 @@ async fn decide(
         match approval::decide(request, session, hash, is_approved).await {
             Ok(()) if is_approved => Notice::RequestAllowed,
             Ok(()) => Notice::RequestDenied,
+            Err(DecisionRefusal::Busy) => Notice::Busy,
             Err(refusal) => {
                 approval::require_not_ours(refusal)?;
                 Notice::RequestOver

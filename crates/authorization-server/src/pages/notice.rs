@@ -22,10 +22,11 @@ pub(super) enum Notice {
     RequestAllowed,
     RequestDenied,
     RequestOver,
+    Busy,
 }
 
 impl Notice {
-    const ALL: [Notice; 7] = [
+    const ALL: [Notice; 8] = [
         Notice::DeviceConnected,
         Notice::DeviceDenied,
         Notice::Withdrawn,
@@ -33,6 +34,7 @@ impl Notice {
         Notice::RequestAllowed,
         Notice::RequestDenied,
         Notice::RequestOver,
+        Notice::Busy,
     ];
 
     fn name(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Notice {
             Notice::RequestAllowed => "request-allowed",
             Notice::RequestDenied => "request-denied",
             Notice::RequestOver => "request-over",
+            Notice::Busy => "busy",
         }
     }
 
@@ -57,6 +60,7 @@ impl Notice {
             Notice::RequestAllowed => "Allowed. The application goes on by itself.",
             Notice::RequestDenied => "Denied. The application got nothing.",
             Notice::RequestOver => "That request is over. Nothing was shared.",
+            Notice::Busy => "The server is busy. Nothing was decided: try again in a moment.",
         }
     }
 

@@ -20,14 +20,21 @@ pub(crate) struct Cast {
     pub(crate) other: Leaf,
     pub(crate) ada: UserSubject,
     pub(crate) grace: UserSubject,
+    /// Whose certificates the clients have.
+    pub(crate) authority: Authority,
 }
 
 /// `more` goes into the metadata of `demo` and `other`; `plain` has none of it.
 pub(crate) async fn cast(more: Value, change: impl FnOnce(Plan) -> Plan) -> Cast {
+    cast_from(Plan::new(), more, change).await
+}
+
+/// The metadata is judged by the settings of `plan`; `change` comes after that.
+pub(crate) async fn cast_from(plan: Plan, more: Value, change: impl FnOnce(Plan) -> Plan) -> Cast {
     let authority = Authority::root("corp");
     let scope = json!({"scope": "openid read write"});
     let client = |name: &str| with(with(tls_client(name), scope.clone()), more.clone());
-    let plan = Plan::new()
+    let plan = plan
         .trusts("corp", &authority)
         .client("demo", client("demo.example"))
         .client("other", client("other.example"))
@@ -52,6 +59,7 @@ pub(crate) async fn cast(more: Value, change: impl FnOnce(Plan) -> Plan) -> Cast
         world,
         ada,
         grace,
+        authority,
     }
 }
 

@@ -14,6 +14,7 @@ mod browser;
 mod callback;
 mod ciba;
 mod ciba_callbacks;
+mod ciba_push;
 mod client_secrets;
 mod consent;
 mod dpop_grants;

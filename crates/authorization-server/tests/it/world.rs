@@ -134,6 +134,7 @@ impl Plan {
             operator: Some("Aurora".to_owned()),
             authorization: AuthorizationSettings::default(),
             openid_enabled: false,
+            push_delivery_enabled: false,
             trust_anchors: Vec::new(),
             clients: Vec::new(),
             client_secrets_enabled: false,

@@ -68,6 +68,8 @@ pub(crate) struct PolicyEntries {
     pub authorization: AuthorizationSettings,
     /// `openid.enabled`
     pub openid_enabled: bool,
+    /// `backchannel.push_enabled`
+    pub push_delivery_enabled: bool,
     /// `outgoing.ca`; `None` means the system's.
     pub outgoing_roots: Option<Roots>,
     /// `outgoing.allow_addresses`.
@@ -203,6 +205,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
     let openid = root.section("openid");
     let openid_enabled = openid.boolean("enabled", false).value;
     openid.finish();
+    let push_delivery_enabled = push_delivery(root.section("backchannel"), openid_enabled, profile);
     let client_secrets = root.section("client_secrets");
     let client_secrets_enabled = client_secrets.boolean("enabled", false);
     if client_secrets_enabled.value && !profile.permits_method(AuthenticationMethod::ClientSecretBasic) {
@@ -240,6 +243,7 @@ pub(crate) fn interpret_and(document: &Document, base: &Base, look: impl FnOnce(
         operator,
         authorization,
         openid_enabled,
+        push_delivery_enabled,
         outgoing_roots,
         outgoing_allow_addresses,
         trust_anchors,
@@ -340,6 +344,21 @@ fn store(section: Section<'_>, base: &Base) -> Option<StoreFiles> {
         },
         key_file,
     })
+}
+
+/// `backchannel.push_enabled`
+fn push_delivery(section: Section<'_>, openid_enabled: bool, profile: Profile) -> bool {
+    let enabled = section.boolean("push_enabled", false);
+    if enabled.value && !openid_enabled {
+        let message = "tokens are pushed with an ID token (CIBA Core section 10.3.1): set `openid.enabled`";
+        section.report(Diagnostic::error("C056", &enabled.location, message));
+    }
+    if enabled.value && !profile.permits_push_delivery() {
+        let message = format!("profile \"{profile}\" permits no client to be sent its tokens");
+        section.report(Diagnostic::warning("C032", &enabled.location, message));
+    }
+    section.finish();
+    enabled.value
 }
 
 /// `ui.name`: one line that is not empty.

@@ -82,6 +82,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
         operator: policy.operator.clone(),
         authorization: policy.authorization.clone(),
         openid_enabled: policy.openid_enabled,
+        push_delivery_enabled: policy.push_delivery_enabled,
         trust_anchors,
         clients: Vec::new(),
         client_secrets_enabled: policy.client_secrets_enabled,

@@ -83,6 +83,7 @@ fn each_mistake_is_found_at_its_line_and_column() {
             "allow_addresses = [\"127.0.0.0/80\"",
             "a network is written",
         ),
+        ("push_enabled = false", "push_enabled = true", "C056"),
         ("file = \"pki/ca.pem\"", "file = \"keybound.toml\"", "C031"),
         ("[tokens]", "[tokens", "C001"),
     ] {
@@ -373,7 +374,7 @@ fn what_a_profile_changes_is_listed_and_what_it_forbids_is_found() {
     let text = std::fs::read_to_string(&path).unwrap();
     let said = check(directory, "keybound.toml").expect_code(0);
     assert!(!said.stdout.contains("(was:"), "{said:#?}");
-    for (profile, lines) in [("fapi2", 7), ("fapi2-message-signing", 8)] {
+    for (profile, lines) in [("fapi2", 8), ("fapi2-message-signing", 9)] {
         let stricter = text.replacen("profile = \"default\"", &format!("profile = \"{profile}\""), 1);
         std::fs::write(&path, &stricter).unwrap();
         let said = check(directory, "keybound.toml").expect_code(0);

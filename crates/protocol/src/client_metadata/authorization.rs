@@ -247,6 +247,14 @@ impl Judgement<'_> {
                     .ok_or_else(|| ClientMetadataError::DeliveryMode(name.to_owned()))?,
             ),
         };
+        if token_delivery_mode == Some(DeliveryMode::Push) {
+            if !self.profile.permits_push_delivery() {
+                return Err(ClientMetadataError::DeliveryModeForbidden(self.profile));
+            }
+            if self.object.boolean("dpop_bound_access_tokens")?.unwrap_or(false) {
+                return Err(ClientMetadataError::PushedAndBoundToKey);
+            }
+        }
         if self.uses_backchannel && token_delivery_mode.is_none() {
             return Err(ClientMetadataError::DeliveryModeMissing);
         }

@@ -192,6 +192,12 @@ pub enum ClientMetadataError {
     /// `backchannel_token_delivery_mode` is not served here.
     #[error("`backchannel_token_delivery_mode` {0:?} is not supported")]
     DeliveryMode(String),
+    /// A `backchannel_token_delivery_mode` that the profile forbids.
+    #[error("`backchannel_token_delivery_mode` push is not permitted by profile {0}")]
+    DeliveryModeForbidden(Profile),
+    /// Tokens that are pushed and bound to a key of DPoP: there is no request of the client's that could have a proof.
+    #[error("`dpop_bound_access_tokens` cannot be had by `backchannel_token_delivery_mode` push")]
+    PushedAndBoundToKey,
     /// A client of backchannel authentication without delivery mode (CIBA Core §4).
     #[error("a client that uses backchannel authentication needs `backchannel_token_delivery_mode`")]
     DeliveryModeMissing,
@@ -258,6 +264,8 @@ impl ClientMetadataError {
             | Self::SubjectType(_)
             | Self::SectorIdentifierUri
             | Self::DeliveryMode(_)
+            | Self::DeliveryModeForbidden(_)
+            | Self::PushedAndBoundToKey
             | Self::DeliveryModeMissing
             | Self::NotificationEndpoint
             | Self::Description { .. } => ErrorCode::InvalidClientMetadata,

@@ -172,6 +172,7 @@ fn an_id_token_says_who_signed_in_and_nothing_nobody_asked_for() {
         nonce: None,
         acr: None,
         access_token: None,
+        pushed: None,
         user_claims: &nobody,
     };
     let read = |claims: &IdTokenClaims<'_>| -> (Value, Value) {
