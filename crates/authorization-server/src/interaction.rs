@@ -21,7 +21,8 @@ use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::time::Timestamp;
 use keybound_store::{
     Actor, AuditEntry, AuthorizationCode, AuthorizationCodeHash, BeginInteraction, BrowserSecretHash,
-    CompleteInteraction, Grant, InteractionHash, InteractionOutcome, NewInteraction, RequestUriHash, SignedIn,
+    CompleteInteraction, Grant, GrantState, InteractionHash, InteractionOutcome, NewInteraction, RequestUriHash,
+    SignedIn, StoredInteraction,
 };
 
 use crate::authorization_responses;
@@ -29,6 +30,7 @@ use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
 use crate::error::Reason;
 use crate::pages::refusal::PageRefusal;
+use crate::pages::session::Session;
 use crate::pages::terms::ShownClient;
 use crate::pages::{PageRequest, cookies, page_response, session};
 use crate::response::Response;
@@ -157,6 +159,27 @@ pub(crate) fn open(page: &PageRequest<'_>) -> Result<OpenInteraction, Reason> {
 /// # Errors
 /// [`PageRefusal`], [`Reason::Store`]
 pub(crate) fn open_by_id(page: &PageRequest<'_>, id: &str) -> Result<OpenInteraction, Reason> {
+    read(page, id, |found| require_unfinished(page, found))
+}
+
+/// The interaction of the URL, which this browser finished before.
+///
+/// # Errors
+/// [`PageRefusal`], [`Reason::Store`]
+pub(crate) fn finished(page: &PageRequest<'_>) -> Result<OpenInteraction, Reason> {
+    let id = id_of(page.path()).ok_or(PageRefusal::UnknownInteraction)?;
+    read(page, id, |found| match found.is_completed {
+        true => Ok(()),
+        false => Err(PageRefusal::UnknownInteraction.into()),
+    })
+}
+
+/// The interaction with this identifier, if it is this browser's and `judged` well.
+fn read(
+    page: &PageRequest<'_>,
+    id: &str,
+    judged: impl FnOnce(&StoredInteraction) -> Result<(), Reason>,
+) -> Result<OpenInteraction, Reason> {
     let secret = cookies::find(&page.parts.headers, &cookie_name(id)).ok_or(PageRefusal::ForeignBrowser)?;
     let hash = InteractionHash::of(id);
     let store = &page.server.store;
@@ -164,25 +187,12 @@ pub(crate) fn open_by_id(page: &PageRequest<'_>, id: &str) -> Result<OpenInterac
         .interactions
         .find_interaction(&hash)?
         .ok_or(PageRefusal::UnknownInteraction)?;
-    let interaction = found.interaction;
     // Hashes of random secrets: how long the comparison takes tells nothing about them.
-    if interaction.browser != BrowserSecretHash::of(secret) {
+    if found.interaction.browser != BrowserSecretHash::of(secret) {
         return Err(PageRefusal::ForeignBrowser.into());
     }
-    // Said before the user types a password for nothing; what counts is the compare-and-set in the end.
-    let pushed = interaction.pushed.as_ref();
-    let pushed = pushed
-        .map(|hash| store.pushed_requests.find_pushed_request(hash))
-        .transpose()?;
-    if pushed.flatten().is_some_and(|pushed| pushed.is_spent) {
-        return Err(PageRefusal::RequestUriSpent.into());
-    }
-    if found.is_completed {
-        return Err(PageRefusal::InteractionFinished.into());
-    }
-    if interaction.expires_at <= page.now {
-        return Err(PageRefusal::InteractionExpired.into());
-    }
+    judged(&found)?;
+    let interaction = found.interaction;
     let client = page
         .server
         .clients
@@ -200,6 +210,26 @@ pub(crate) fn open_by_id(page: &PageRequest<'_>, id: &str) -> Result<OpenInterac
     })
 }
 
+/// Said before the user types a password for nothing; what counts is the compare-and-set in the end.
+fn require_unfinished(page: &PageRequest<'_>, found: &StoredInteraction) -> Result<(), Reason> {
+    // Before the pushed request is looked at, which this interaction may have spent itself.
+    if found.is_completed {
+        return Err(PageRefusal::InteractionFinished.into());
+    }
+    let pushed_requests = &page.server.store.pushed_requests;
+    let pushed = found.interaction.pushed.as_ref();
+    let pushed = pushed
+        .map(|hash| pushed_requests.find_pushed_request(hash))
+        .transpose()?;
+    if pushed.flatten().is_some_and(|pushed| pushed.is_spent) {
+        return Err(PageRefusal::RequestUriSpent.into());
+    }
+    if found.interaction.expires_at <= page.now {
+        return Err(PageRefusal::InteractionExpired.into());
+    }
+    Ok(())
+}
+
 /// The user consented: stores the grant and its code, and takes the code to the client.
 ///
 /// # Errors
@@ -207,10 +237,12 @@ pub(crate) fn open_by_id(page: &PageRequest<'_>, id: &str) -> Result<OpenInterac
 pub(crate) async fn grant(
     page: &PageRequest<'_>,
     open: OpenInteraction,
-    signed_in: &SignedIn,
+    session: &Session,
 ) -> Result<Response, Reason> {
     let expires_at = page.now.plus(grant_lifetime(page.configuration, &open.client.client));
+    let signed_in = &session.signed_in;
     let drawn = draw_grant(&open.request, signed_in, page.now, expires_at)?;
+    let drawn = drawn.with_code(page.server.consent_codes.code(&open.secret, &session.secret));
     let outcome = InteractionOutcome::Granted {
         grant: Box::new(drawn.grant),
         code: Box::new(drawn.code),
@@ -219,11 +251,42 @@ pub(crate) async fn grant(
     leave(page, &open, authorization_response::granted(&drawn.code_text)).await
 }
 
+/// Takes the code to the client that this session's consent to a finished interaction ended with; `None` if it ended otherwise, or if
+/// the code or its grant is over. A client that has redeemed the code is not brought to do so again, which would end the grant.
+///
+/// # Errors
+/// [`Reason::Store`], [`Reason::ResponseSigning`]
+pub(crate) async fn grant_again(
+    page: &PageRequest<'_>,
+    finished: &OpenInteraction,
+    session: &Session,
+) -> Result<Option<Response>, Reason> {
+    let code = page.server.consent_codes.code(&finished.secret, &session.secret);
+    let codes = &page.server.store.authorization_codes;
+    let found = codes.find_authorization_code(&AuthorizationCodeHash::of(&code))?;
+    let counts = found.is_some_and(|found| {
+        !found.is_spent && page.now < found.code.expires_at && found.grant.state == GrantState::Live
+    });
+    if !counts {
+        return Ok(None);
+    }
+    leave(page, finished, authorization_response::granted(&code))
+        .await
+        .map(Some)
+}
+
 /// A grant with its code, drawn and not recorded.
 pub(crate) struct DrawnGrant {
     pub(crate) grant: Grant,
     pub(crate) code: AuthorizationCode,
     pub(crate) code_text: String,
+}
+
+impl DrawnGrant {
+    fn with_code(mut self, code_text: String) -> DrawnGrant {
+        self.code.hash = AuthorizationCodeHash::of(&code_text);
+        DrawnGrant { code_text, ..self }
+    }
 }
 
 /// Draws a grant of all that was asked for, and its code.
@@ -307,10 +370,9 @@ async fn leave(
     open: &OpenInteraction,
     outcome: AuthorizationResponse<'_>,
 ) -> Result<Response, Reason> {
-    let mut response = to_client(page, open.request.target(), outcome).await?;
-    let over = cookies::remove(&cookie_name(&open.id));
-    response.headers_mut().extend(over.map(|cookie| (SET_COOKIE, cookie)));
-    Ok(response)
+    // The cookie stays until its time is over: whoever sends the form again, or goes back to the page, is told that they answered, and
+    // not that they are somebody else. A finished interaction does nothing any more.
+    to_client(page, open.request.target(), outcome).await
 }
 
 /// Takes an outcome to the client.

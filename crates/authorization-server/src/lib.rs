@@ -26,6 +26,7 @@ mod client_deletion;
 mod client_secrets;
 mod clients;
 mod configuration;
+mod consent_codes;
 mod dpop;
 mod endpoints;
 mod error;

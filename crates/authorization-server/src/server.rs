@@ -26,6 +26,7 @@ use crate::approvals::{Approvals, DecisionRefusal, UserDecision, WaitingRequest}
 use crate::client_authentication::{ClientAuthentication, OnFile};
 use crate::clients::Clients;
 use crate::configuration::Configuration;
+use crate::consent_codes::ConsentCodes;
 use crate::dpop::DpopProofs;
 use crate::endpoints::revocations::RevocationFeed;
 use crate::health::Health;
@@ -99,6 +100,7 @@ pub(crate) struct Server {
     pub(crate) answer_timer: Arc<AnswerTimer>,
     pub(crate) users: UserDirectory,
     pub(crate) approvals: Approvals,
+    pub(crate) consent_codes: ConsentCodes,
     pub(crate) admin: AdminApi,
     pub(crate) revocations: RevocationFeed,
     pub(crate) trusted_issuers: ArcSwap<TrustedIssuers>,
@@ -280,6 +282,7 @@ impl Server {
             refusals,
             failures: FailedAuthentications::new(limits.failed_authentications_per_second),
             approvals: Approvals::new(&limits),
+            consent_codes: ConsentCodes::new(&SystemRandom::new())?,
             users: UserDirectory::start(Arc::clone(&store.users), Arc::clone(&answer_timer), &limits)?,
             answer_timer,
             store,

@@ -66,16 +66,37 @@ pub(super) async fn get(request: &PageRequest<'_>) -> Result<Response, Reason> {
 
 /// Takes the decision.
 pub(super) async fn post(request: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Reason> {
+    match decide(request, form).await {
+        // Found finished at once, or, of two forms at the same time, by the compare-and-set.
+        Err(Reason::Page(PageRefusal::InteractionFinished)) => decided_before(request, form).await,
+        outcome => outcome,
+    }
+}
+
+async fn decide(request: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Reason> {
     let open = interaction::open(request)?;
     form_token::require(form, &open.secret, &purpose(&open))?;
     let Some(session) = signed_in(request, &open).await? else {
         return Ok(to_login(request, &open));
     };
     match form.get("decision") {
-        Some("approve") => interaction::grant(request, open, &session.signed_in).await,
+        Some("approve") => interaction::grant(request, open, &session).await,
         Some("deny") => interaction::deny(request, open, ErrorCode::AccessDenied).await,
         _ => Err(PageRefusal::NoDecision.into()),
     }
+}
+
+/// Answers a second press of the same button as the first one, as far as that does no harm: see
+/// [`ConsentCodes`](crate::consent_codes::ConsentCodes).
+async fn decided_before(request: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Reason> {
+    let finished = interaction::finished(request)?;
+    form_token::require(form, &finished.secret, &purpose(&finished))?;
+    let session = signed_in(request, &finished).await?;
+    let again = match session.filter(|_| form.get("decision") == Some("approve")) {
+        Some(session) => interaction::grant_again(request, &finished, &session).await?,
+        None => None,
+    };
+    again.ok_or_else(|| PageRefusal::InteractionFinished.into())
 }
 
 /// The user of the interaction, as long as this browser's session is that user's: who signed out elsewhere consents to nothing.

@@ -68,7 +68,11 @@ fn words(reason: &Reason) -> (&'static str, &'static str) {
             "You took longer than ten minutes",
             "The request ended, and nothing was shared. Go back to the application and start again.",
         ),
-        Reason::Page(PageRefusal::InteractionFinished | PageRefusal::RequestUriSpent) => (
+        Reason::Page(PageRefusal::InteractionFinished) => (
+            "You have already answered",
+            "Go back to the application. If it still waits, start again there.",
+        ),
+        Reason::Page(PageRefusal::RequestUriSpent) => (
             "This request is finished already",
             "It was answered before, perhaps in another tab. If the application still waits, go back to it and start again.",
         ),

@@ -231,7 +231,10 @@ pub(super) async fn authenticate(
     let status = match &refusal {
         users::SignInRefusal::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         _ if retry_after.is_some() => StatusCode::SERVICE_UNAVAILABLE,
-        // One for everything that depends on who was named. Not 401: there is no scheme to challenge with.
+        // One for everything that depends on who was named. Not 401, which has to name a scheme (RFC 9110 §15.5.2): a form is none, and for
+        // one that browsers know they would ask in a window of their own. Not 403 either, which says that no other password would
+        // help. Not 200: whoever watches for guessing by status, a proxy or a log, has to tell a failure from a sign-in. 422 would do as
+        // well, but is less known.
         _ => StatusCode::BAD_REQUEST,
     };
     let explained = Explained {

@@ -149,6 +149,8 @@ async function outcome(name, act, expected) {
 async function withoutScripts() {
   for (const [name, act, expected] of [
     ['denies', async (page) => { await signIn(page); await press(page, '#consent-deny', /\/cb/); }, { error: 'access_denied' }],
+    // The second form is sent before the first is answered, and its answer is the one that is shown.
+    ['consents by a double click', async (page) => { await signIn(page); await page.locator('#consent-approve').dblclick({ noWaitAfter: true }); }, { code: 'a code' }],
     ['cancels', async (page) => { await press(page, '#login-cancel', /\/cb/); }, { error: 'access_denied' }],
   ]) {
     const { context } = await outcome(name, act, expected);

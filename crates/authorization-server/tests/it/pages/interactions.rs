@@ -3,9 +3,9 @@
 use http::Method;
 
 use super::{OWN, assert_error_page, grants};
-use crate::browser::{Browser, form_token, location, parameters, world};
+use crate::browser::{Browser, form_token, location, parameters, text, world};
 use crate::rfc9126::CALLBACK;
-use crate::world::ISSUER;
+use crate::world::{ISSUER, Reply, World};
 
 // covers FAPI-10, R9700-8, R9207-1
 #[tokio::test]
@@ -29,8 +29,6 @@ async fn a_user_who_consents_takes_a_code_to_the_client_and_nothing_else() {
     };
     assert_eq!((value("state"), value("iss")), (Some("a state"), Some(ISSUER)));
     assert_eq!(grants(&world).await, 1);
-    // The cookie of a finished interaction is gone.
-    assert_eq!(browser.cookie("__Host-keybound-interaction-"), None);
 }
 
 // covers FAPI-10
@@ -190,4 +188,104 @@ async fn an_interaction_ends_after_ten_minutes() {
         "the interaction is younger than its lifetime",
     )
     .await;
+}
+
+const UNFINISHED: &str = "neither the interaction nor its request_uri was finished before";
+
+/// Whoever is not answered as the first time is told so.
+async fn assert_answered_already(world: &World, reply: &Reply) {
+    assert_error_page(world, reply, 400, "invalid_request", UNFINISHED).await;
+    assert!(text(reply).contains("You have already answered"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn allowing_twice_is_answered_twice_and_counts_once() {
+    let world = world().await;
+    let browser = Browser::of(&world);
+    let consent = browser.to_consent().await;
+    let token = form_token(&browser.get(&consent).await);
+    let approval = [("form_token", token.as_str()), ("decision", "approve")];
+    let (first, second) = tokio::join!(browser.post(&consent, &approval), browser.post(&consent, &approval));
+    assert!(location(&first).contains("&code="));
+    assert_eq!(location(&first), location(&second));
+    // And once more, as by going back.
+    assert_eq!(location(&browser.post(&consent, &approval).await), location(&first));
+    assert_eq!(grants(&world).await, 1);
+
+    // Another decision, another form, the page itself, and somebody without the session.
+    let denial = [("form_token", token.as_str()), ("decision", "deny")];
+    assert_answered_already(&world, &browser.post(&consent, &denial).await).await;
+    let foreign = [("form_token", "AAAA"), ("decision", "approve")];
+    let reply = browser.post(&consent, &foreign).await;
+    let rule = "the form has the token of this browser";
+    assert_error_page(&world, &reply, 403, "invalid_request", rule).await;
+    assert_answered_already(&world, &browser.get(&consent).await).await;
+    // Until the code is over.
+    world.clock.advance(60);
+    assert_answered_already(&world, &browser.post(&consent, &approval).await).await;
+}
+
+#[tokio::test]
+async fn a_code_is_told_again_in_its_session_alone_and_to_its_browser() {
+    let world = world().await;
+    let browser = Browser::of(&world);
+    let consent = browser.to_consent().await;
+    let token = form_token(&browser.get(&consent).await);
+    let approval = [("form_token", token.as_str()), ("decision", "approve")];
+    let first = location(&browser.post(&consent, &approval).await);
+
+    let stranger = Browser::of(&world);
+    stranger.to_consent().await;
+    let reply = stranger.post(&consent, &approval).await;
+    let rule = "the interaction was begun by this browser";
+    assert_error_page(&world, &reply, 400, "invalid_request", rule).await;
+    assert_eq!(location(&browser.post(&consent, &approval).await), first);
+
+    // The same user in another session of the same browser.
+    world.clock.advance(1);
+    let login = browser.begin_with(&[("prompt", "login")]).await;
+    browser.sign_in(&login).await;
+    assert_answered_already(&world, &browser.post(&consent, &approval).await).await;
+}
+
+#[tokio::test]
+async fn what_was_denied_withdrawn_or_redeemed_is_not_told_again() {
+    let world = world().await;
+    let browser = Browser::of(&world);
+    let consent = browser.to_consent().await;
+    let token = form_token(&browser.get(&consent).await);
+    let [approval, denial] =
+        ["approve", "deny"].map(|decision| [("form_token", token.clone()), ("decision", decision.to_owned())]);
+    let send = async |form: &[(&str, String); 2]| {
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        browser.post(&consent, &form).await
+    };
+    assert!(location(&send(&denial).await).contains("error=access_denied"));
+    for form in [&approval, &denial] {
+        assert_answered_already(&world, &send(form).await).await;
+    }
+    assert_eq!(grants(&world).await, 0);
+
+    // Withdrawn, and redeemed: two more of the same session.
+    for is_withdrawn in [true, false] {
+        let consent = browser.begin().await;
+        let token = form_token(&browser.get(&consent).await);
+        let approval = [("form_token", token.as_str()), ("decision", "approve")];
+        let first = location(&browser.post(&consent, &approval).await);
+        assert_eq!(location(&browser.post(&consent, &approval).await), first);
+        if is_withdrawn {
+            let page = browser.get("/grants").await;
+            let html = text(&page);
+            let (_, after) = html.split_once("name=\"grant\" value=\"").unwrap();
+            let grant = after.split('"').next().unwrap();
+            let token = form_token(&page);
+            let form = [("form_token", token.as_str()), ("grant", grant), ("action", "withdraw")];
+            assert_eq!(location(&browser.post("/grants", &form).await), "/grants");
+        } else {
+            let database = rusqlite::Connection::open(world.directory.path().join("keybound.db")).unwrap();
+            let spent = "UPDATE authorization_codes SET spent_at = ?1";
+            database.execute(spent, [world.clock.now()]).unwrap();
+        }
+        assert_answered_already(&world, &browser.post(&consent, &approval).await).await;
+    }
 }
