@@ -18,6 +18,10 @@ use crate::redirect_uri::RedirectUri;
 use crate::resource::ResourceUri;
 use crate::scope::Scope;
 use crate::token_request::RESOURCES_MAX;
+use crate::userinfo::OPENID_SCOPE;
+
+/// The scope word by which a client of OpenID Connect asks for a refresh token (OpenID Connect Core §11).
+const OFFLINE_ACCESS_SCOPE: &str = "offline_access";
 
 type Result<T> = std::result::Result<T, AuthorizationRequestError>;
 
@@ -169,7 +173,7 @@ impl Question<'_> {
         let Some(text) = self.parameters.get("scope") else {
             return Ok(registered.without_reserved());
         };
-        let presented = Scope::parse(text)?;
+        let presented = self.without_offline_access(Scope::parse(text)?);
         if presented.has_reserved() {
             return Err(AuthorizationRequestError::ScopeReserved(presented));
         }
@@ -180,6 +184,17 @@ impl Question<'_> {
             });
         }
         Ok(presented)
+    }
+
+    /// OpenID Connect Core §11: who may not have `offline_access` is answered as if it had not asked. That a client gets refresh tokens
+    /// is in its registration, so the word changes nothing here; clients that work with many providers send it all the same.
+    fn without_offline_access(&self, presented: Scope) -> Scope {
+        let is_openid = presented.contains(OPENID_SCOPE);
+        if !is_openid || self.client.metadata().scope().contains(OFFLINE_ACCESS_SCOPE) {
+            return presented;
+        }
+        let words: Vec<&str> = presented.words().filter(|word| *word != OFFLINE_ACCESS_SCOPE).collect();
+        Scope::parse(&words.join(" ")).unwrap_or(presented)
     }
 
     fn resources(&self) -> Result<Vec<ResourceUri>> {

@@ -338,6 +338,14 @@ fn scope_and_resources_are_those_that_client_and_server_know() {
         let reason = told(DEFAULT, &metadata(), &changed(&[("scope", scope)]));
         assert_eq!(reason.code(), ErrorCode::InvalidScope, "{scope}");
     }
+    // OpenID Connect Core §11: ignored, but only where it is OpenID Connect.
+    let reason = told(DEFAULT, &metadata(), &changed(&[("scope", "read offline_access")]));
+    assert_eq!(reason.code(), ErrorCode::InvalidScope);
+    let request = accepted(&metadata(), &changed(&[("scope", "openid offline_access read")]));
+    assert_eq!(request.scope().as_str(), "openid read");
+    let registered = with(metadata(), "scope", json!("openid offline_access"));
+    let request = accepted(&registered, &changed(&[("scope", "openid offline_access")]));
+    assert!(request.scope().contains("offline_access"));
     for resource in [
         "api.example",
         "https://api.example/#a",
