@@ -5,11 +5,12 @@
 //! is one: a path is not looked for in vain again and again on a connection that has failed before. Whoever is a client and is told
 //! 429 there is answered on a new connection.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use governor::clock::{Clock as _, DefaultClock};
@@ -90,20 +91,26 @@ impl FailedAuthentications {
     }
 }
 
-/// Counts attempts to guess something, whether they succeed or not: so many a minute for whoever is named.
+/// Over which [`AttemptLimit`] counts.
+const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
+
+/// Counts attempts to guess something: so many a minute for whoever is named. One that turned out to be no guess can be
+/// [given back](Self::give_back_prefix).
+///
+/// Each attempt uses up its share of the minute, which comes back as time goes by.
 pub(crate) struct AttemptLimit {
-    counts: RateLimiter<u32, DefaultKeyedStateStore<u32>, DefaultClock>,
-    clock: DefaultClock,
+    share: Duration,
+    /// When each bucket will have its whole minute again; not there if it has.
+    whole_at: Mutex<HashMap<u32, Instant>>,
     hasher: RandomState,
 }
 
 impl AttemptLimit {
     /// Allows `per_minute` attempts; 0 is read as 1.
     pub(crate) fn per_minute(per_minute: u32) -> AttemptLimit {
-        let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
         AttemptLimit {
-            counts: RateLimiter::keyed(quota),
-            clock: DefaultClock::default(),
+            share: ATTEMPTS_WINDOW / per_minute.max(1),
+            whole_at: Mutex::default(),
             hasher: RandomState::new(),
         }
     }
@@ -113,10 +120,19 @@ impl AttemptLimit {
     /// # Errors
     /// [`TooMany`] if there have been too many of late; then this one must not be looked at.
     pub(crate) fn take(&self, name: &(impl std::hash::Hash + ?Sized)) -> Result<(), TooMany> {
-        let bucket = u32::try_from(self.hasher.hash_one(name) % BUCKETS).unwrap_or_default();
-        self.counts.check_key(&bucket).map_err(|not_until| TooMany {
-            retry_after: not_until.wait_time_from(self.clock.now()),
-        })
+        let (bucket, now) = (self.bucket(name), Instant::now());
+        let mut whole_at = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = whole_at
+            .get(&bucket)
+            .map_or(Duration::ZERO, |whole_at| whole_at.saturating_duration_since(now));
+        let free_from = ATTEMPTS_WINDOW - self.share;
+        if used > free_from {
+            return Err(TooMany {
+                retry_after: used - free_from,
+            });
+        }
+        whole_at.insert(bucket, now + used + self.share);
+        Ok(())
     }
 
     /// Counts an attempt from the prefix of `address`.
@@ -127,9 +143,27 @@ impl AttemptLimit {
         self.take(&prefix(address))
     }
 
+    /// Takes back what [`take_prefix`](Self::take_prefix) counted: it was no guess.
+    pub(crate) fn give_back_prefix(&self, address: IpAddr) {
+        let bucket = self.bucket(&prefix(address));
+        let mut whole_at = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(whole_at) = whole_at.get_mut(&bucket)
+            && let Some(earlier) = whole_at.checked_sub(self.share)
+        {
+            *whole_at = earlier;
+        }
+    }
+
     /// Forgets whoever has made no attempts of late. Called on a timer.
     pub(crate) fn forget_old(&self) {
-        self.counts.retain_recent();
+        let now = Instant::now();
+        let mut whole_at = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
+        whole_at.retain(|_, whole_at| *whole_at > now);
+    }
+
+    fn bucket(&self, name: &(impl std::hash::Hash + ?Sized)) -> u32 {
+        // Less than 2^16, so the conversion never falls back.
+        u32::try_from(self.hasher.hash_one(name) % BUCKETS).unwrap_or_default()
     }
 }
 
@@ -206,6 +240,27 @@ mod tests {
         let refused = attempt([192, 0, 2, 1]);
         assert!(refused.is_err_and(|too_many| too_many.retry_after > Duration::from_secs(15)));
         assert_eq!(attempt([192, 0, 2, 2]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_given_back_counts_for_whoever_made_it_and_is_never_more_than_the_minute() {
+        let limit = AttemptLimit::per_minute(2);
+        let [address, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
+        for n in 0..10 {
+            assert_eq!(limit.take_prefix(address), Ok(()), "{n}");
+            limit.give_back_prefix(address);
+            limit.give_back_prefix(other);
+        }
+        for address in [address, other] {
+            assert_eq!(limit.take_prefix(address), Ok(()));
+            assert_eq!(limit.take_prefix(address), Ok(()));
+            assert!(limit.take_prefix(address).is_err());
+        }
+        limit.give_back_prefix(address);
+        assert_eq!(limit.take_prefix(address), Ok(()));
+        assert!(limit.take_prefix(address).is_err());
+        limit.forget_old();
+        assert!(limit.take_prefix(other).is_err(), "not yet forgotten");
     }
 
     #[test]

@@ -185,8 +185,13 @@ impl UserDirectory {
         self.attempts
             .take_prefix(attempt.remote_address)
             .map_err(SignInRefusal::TooMany)?;
+        let address = attempt.remote_address;
         let outcome = self.judge(attempt).await;
-        if outcome.is_err() {
+        // Whoever knows the password guessed nothing: many people may sign in from one network. It was counted until now, so that
+        // guesses at once are no way around the limit.
+        if outcome.is_ok() {
+            self.attempts.give_back_prefix(address);
+        } else {
             self.timer.wait(began, self.answer_interval).await;
         }
         outcome
