@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use keybound_protocol::form::Form;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::refusal::{Refusal, RefusalId};
+use keybound_resource_server::interaction_id;
 use keybound_tls::{BodyError, Connection, LayerRefusal, RequestBody, ResponseBody, Service};
 
 use crate::admin;
@@ -233,10 +234,12 @@ impl Request<'_> {
                     presented: self.presented,
                     now: self.server.clock.now(),
                 };
-                match userinfo::answer(&request) {
+                let mut response = match userinfo::answer(&request) {
                     Ok(response) => response,
                     Err(reason) => self.refuse(Some(route), &reason, None, noted),
-                }
+                };
+                interaction_id::echo(&self.parts.headers, response.headers_mut());
+                response
             }
             Route::Revocations => {
                 let caller = Caller {

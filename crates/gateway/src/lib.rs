@@ -26,7 +26,6 @@ mod field_names;
 mod forward;
 pub mod gateway;
 mod identity_fields;
-mod interaction_id;
 mod lane;
 pub mod limits;
 mod metrics;

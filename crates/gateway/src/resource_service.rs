@@ -15,7 +15,6 @@ use keybound_tls::{Connection, LayerRefusal, RequestBody, ResponseBody, Service}
 use crate::canonical_path::CanonicalPath;
 use crate::forward::Forward;
 use crate::gateway::{Loaded, Shared};
-use crate::interaction_id;
 use crate::reason::Reason;
 use crate::refused::{Circumstances, Refused};
 use crate::request_log::Record;
@@ -189,7 +188,7 @@ impl<'a> Visit<'a> {
                 (response, Some((refused.name(), refusal)))
             }
         };
-        interaction_id::echo(&self.parts.headers, response.headers_mut());
+        keybound_resource_server::interaction_id::echo(&self.parts.headers, response.headers_mut());
         self.shared.log.push(Record {
             at: self.now,
             remote_address: self.connection.remote_addr().ip(),

@@ -20,6 +20,7 @@ mod cached_token;
 pub mod caller;
 pub mod deny_list;
 mod fetch_schedule;
+pub mod interaction_id;
 mod introspector;
 mod issuer_keys;
 mod issuer_state;

@@ -302,3 +302,22 @@ async fn userinfo_needs_a_token_of_a_user_with_scope_openid() {
     let reply = cast.userinfo(Some(&cast.demo), token).await;
     cast.world.assert_refused(&reply, 401, "invalid_token", counts).await;
 }
+
+// covers FAPI-16
+#[tokio::test]
+async fn the_interaction_id_comes_back_from_userinfo_if_it_is_one() {
+    const ID: &str = "c770aef3-6784-41f7-8e0e-ff5f97bddb3a";
+    const FIELD: &str = "x-fapi-interaction-id";
+    let cast = cast(true).await;
+    let peer = cast.world.peer(Side::MutualTls, Some(&cast.demo));
+    let response = cast.tokens(&openid("demo")).await;
+    let authorization = format!("Bearer {}", text(&response, "access_token"));
+    for (presented, expected) in [("c770aef3", None), ("<b>", None), (ID, Some(ID))] {
+        let headers = [("authorization", authorization.as_str()), (FIELD, presented)];
+        let reply = peer.send(Method::GET, "/userinfo", &headers, None).await;
+        assert_eq!((reply.status, reply.header(FIELD)), (StatusCode::OK, expected));
+    }
+    let reply = peer.send(Method::GET, "/userinfo", &[(FIELD, ID)], None).await;
+    let refused = (reply.status, reply.header(FIELD));
+    assert_eq!(refused, (StatusCode::UNAUTHORIZED, Some(ID)));
+}

@@ -9,7 +9,7 @@ const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 const UUID_OCTETS: usize = 36;
 
 /// Answers with the identifier that was asked with, if it is one: a UUID, once. Whatever else was sent is not repeated.
-pub(crate) fn echo(request: &HeaderMap, response: &mut HeaderMap) {
+pub fn echo(request: &HeaderMap, response: &mut HeaderMap) {
     let mut presented = request.get_all(&INTERACTION_ID).iter();
     let (Some(id), None) = (presented.next(), presented.next()) else {
         return;
