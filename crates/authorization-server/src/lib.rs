@@ -27,6 +27,7 @@ mod client_secrets;
 mod clients;
 mod configuration;
 mod consent_codes;
+mod cors;
 mod dpop;
 mod endpoints;
 mod error;

@@ -16,6 +16,7 @@ use crate::admin;
 use crate::client_authentication::Attempt;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
+use crate::cors;
 use crate::endpoints::registration::{self, RegistrationRefusal, RegistrationRequest};
 use crate::endpoints::userinfo::{self, UserinfoRequest};
 use crate::endpoints::{
@@ -119,6 +120,7 @@ impl Service for AuthorizationService {
         }
         let took = began.elapsed();
         if let Some(route) = route {
+            cors::permit(side(connection), route, &parts, &mut response);
             server.metrics.answered(route, response.status(), took);
         }
         let Noted {

@@ -17,6 +17,7 @@ mod ciba_callbacks;
 mod ciba_push;
 mod client_secrets;
 mod consent;
+mod cors;
 mod dpop_grants;
 mod dpop_userinfo;
 mod fapi2_clients;
