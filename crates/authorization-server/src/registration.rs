@@ -6,6 +6,7 @@ use keybound_protocol::client::{ClientId, ClientOrigin};
 use keybound_protocol::client_metadata::{PermittedAnchors, RegistrationPolicy};
 use keybound_protocol::software_statement::SoftwareStatementIssuer;
 use keybound_protocol::trust_anchor::TrustAnchorName;
+use keybound_protocol::userinfo::scopes_supported;
 use keybound_store::RegistrationQuotas;
 use url::Url;
 
@@ -23,6 +24,7 @@ pub(crate) struct Registration {
     pub(crate) software_statement_issuers: Vec<SoftwareStatementIssuer>,
     /// By what names software statements are for us.
     pub(crate) audience: Vec<String>,
+    openid_enabled: bool,
     clients_max: u64,
     per_address_and_hour_max: u64,
     /// The endpoint for those without certificates, and its alias.
@@ -39,10 +41,19 @@ impl Registration {
             base: settings.registration_policy(ClientOrigin::Registration),
             software_statement_issuers: registration.software_statement_issuers.clone(),
             audience: audience.chain([settings.issuer.as_str().to_owned()]).collect(),
+            openid_enabled: settings.openid_enabled,
             clients_max: registration.clients_max,
             per_address_and_hour_max: registration.per_address_and_hour_max,
             urls,
         })
+    }
+
+    /// The scope of a client with a redirect URI that asks for none (RFC 7591 §2): what OpenID Connect defines, as far as the policy
+    /// permits it, for clients of OpenID Connect send none and mean that. Scopes of the operator's own have to be asked for.
+    pub(crate) fn scope_if_omitted(&self, policy: &RegistrationPolicy) -> Option<String> {
+        let is_permitted = |word: &&str| policy.scopes.as_ref().is_none_or(|scopes| scopes.contains(*word));
+        let words: Vec<&str> = scopes_supported().filter(is_permitted).collect();
+        (self.openid_enabled && !words.is_empty()).then(|| words.join(" "))
     }
 
     /// The initial access token that this is. Every one is compared, so that the time does not tell which were not.

@@ -284,6 +284,12 @@ impl<'a> RegistrationRequest<'a> {
         let policy = self
             .registration
             .policy(token, anchors.iter().flat_map(trust_anchor_names));
+        if object.contains("redirect_uris")
+            && !object.contains("scope")
+            && let Some(scope) = self.registration.scope_if_omitted(&policy)
+        {
+            object = object.with("scope", JsonValue::String(scope));
+        }
         let metadata = ClientMetadata::from_object(object, &policy)?;
         Ok(Judged { metadata, statement })
     }

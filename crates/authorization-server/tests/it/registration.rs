@@ -519,3 +519,46 @@ async fn a_hostile_name_is_data_and_administrators_see_where_the_client_comes_fr
         .assert_refused(&reply, 401, "invalid_token", "token of this endpoint")
         .await;
 }
+
+// covers R6749-11, R7591-4
+#[tokio::test]
+async fn a_client_that_asks_for_no_scope_gets_those_of_openid_where_it_can_use_them() {
+    let authority = Authority::root("corp");
+    let machine = with(tls_client("robot.example"), json!({"scope": null}));
+    let asking = with(
+        machine.clone(),
+        json!({"grant_types": ["authorization_code"], "redirect_uris": ["https://client.example/cb"]}),
+    );
+    let start = async |openid_enabled, scopes: Option<&[&str]>| {
+        let mut settings = plan(registration(ClientPolicy {
+            scopes: scopes.map(|words| words.iter().map(|word| (*word).to_owned()).collect()),
+            ..policy()
+        }));
+        settings.settings.openid_enabled = openid_enabled;
+        settings.trusts("corp", &authority).start().await
+    };
+    let without_openid = start(false, None).await;
+    assert_eq!(registered(&without_openid, &asking).await["scope"], Value::Null);
+    let world = start(true, None).await;
+    assert_eq!(
+        registered(&world, &machine).await["scope"],
+        Value::Null,
+        "no user, no OpenID"
+    );
+    let own = registered(&world, &with(asking.clone(), json!({"scope": "read"}))).await;
+    assert_eq!(own["scope"], "read");
+
+    let answer = registered(&world, &asking).await;
+    assert_eq!(answer["scope"], "openid profile email address phone");
+    // RFC 7592 §2.2: what is left out is what the server makes of it, here as there.
+    let reply = manage(
+        &world,
+        &answer,
+        Method::PUT,
+        Some(&with(own_members(&answer), json!({"scope": null}))),
+    )
+    .await;
+    assert_eq!(reply.json()["scope"], answer["scope"], "{reply:?}");
+    let limited = start(true, Some(&["read", "openid"])).await;
+    assert_eq!(registered(&limited, &asking).await["scope"], "openid");
+}
