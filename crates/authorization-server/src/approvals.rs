@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::interaction;
 use crate::key_sets::KeySetError;
 use crate::limits::Limits;
-use crate::rate_limit::{AttemptLimit, TooMany};
+use crate::rate_limit::{Asker, AttemptLimit, RequestLimit, TooMany};
 use crate::server::Server;
 use notification::{Callback, Notifications};
 
@@ -40,8 +40,10 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What bounds asking and guessing.
 pub(crate) struct Approvals {
-    /// Requests that one client, and one address prefix, makes.
-    asking: AttemptLimit,
+    /// Requests that are made.
+    asking: RequestLimit,
+    /// Questions for what became of them.
+    polling: RequestLimit,
     /// User codes that one session, and one address prefix, tries (RFC 8628 §5.1).
     user_codes: AttemptLimit,
     /// Codes of CIBA that are tried for one user.
@@ -138,6 +140,8 @@ pub(crate) enum ApprovalRefusal {
     TooManyWaiting,
     #[error("one request too many of this client, or from its address prefix, within a minute")]
     TooOften(TooMany),
+    #[error("one question too many of this client, or from its address prefix, within a minute")]
+    PolledTooOften(TooMany),
     #[error("the codes drawn were on file already, several times")]
     CodesTaken,
     #[error(transparent)]
@@ -165,7 +169,9 @@ impl ApprovalRefusal {
             ApprovalRefusal::Denied => ErrorCode::AccessDenied,
             ApprovalRefusal::Expired => ErrorCode::ExpiredToken,
             ApprovalRefusal::Spent | ApprovalRefusal::Unknown => ErrorCode::InvalidGrant,
-            ApprovalRefusal::TooManyWaiting | ApprovalRefusal::TooOften(_) => ErrorCode::TemporarilyUnavailable,
+            ApprovalRefusal::TooManyWaiting | ApprovalRefusal::TooOften(_) | ApprovalRefusal::PolledTooOften(_) => {
+                ErrorCode::TemporarilyUnavailable
+            }
             ApprovalRefusal::CodesTaken => ErrorCode::ServerError,
             ApprovalRefusal::Request(error) => error.code(),
             ApprovalRefusal::KeysUnavailable(_) => ErrorCode::InvalidRequest,
@@ -179,7 +185,9 @@ impl ApprovalRefusal {
     /// When to try again, if there is no more to it than that: HTTP 429.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            ApprovalRefusal::TooOften(too_many) => Some(too_many.retry_after),
+            ApprovalRefusal::TooOften(too_many) | ApprovalRefusal::PolledTooOften(too_many) => {
+                Some(too_many.retry_after)
+            }
             ApprovalRefusal::TooManyWaiting => Some(Duration::from_secs(30)),
             _ => None,
         }
@@ -189,19 +197,22 @@ impl ApprovalRefusal {
 impl Approvals {
     pub(crate) fn new(limits: &Limits) -> Approvals {
         Approvals {
-            asking: AttemptLimit::per_minute(limits.approval_requests_per_minute),
+            asking: RequestLimit::per_minute(limits.approval_requests_per_minute, limits.public_requests_per_minute),
+            polling: RequestLimit::per_minute(limits.approval_polls_per_minute, limits.approval_polls_per_minute),
             user_codes: AttemptLimit::per_minute(limits.user_codes_per_minute),
             secrets: AttemptLimit::per_minute(limits.user_codes_per_minute),
             notifications: Notifications::new(limits.notifications_max),
         }
     }
 
-    /// Counts a request of a client.
-    pub(crate) fn ask(&self, client_id: &ClientId, address: IpAddr) -> Result<(), ApprovalRefusal> {
-        self.asking
-            .take(client_id.as_str())
-            .map_err(ApprovalRefusal::TooOften)?;
-        self.asking.take_prefix(address).map_err(ApprovalRefusal::TooOften)
+    /// Counts a request.
+    pub(crate) fn ask(&self, asker: Asker<'_>) -> Result<(), ApprovalRefusal> {
+        self.asking.take(asker).map_err(ApprovalRefusal::TooOften)
+    }
+
+    /// Counts a question for what became of a request.
+    pub(crate) fn poll(&self, asker: Asker<'_>) -> Result<(), ApprovalRefusal> {
+        self.polling.take(asker).map_err(ApprovalRefusal::PolledTooOften)
     }
 
     /// Counts an attempt to know a user's code of CIBA.
@@ -212,6 +223,7 @@ impl Approvals {
     /// Forgets whoever has not asked of late. Called on a timer.
     pub(crate) fn forget_old(&self) {
         self.asking.forget_old();
+        self.polling.forget_old();
         self.user_codes.forget_old();
         self.secrets.forget_old();
     }

@@ -21,10 +21,11 @@ use keybound_protocol::form::Form;
 use keybound_protocol::grant_type::GrantType;
 use keybound_store::{Actor, AuditEntry};
 
-use crate::client_authentication::{Attempt, Unauthenticated};
+use crate::client_authentication::{Attempt, Credential, Unauthenticated};
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
 use crate::error::Reason;
+use crate::rate_limit::Asker;
 
 pub(crate) use answer::Answer;
 
@@ -45,6 +46,14 @@ pub(crate) struct Refused {
 impl<'a> ClientRequest<'a> {
     fn form(&self) -> &'a Form<'a> {
         self.attempt.form
+    }
+
+    /// Whom this request is counted for.
+    pub(crate) fn asker<'b>(&self, client: &'b PreparedClient, credential: &Credential) -> Asker<'b> {
+        match credential {
+            Credential::Authenticated(_) | Credential::Assertion(_) => Asker::Client(client.client.client_id()),
+            Credential::Public(_) => Asker::Address(self.attempt.connection.remote_addr().ip()),
+        }
     }
 
     /// Who changes something by this request, if it does.

@@ -39,6 +39,7 @@ use crate::grants::refresh_token::RefreshRefusal;
 use crate::grants::share::ShareRefusal;
 use crate::pages::refusal::PageRefusal;
 use crate::passwords::PasswordHashingError;
+use crate::rate_limit::TooMany;
 use crate::response::{self, KEYBOUND_REFUSAL, Response};
 use crate::router::Route;
 use crate::silent_authorization::SilentRefusal;
@@ -130,6 +131,8 @@ pub(crate) enum Reason {
     AuthorizationRequest(#[from] RequestRefusal),
     #[error("as many pushed requests as there may be are waiting")]
     TooManyPushedRequests,
+    #[error("one pushed request too many of this client, or from its address prefix, within a minute")]
+    PushedTooOften(TooMany),
     #[error(transparent)]
     Approval(#[from] ApprovalRefusal),
     #[error("the user's code could not be compared: {0}")]
@@ -209,7 +212,7 @@ impl Reason {
             Reason::IntrospectionRequest(error) => error.code(),
             Reason::RevocationRequest(error) => error.code(),
             Reason::AuthorizationRequest(refusal) => refusal.code(),
-            Reason::TooManyPushedRequests => ErrorCode::TemporarilyUnavailable,
+            Reason::TooManyPushedRequests | Reason::PushedTooOften(_) => ErrorCode::TemporarilyUnavailable,
             Reason::Approval(refusal) => refusal.code(),
             Reason::PasswordHashing(_) => ErrorCode::TemporarilyUnavailable,
             Reason::PublicCaller => ErrorCode::InvalidClient,
@@ -236,7 +239,10 @@ impl Reason {
             Reason::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Reason::Transport(refusal) => refusal.status(),
             Reason::Form(FormError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-            Reason::TooManyFailures { .. } | Reason::TooManyPushedRequests => StatusCode::TOO_MANY_REQUESTS,
+            Reason::TooManyFailures { .. }
+            | Reason::TooManyPushedRequests
+            | Reason::PushedTooOften(_)
+            | Reason::Page(PageRefusal::TooOften(_)) => StatusCode::TOO_MANY_REQUESTS,
             Reason::Page(PageRefusal::CrossSite { .. } | PageRefusal::FormToken) => StatusCode::FORBIDDEN,
             Reason::Page(PageRefusal::TooManyInteractions) => StatusCode::SERVICE_UNAVAILABLE,
             Reason::Approval(refusal) if refusal.retry_after().is_some() => StatusCode::TOO_MANY_REQUESTS,
@@ -291,6 +297,7 @@ impl Reason {
             | Reason::RevocationRequest(_)
             | Reason::AuthorizationRequest(_)
             | Reason::TooManyPushedRequests
+            | Reason::PushedTooOften(_)
             | Reason::PublicCaller
             | Reason::ForeignToken
             | Reason::RevocationCursor(_)
@@ -394,6 +401,9 @@ impl Reason {
                 Some(RETRY_AFTER_STORE)
             }
             Reason::Page(PageRefusal::TooManyInteractions) => Some(RETRY_AFTER_STORE),
+            Reason::Page(PageRefusal::TooOften(too_many)) | Reason::PushedTooOften(too_many) => {
+                Some(too_many.retry_after)
+            }
             Reason::Registration(refusal) => refusal.retry_after(),
             Reason::Approval(refusal) => refusal.retry_after(),
             Reason::TooManyFailures { retry_after, .. } => Some(*retry_after),

@@ -45,7 +45,8 @@ const PROOF_KEY: &str = "dpop_jkt and DPoP proof of one key";
 const REQUEST: &str = "authorization request acceptable";
 const REQUEST_OBJECT: &str = "request object made by the client for this server, now";
 const PUSHED_ROOM: &str = "room for one more pushed request";
-const ASKED_SELDOM: &str = "requests of this client and address prefix within their limit";
+const ASKED_SELDOM: &str = "requests of this client, or its address prefix, within their limit";
+const POLLED_SELDOM: &str = "questions of this client, or its address prefix, within their limit";
 const DELIVERY: &str = "way of delivery registered and served";
 const BACKCHANNEL_REQUEST: &str = "backchannel authentication request acceptable";
 const USER_FOUND: &str = "user known by the hint";
@@ -75,7 +76,7 @@ const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
 
-const AT_TOKEN: [&str; 26] = [
+const AT_TOKEN: [&str; 27] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -93,6 +94,7 @@ const AT_TOKEN: [&str; 26] = [
     HOLDER,
     REUSE,
     DELIVERY,
+    POLLED_SELDOM,
     DECISION,
     GRANTED,
     TRADED,
@@ -107,12 +109,13 @@ const AT_INTROSPECTION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, T
 const AT_REVOCATION: [&str; 7] = [METHOD, MEDIA_TYPE, FORM, AUTHENTICATION, TOKEN, OWN_TOKEN, STORE];
 /// After those of the protected resource, which have records of their own.
 const AT_REVOCATIONS: [&str; 5] = [METHOD, FORM, CURSOR, HELD, STORE];
-const AT_PUSHED_AUTHORIZATION: [&str; 12] = [
+const AT_PUSHED_AUTHORIZATION: [&str; 13] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
     AUTHENTICATION,
     GRANT_REGISTERED,
+    ASKED_SELDOM,
     PROOF,
     REQUEST_OBJECT,
     REQUEST,
@@ -150,7 +153,7 @@ const AT_BACKCHANNEL_AUTHENTICATION: [&str; 15] = [
     STORE,
 ];
 const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
-const AT_AUTHORIZATION: [&str; 12] = [
+const AT_AUTHORIZATION: [&str; 14] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -159,10 +162,12 @@ const AT_AUTHORIZATION: [&str; 12] = [
     REQUEST_OBJECT,
     REQUEST,
     SILENT,
-    PageRefusal::RULES[7],
+    PageRefusal::RULES[8],
+    PageRefusal::RULES[9],
+    PageRefusal::RULES[10],
     STORE,
     RESPONSE_SIGNED,
-    PageRefusal::RULES[8],
+    PageRefusal::RULES[11],
 ];
 const AT_PAGES: [&str; 14] = [
     PATH,
@@ -177,7 +182,7 @@ const AT_PAGES: [&str; 14] = [
     PageRefusal::RULES[5],
     PageRefusal::RULES[6],
     PageRefusal::RULES[7],
-    PageRefusal::RULES[8],
+    PageRefusal::RULES[11],
     STORE,
 ];
 
@@ -303,6 +308,9 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         Reason::AuthorizationRequest(refusal) => request_fix(refusal),
         Reason::Approval(refusal) => approval_fix(refusal),
         Reason::PasswordHashing(_) => "see the server's log; limits.passwords_waiting_max bounds what waits",
+        Reason::PushedTooOften(_) => {
+            "push less often; limits.pushed_requests_per_minute bounds it, and limits.public_requests_per_minute"
+        }
         Reason::TooManyPushedRequests => "wait until the pushed requests that are waiting have expired",
         Reason::ForeignToken => "let the client revoke it that it was issued to",
         Reason::RevocationCursor(_) => "ask without `after` for everything, then with the cursor of the last answer",
@@ -332,7 +340,12 @@ fn approval_fix(refusal: &ApprovalRefusal) -> &'static str {
         ApprovalRefusal::Denied => "nothing: the user said no",
         ApprovalRefusal::Expired | ApprovalRefusal::Spent | ApprovalRefusal::Unknown => "begin anew",
         ApprovalRefusal::TooManyWaiting => "wait until requests that nobody answers have expired",
-        ApprovalRefusal::TooOften(_) => "ask less often; limits.approval_requests_per_minute bounds it",
+        ApprovalRefusal::TooOften(_) => {
+            "ask less often; limits.approval_requests_per_minute bounds it, and limits.public_requests_per_minute"
+        }
+        ApprovalRefusal::PolledTooOften(_) => {
+            "keep to the interval; limits.approval_polls_per_minute bounds all questions"
+        }
         ApprovalRefusal::CodesTaken => "try again; if it stays so, the system's random numbers repeat",
         ApprovalRefusal::Request(_) => {
             "send a request as in CIBA Core section 7.1: openid in the scope, exactly one hint"
@@ -360,6 +373,7 @@ fn approval_rule(refusal: &ApprovalRefusal) -> &'static str {
         | ApprovalRefusal::Expired
         | ApprovalRefusal::Spent
         | ApprovalRefusal::Unknown => DECISION,
+        ApprovalRefusal::PolledTooOften(_) => POLLED_SELDOM,
         ApprovalRefusal::TooManyWaiting | ApprovalRefusal::CodesTaken => APPROVAL_ROOM,
         ApprovalRefusal::TooOften(_) => ASKED_SELDOM,
         ApprovalRefusal::Request(BackchannelRequestError::RequestObject(_)) | ApprovalRefusal::KeysUnavailable(_) => {
@@ -497,6 +511,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
             REQUEST_OBJECT
         }
         Reason::AuthorizationRequest(_) => REQUEST,
+        Reason::PushedTooOften(_) => ASKED_SELDOM,
         Reason::TooManyPushedRequests => PUSHED_ROOM,
         Reason::Approval(refusal) => approval_rule(refusal),
         Reason::PasswordHashing(_) => USER_CODE,

@@ -87,6 +87,8 @@ pub(crate) async fn begin(
     request: &AuthorizationRequest,
     pushed: Option<RequestUriHash>,
 ) -> Result<Response, Reason> {
+    let opened = page.server.interactions.take_prefix(page.connection.remote_addr().ip());
+    opened.map_err(PageRefusal::TooOften)?;
     let signed_in = session::current(page)
         .await?
         .map(|session| session.signed_in)
@@ -105,6 +107,7 @@ pub(crate) async fn begin(
     match page.server.store.interactions.begin_interaction(interaction).await? {
         BeginInteraction::Begun => {}
         BeginInteraction::AlreadyBegun => return Err(PageRefusal::Random.into()),
+        BeginInteraction::RequestUriUsedUp => return Err(PageRefusal::RequestUriUsedUp.into()),
         BeginInteraction::TooMany => return Err(PageRefusal::TooManyInteractions.into()),
     }
     let mut response = page_response::see_other(&url(page.configuration, &id, next));

@@ -41,9 +41,19 @@ pub struct Limits {
     pub sign_in_answer_interval: Duration,
     /// How long a pushed authorization request may be used: `expires_in` of its answer. Counted to the second, without leeway.
     pub pushed_request_lifetime: Duration,
-    /// Requests for a user's approval (a device's, or by backchannel authentication) that one client, and one address prefix, makes
-    /// per minute; else 429.
+    /// Requests for a user's approval (a device's, or by backchannel authentication) that one client makes per minute which
+    /// authenticates; else 429.
     pub approval_requests_per_minute: u32,
+    /// Questions for what became of them that one client asks per minute which authenticates, and for clients that do not one address
+    /// prefix; else 429.
+    pub approval_polls_per_minute: u32,
+    /// Requests that one client pushes per minute which authenticates; else 429.
+    pub pushed_requests_per_minute: u32,
+    /// Requests, pushed or of devices, that come per minute from one address prefix by clients that do not authenticate; each kind is
+    /// counted for itself. Else 429.
+    pub public_requests_per_minute: u32,
+    /// Interactions that browsers of one address prefix begin at `/authorize` per minute; else 429.
+    pub interactions_per_minute: u32,
     /// User codes that one session, and one address prefix, may try per minute; and codes of CIBA that are tried for one user.
     pub user_codes_per_minute: u32,
     /// Notifications of clients that are on their way at once; further ones are not sent, and the client asks by itself.
@@ -77,6 +87,10 @@ impl Default for Limits {
             sign_in_answer_interval: Duration::from_millis(250),
             pushed_request_lifetime: Duration::from_secs(60),
             approval_requests_per_minute: 600,
+            approval_polls_per_minute: 6_000,
+            pushed_requests_per_minute: 6_000,
+            public_requests_per_minute: 300,
+            interactions_per_minute: 300,
             user_codes_per_minute: 10,
             notifications_max: 64,
             dpop_proofs_max: 200_000,

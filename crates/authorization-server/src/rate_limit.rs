@@ -1,4 +1,5 @@
-//! How many failed authentications are answered: 20 a second for each client named and for each address prefix.
+//! How many failed authentications are answered: 20 a second for each client named and for each address prefix. And how often
+//! somebody may try or leave something: [`AttemptLimit`], [`RequestLimit`].
 //!
 //! Only a *failure* is ever limited. Whoever proves to be a client is answered whatever others do in its name or from its
 //! network, so that nobody can lock a client out by failing on its behalf. There is one case in which a failure is counted before it
@@ -16,6 +17,7 @@ use arc_swap::ArcSwap;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
+use keybound_protocol::client::ClientId;
 
 /// Names are hashed into so many buckets, with a key of this process, so that made-up client ids cannot fill the memory. Two
 /// names in one bucket share its allowance.
@@ -167,6 +169,49 @@ impl AttemptLimit {
     }
 }
 
+/// Whom a request is counted for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asker<'a> {
+    /// A client that has authenticated.
+    Client(&'a ClientId),
+    /// Somebody at this address who has not: anybody can say to be a public client, so nothing is counted in its name, or a stranger
+    /// could use up what it has.
+    Address(IpAddr),
+}
+
+/// Counts requests that leave something behind, or that may be sent without end: so many a minute for each [`Asker`].
+pub(crate) struct RequestLimit {
+    clients: AttemptLimit,
+    prefixes: AttemptLimit,
+}
+
+impl RequestLimit {
+    /// Allows so many for each client, and so many for each address prefix; 0 is read as 1.
+    pub(crate) fn per_minute(per_client: u32, per_prefix: u32) -> RequestLimit {
+        RequestLimit {
+            clients: AttemptLimit::per_minute(per_client),
+            prefixes: AttemptLimit::per_minute(per_prefix),
+        }
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// [`TooMany`] if there have been too many of late; then nothing must come of this one.
+    pub(crate) fn take(&self, asker: Asker<'_>) -> Result<(), TooMany> {
+        match asker {
+            Asker::Client(client_id) => self.clients.take(client_id.as_str()),
+            Asker::Address(address) => self.prefixes.take_prefix(address),
+        }
+    }
+
+    /// Forgets whoever has asked for nothing of late. Called on a timer.
+    pub(crate) fn forget_old(&self) {
+        self.clients.forget_old();
+        self.prefixes.forget_old();
+    }
+}
+
 impl Counts {
     fn new(per_second: u32) -> Counts {
         let quota = Quota::per_second(NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN));
@@ -261,6 +306,24 @@ mod tests {
         assert!(limit.take_prefix(address).is_err());
         limit.forget_old();
         assert!(limit.take_prefix(other).is_err(), "not yet forgotten");
+    }
+
+    #[test]
+    fn a_client_that_authenticated_is_counted_by_its_name_and_everybody_else_by_the_address() {
+        let limit = RequestLimit::per_minute(2, 1);
+        let (first, second) = (ClientId::parse("a"), ClientId::parse("b"));
+        let (Ok(first), Ok(second)) = (first, second) else {
+            panic!("both are client ids");
+        };
+        let home = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(limit.take(Asker::Address(home)), Ok(()));
+        assert!(limit.take(Asker::Address(home)).is_err());
+        assert_eq!(limit.take(Asker::Address(IpAddr::from([192, 0, 2, 2]))), Ok(()));
+        for _ in 0..2 {
+            assert_eq!(limit.take(Asker::Client(&first)), Ok(()));
+        }
+        assert!(limit.take(Asker::Client(&first)).is_err());
+        assert_eq!(limit.take(Asker::Client(&second)), Ok(()));
     }
 
     #[test]

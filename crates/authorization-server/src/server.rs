@@ -33,7 +33,7 @@ use crate::health::Health;
 use crate::key_sets::KeySets;
 use crate::metrics::Metrics;
 use crate::operations::OperationsService;
-use crate::rate_limit::FailedAuthentications;
+use crate::rate_limit::{AttemptLimit, FailedAuthentications, RequestLimit};
 use crate::refusals::Refusals;
 use crate::request_log::RequestLog;
 use crate::service::AuthorizationService;
@@ -101,6 +101,10 @@ pub(crate) struct Server {
     pub(crate) users: UserDirectory,
     pub(crate) approvals: Approvals,
     pub(crate) consent_codes: ConsentCodes,
+    /// Requests that clients push.
+    pub(crate) pushed_requests: RequestLimit,
+    /// Interactions that browsers begin.
+    pub(crate) interactions: AttemptLimit,
     pub(crate) admin: AdminApi,
     pub(crate) revocations: RevocationFeed,
     pub(crate) trusted_issuers: ArcSwap<TrustedIssuers>,
@@ -283,6 +287,11 @@ impl Server {
             failures: FailedAuthentications::new(limits.failed_authentications_per_second),
             approvals: Approvals::new(&limits),
             consent_codes: ConsentCodes::new(&SystemRandom::new())?,
+            pushed_requests: RequestLimit::per_minute(
+                limits.pushed_requests_per_minute,
+                limits.public_requests_per_minute,
+            ),
+            interactions: AttemptLimit::per_minute(limits.interactions_per_minute),
             users: UserDirectory::start(Arc::clone(&store.users), Arc::clone(&answer_timer), &limits)?,
             answer_timer,
             store,
@@ -385,6 +394,8 @@ async fn upkeep(server: std::sync::Weak<Server>, refresh_interval: Duration) {
         server.failures.forget_old();
         server.users.forget_old();
         server.approvals.forget_old();
+        server.pushed_requests.forget_old();
+        server.interactions.forget_old();
         let now = server.clock.now();
         if probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL) {
             probed = Some(Instant::now());

@@ -154,7 +154,8 @@ impl ServerDaemon {
             let keys = "listen, store, the listeners' limits, prepared_clients_max, accepted_certificates_max, \
                         admin_requests_max, revocation_followers_max, refresh_interval, password_threads, passwords_waiting_max, \
                         sign_ins_per_minute, failed_sign_ins_max, lock_out, sign_in_answer_interval, \
-                        approval_requests_per_minute, user_codes_per_minute, notifications_max";
+                        approval_requests_per_minute, approval_polls_per_minute, pushed_requests_per_minute, \
+                        public_requests_per_minute, interactions_per_minute, user_codes_per_minute, notifications_max";
             tracing::warn!(keys, "a change of these takes effect at the next start");
         }
         Ok(())
@@ -215,9 +216,15 @@ fn fixed(file: &ServerFile) -> String {
         limits.failed_sign_ins_max,
         limits.lock_out,
         limits.sign_in_answer_interval,
-        limits.approval_requests_per_minute,
         limits.user_codes_per_minute,
         limits.notifications_max,
+    );
+    let asking = (
+        limits.approval_requests_per_minute,
+        limits.approval_polls_per_minute,
+        limits.pushed_requests_per_minute,
+        limits.public_requests_per_minute,
+        limits.interactions_per_minute,
     );
     format!(
         "{:?}",
@@ -226,7 +233,8 @@ fn fixed(file: &ServerFile) -> String {
             &file.store,
             &file.policy.limits.listener,
             sizes,
-            signing_in
+            signing_in,
+            asking
         )
     )
 }

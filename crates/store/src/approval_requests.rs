@@ -16,6 +16,9 @@ use crate::{AccessTokenHash, Answer, AuditEntry, Grant, NewRefreshToken, OpaqueA
 /// What is added to the interval of a client that asks too often, for good (RFC 8628 §3.5).
 pub const SLOW_DOWN: Duration = Duration::from_secs(5);
 
+/// No interval grows beyond this: a client that never waits costs a write each time it grows, and then one write a minute.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
 /// How much earlier than the interval a client may ask: its clock and ours tick differently, and a network's delay varies.
 const EARLY_MAX: Duration = Duration::from_secs(1);
 
@@ -157,7 +160,7 @@ pub enum DecideApprovalRequest {
 pub enum PollApprovalRequest {
     /// The user has not decided: ask again after the interval.
     Pending,
-    /// Nor has the user, and the client asked too early: its interval is longer from now on.
+    /// Nor has the user, and the client asked too early: its interval is longer from now on, up to [`INTERVAL_MAX`].
     SlowDown,
     /// The user allowed this; redeem it.
     Approved(Box<StoredGrant>),
@@ -238,12 +241,13 @@ pub trait ApprovalRequests: Send + Sync {
         entry: AuditEntry,
     ) -> Answer<DecideApprovalRequest>;
 
-    /// A client asks what became of its request. Remembers when it asked. Audited only where the interval changes.
+    /// A client asks at `now` what became of its request. Remembers when it asked, but no question that comes too early once the
+    /// interval has grown to [`INTERVAL_MAX`]: whoever asks without pause writes nothing by it. Not audited: nothing is decided by it.
     fn poll_approval_request(
         &self,
         hash: ApprovalRequestHash,
         client_id: ClientId,
-        entry: AuditEntry,
+        now: Timestamp,
     ) -> Answer<PollApprovalRequest>;
 
     /// Uses an approved request up and records what is handed out for it. Atomic: of any number of callers exactly one gets

@@ -11,6 +11,8 @@ use crate::{Answer, AuditEntry, AuthorizationCode, Grant, NewUserSession, Reques
 
 /// No interaction lives longer than this: a pushed request is kept so long, to be spent by one.
 pub const INTERACTION_LIFETIME_MAX: Duration = Duration::from_secs(900);
+/// No pushed request begins more interactions than this: its page loaded again and again, but not without end.
+pub const INTERACTIONS_OF_REQUEST_MAX: u64 = 20;
 
 secret_hash! {
     /// SHA-256 of the identifier in an interaction's URL: all that is ever stored of it.
@@ -83,6 +85,8 @@ pub enum BeginInteraction {
     AlreadyBegun,
     /// As many as there may be are open; nothing changed.
     TooMany,
+    /// Its pushed request has begun [`INTERACTIONS_OF_REQUEST_MAX`] of them, or is gone; nothing changed.
+    RequestUriUsedUp,
 }
 
 /// The outcome of [`Interactions::sign_in_to_interaction`].

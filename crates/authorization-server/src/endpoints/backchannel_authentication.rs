@@ -52,7 +52,6 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     }
     super::require_grant_type(&client, presented).map_err(refused)?;
     let client_id = client.client.client_id();
-    let address = request.attempt.connection.remote_addr().ip();
     let asked = async {
         let registered = &client.client.metadata().authorization().backchannel;
         let mode = request.configuration.delivery_mode(&client.client);
@@ -62,7 +61,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
             DeliveryMode::Push => binding_for(&server.dpop, &client, request, None)?,
             DeliveryMode::Poll | DeliveryMode::Ping => None,
         };
-        server.approvals.ask(client_id, address)?;
+        server.approvals.ask(request.asker(&client, &credential))?;
         let parameters = parameters(server, request, &client.client).await?;
         let policy = authorization_requests::policy(request.configuration, false);
         let asked = BackchannelRequest::parse(&client.client, &parameters, &policy).map_err(ApprovalRefusal::from)?;

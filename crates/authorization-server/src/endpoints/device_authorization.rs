@@ -31,10 +31,9 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     let refused = |reason: Reason| Refused::of(&client, reason);
     super::require_grant_type(&client, GrantType::DeviceCode).map_err(refused)?;
     let client_id = client.client.client_id();
-    let address = request.attempt.connection.remote_addr().ip();
     server
         .approvals
-        .ask(client_id, address)
+        .ask(request.asker(&client, &credential))
         .map_err(|refusal| refused(refusal.into()))?;
     let policy = authorization_requests::policy(request.configuration, false);
     let parameters = AuthorizationParameters::of_form(request.form());

@@ -26,6 +26,8 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     let Identified { client, credential } = server.authentication.authenticate(request.attempt).await?;
     let refused = |reason: Reason| Refused::of(&client, reason);
     super::require_grant_type(&client, GrantType::AuthorizationCode).map_err(refused)?;
+    let counted = server.pushed_requests.take(request.asker(&client, &credential));
+    counted.map_err(|too_many| refused(Reason::PushedTooOften(too_many)))?;
     let targets = &request.configuration.dpop_pushed_targets;
     let proof = server.dpop.of(&client, request, targets).map_err(refused)?;
     let asked = Asked {

@@ -57,6 +57,12 @@ async fn exchange(
     resources: &[ResourceUri],
 ) -> Result<Answer, Refused> {
     let refused = |reason: Reason| Refused::of(grant.client, reason);
+    let asker = grant.request.asker(grant.client, &credential);
+    grant
+        .server
+        .approvals
+        .poll(asker)
+        .map_err(|refusal| refused(refusal.into()))?;
     let allowed = poll(grant, hash).await.map_err(refused)?;
     let wish = Wish {
         scope: None,
@@ -109,7 +115,7 @@ async fn exchange(
 async fn poll(grant: &GrantRequest<'_>, hash: ApprovalRequestHash) -> Result<Box<StoredGrant>, Reason> {
     let client_id = grant.client.client.client_id().clone();
     let requests = &grant.server.store.approval_requests;
-    let polled = requests.poll_approval_request(hash, client_id, grant.audit_entry());
+    let polled = requests.poll_approval_request(hash, client_id, grant.now());
     let refusal = match polled.await? {
         PollApprovalRequest::Approved(allowed) => return Ok(allowed),
         PollApprovalRequest::Pending => ApprovalRefusal::Pending,

@@ -84,7 +84,7 @@ fn words(reason: &Reason) -> (&'static str, &'static str) {
             "This form did not come from our page",
             "Another site may have tried to act for you. Nothing was done. Open the page again and repeat it there.",
         ),
-        Reason::Store(_) | Reason::Page(PageRefusal::TooManyInteractions) => (
+        Reason::Store(_) | Reason::Page(PageRefusal::TooManyInteractions | PageRefusal::TooOften(_)) => (
             "We cannot answer at the moment",
             "Nothing was lost, and nothing was shared. Try again in a few seconds.",
         ),

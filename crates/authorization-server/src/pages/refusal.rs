@@ -2,6 +2,7 @@
 
 use keybound_protocol::error_code::ErrorCode;
 
+use crate::rate_limit::TooMany;
 use crate::upstream::UpstreamError;
 use crate::users::SignInRefusal;
 
@@ -31,6 +32,10 @@ pub(crate) enum PageRefusal {
     ClientGone,
     #[error("as many interactions as there may be are open")]
     TooManyInteractions,
+    #[error("one interaction too many from this address prefix within a minute")]
+    TooOften(TooMany),
+    #[error("the request_uri was opened as often as it may be")]
+    RequestUriUsedUp,
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     #[error(transparent)]
@@ -50,12 +55,14 @@ const CLIENT: &str = "the client that asked exists";
 const FORM_TOKEN: &str = "the form has the token of this browser";
 const DECISION: &str = "the form says what to do";
 const UPSTREAM: &str = "the other provider signs a user in who may come in here";
+const SELDOM: &str = "the address prefix begins interactions within its limit";
+const OPENED_SELDOM: &str = "the request_uri was opened fewer times than it may be";
 const ROOM: &str = "fewer interactions are open than there may be";
 const WORKS: &str = "the server can make the page";
 
 impl PageRefusal {
     /// What is checked at a page, beside what is checked of every form.
-    pub(crate) const RULES: [&str; 10] = [
+    pub(crate) const RULES: [&str; 12] = [
         OWN_PAGE,
         OWN_BROWSER,
         UNFINISHED,
@@ -64,6 +71,8 @@ impl PageRefusal {
         FORM_TOKEN,
         DECISION,
         UPSTREAM,
+        SELDOM,
+        OPENED_SELDOM,
         ROOM,
         WORKS,
     ];
@@ -79,6 +88,8 @@ impl PageRefusal {
             PageRefusal::FormToken => FORM_TOKEN,
             PageRefusal::NoDecision => DECISION,
             PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => UPSTREAM,
+            PageRefusal::TooOften(_) => SELDOM,
+            PageRefusal::RequestUriUsedUp => OPENED_SELDOM,
             PageRefusal::TooManyInteractions => ROOM,
             PageRefusal::Random | PageRefusal::Template(_) => WORKS,
         }
@@ -95,7 +106,7 @@ impl PageRefusal {
             PageRefusal::UnknownInteraction | PageRefusal::ForeignBrowser => {
                 "let the client send the browser to /authorize again, with cookies enabled"
             }
-            PageRefusal::InteractionFinished | PageRefusal::RequestUriSpent => {
+            PageRefusal::InteractionFinished | PageRefusal::RequestUriSpent | PageRefusal::RequestUriUsedUp => {
                 "let the client begin a new request for each attempt"
             }
             PageRefusal::InteractionExpired => "let the client begin a new request",
@@ -104,6 +115,9 @@ impl PageRefusal {
             }
             PageRefusal::UpstreamUser(_) => "see `keybound user show` whether the user is disabled here",
             PageRefusal::ClientGone => "register the client again, or find out who deleted it (keybound audit)",
+            PageRefusal::TooOften(_) => {
+                "find out who opens so many sign-ins there; limits.interactions_per_minute bounds it"
+            }
             PageRefusal::TooManyInteractions => "find out who opens so many sign-ins, or raise the store's limit",
             PageRefusal::Random | PageRefusal::Template(_) => "see the server's log",
         }
@@ -123,8 +137,8 @@ impl PageRefusal {
                 ErrorCode::InvalidRequest
             }
             PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => ErrorCode::AccessDenied,
-            PageRefusal::RequestUriSpent => ErrorCode::InvalidRequestUri,
-            PageRefusal::TooManyInteractions => ErrorCode::TemporarilyUnavailable,
+            PageRefusal::RequestUriSpent | PageRefusal::RequestUriUsedUp => ErrorCode::InvalidRequestUri,
+            PageRefusal::TooManyInteractions | PageRefusal::TooOften(_) => ErrorCode::TemporarilyUnavailable,
             PageRefusal::Random | PageRefusal::Template(_) => ErrorCode::ServerError,
         }
     }
@@ -147,10 +161,12 @@ impl PageRefusal {
             PageRefusal::InteractionExpired => "the request is older than ten minutes",
             PageRefusal::InteractionFinished => "the request is finished",
             PageRefusal::RequestUriSpent => "the request_uri was used before",
+            PageRefusal::RequestUriUsedUp => "the request_uri was opened too often",
             PageRefusal::ClientGone => "the client does not exist any more",
-            PageRefusal::TooManyInteractions | PageRefusal::Random | PageRefusal::Template(_) => {
-                self.code().description()
-            }
+            PageRefusal::TooManyInteractions
+            | PageRefusal::TooOften(_)
+            | PageRefusal::Random
+            | PageRefusal::Template(_) => self.code().description(),
         }
     }
 

@@ -42,6 +42,7 @@ mod registration;
 mod registration_management;
 mod registration_policies;
 mod replays;
+mod request_limits;
 mod revocations;
 mod rfc6749;
 mod rfc7523;

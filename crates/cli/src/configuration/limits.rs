@@ -142,6 +142,26 @@ pub(crate) fn server(section: Section<'_>) -> ServerLimits {
                 defaults.approval_requests_per_minute,
                 1..=100_000,
             ),
+            approval_polls_per_minute: read.number(
+                "approval_polls_per_minute",
+                defaults.approval_polls_per_minute,
+                1..=10_000_000,
+            ),
+            pushed_requests_per_minute: read.number(
+                "pushed_requests_per_minute",
+                defaults.pushed_requests_per_minute,
+                1..=10_000_000,
+            ),
+            public_requests_per_minute: read.number(
+                "public_requests_per_minute",
+                defaults.public_requests_per_minute,
+                1..=1_000_000,
+            ),
+            interactions_per_minute: read.number(
+                "interactions_per_minute",
+                defaults.interactions_per_minute,
+                1..=1_000_000,
+            ),
             user_codes_per_minute: read.number("user_codes_per_minute", defaults.user_codes_per_minute, 1..=1_000),
             notifications_max: read.number("notifications_max", defaults.notifications_max, 1..=10_000),
             admin_requests_max: read.number("admin_requests_max", defaults.admin_requests_max, 1..=10_000),

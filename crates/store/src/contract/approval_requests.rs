@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::grants::grant;
 use super::users::subject;
 use super::{Case, Open, audit_records, cases, client, entry, t};
+use crate::approval_requests::INTERVAL_MAX;
 use crate::{
     ApprovalChannel, ApprovalDecision, ApprovalRedemption, ApprovalRequestHash, ApprovalState, CreateApprovalRequest,
     DecideApprovalRequest, Grant, GrantRevocation, NewApprovalRequest, NotificationSecret, PollApprovalRequest,
@@ -18,6 +19,7 @@ pub const CASES: &[Case] = cases![
     a_device_code_is_no_auth_req_id,
     another_clients_request_is_unknown,
     whoever_asks_too_early_waits_longer_for_good,
+    whoever_asks_without_pause_writes_nothing_by_it,
     a_request_is_decided_once_and_in_time,
     only_the_user_who_was_asked_approves_and_only_for_the_client_that_asked,
     a_denied_request_stays_denied,
@@ -74,7 +76,7 @@ fn approved(number: u8) -> ApprovalDecision {
 async fn poll_at(store: &Store, number: u8, secs: i64) -> PollApprovalRequest {
     let polled = store
         .approval_requests
-        .poll_approval_request(hash(number), client("demo"), entry(secs));
+        .poll_approval_request(hash(number), client("demo"), t(secs));
     polled.await.unwrap()
 }
 
@@ -144,7 +146,7 @@ async fn another_clients_request_is_unknown(open: &dyn Open) {
     create(&store, device(1)).await;
     let polled = store
         .approval_requests
-        .poll_approval_request(hash(1), client("other"), entry(0));
+        .poll_approval_request(hash(1), client("other"), t(0));
     assert_eq!(polled.await.unwrap(), PollApprovalRequest::Unknown);
     assert_eq!(poll_at(&store, 2, 0).await, PollApprovalRequest::Unknown);
     // Nor does it count as having asked.
@@ -175,6 +177,33 @@ async fn whoever_asks_too_early_waits_longer_for_good(open: &dyn Open) {
         .unwrap()
         .unwrap();
     assert_eq!(found.request.interval, Duration::from_secs(20));
+}
+
+async fn whoever_asks_without_pause_writes_nothing_by_it(open: &dyn Open) {
+    let store = open.open();
+    create(&store, device(1)).await;
+    let records = audit_records(&store).await;
+    let interval = || {
+        let found = store.approval_requests.find_approval_request(&hash(1));
+        found.unwrap().unwrap().request.interval
+    };
+    assert_eq!(poll_at(&store, 1, 0).await, PollApprovalRequest::Pending);
+    for _ in 0..50 {
+        assert_eq!(poll_at(&store, 1, 0).await, PollApprovalRequest::SlowDown);
+    }
+    assert_eq!(interval(), INTERVAL_MAX);
+    // What came too early does not count as having asked, so that one question a minute is answered.
+    for (secs, expected) in [
+        (30, PollApprovalRequest::SlowDown),
+        (58, PollApprovalRequest::SlowDown),
+        (60, PollApprovalRequest::Pending),
+        (61, PollApprovalRequest::SlowDown),
+        (120, PollApprovalRequest::Pending),
+    ] {
+        assert_eq!(poll_at(&store, 1, secs).await, expected, "{secs}");
+    }
+    assert_eq!(interval(), INTERVAL_MAX);
+    assert_eq!(audit_records(&store).await, records);
 }
 
 async fn a_request_is_decided_once_and_in_time(open: &dyn Open) {

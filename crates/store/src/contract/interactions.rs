@@ -5,8 +5,8 @@ use super::pushed_requests::pushed;
 use super::user_sessions::session;
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
-    BeginInteraction, CompleteInteraction, InteractionHash, InteractionOutcome, NewInteraction, SignInToInteraction,
-    Store, StoredInteraction,
+    BeginInteraction, CompleteInteraction, InteractionHash, InteractionOutcome, NewInteraction, PushRequest,
+    SignInToInteraction, Store, StoredInteraction,
 };
 
 /// All cases.
@@ -17,6 +17,7 @@ pub const CASES: &[Case] = cases![
     a_user_whose_sessions_end_has_to_sign_in_to_open_interactions_again,
     an_interaction_is_completed_once_and_in_time,
     of_two_interactions_of_a_pushed_request_one_completes,
+    a_pushed_request_begins_twenty_interactions_and_no_more,
     of_twenty_concurrent_completions_exactly_one_succeeds,
     after_a_restored_backup_there_is_none,
 ];
@@ -35,6 +36,11 @@ fn granted(number: u8) -> InteractionOutcome {
 async fn begin(store: &Store, interaction: NewInteraction) {
     let outcome = store.interactions.begin_interaction(interaction).await.unwrap();
     assert_eq!(outcome, BeginInteraction::Begun);
+}
+
+async fn push(store: &Store, number: u8) {
+    let outcome = store.pushed_requests.push_request(pushed(number)).await.unwrap();
+    assert_eq!(outcome, PushRequest::Pushed);
 }
 
 async fn complete_at(store: &Store, number: u8, outcome: InteractionOutcome, secs: i64) -> CompleteInteraction {
@@ -56,6 +62,7 @@ async fn an_interaction_is_found_as_it_began_also_after_a_restart(open: &dyn Ope
     let store = open.open();
     let records = audit_records(&store).await;
     begin(&store, interaction(1)).await;
+    push(&store, 1).await;
     let second = NewInteraction {
         pushed: Some(pushed(1).hash),
         signed_in: None,
@@ -228,6 +235,30 @@ async fn of_two_interactions_of_a_pushed_request_one_completes(open: &dyn Open) 
         );
         assert_eq!(store.grants.find_grant(&grant_id(number)).unwrap(), None);
     }
+}
+
+async fn a_pushed_request_begins_twenty_interactions_and_no_more(open: &dyn Open) {
+    let store = open.open();
+    let of = |number: u8, request: u8| NewInteraction {
+        pushed: Some(pushed(request).hash),
+        ..interaction(number)
+    };
+    let begun = |interaction| store.interactions.begin_interaction(interaction);
+    let outcome = begun(of(100, 1)).await.unwrap();
+    assert_eq!(outcome, BeginInteraction::RequestUriUsedUp, "nobody pushed it");
+    push(&store, 1).await;
+    push(&store, 2).await;
+    for number in 0..20 {
+        begin(&store, of(number, 1)).await;
+    }
+    assert_eq!(begun(of(101, 1)).await.unwrap(), BeginInteraction::RequestUriUsedUp);
+    assert_eq!(store.interactions.find_interaction(&hash(101)).unwrap(), None);
+    // Another one goes on, and so do those that have begun.
+    begin(&store, of(102, 2)).await;
+    assert_eq!(
+        complete_at(&store, 3, granted(3), 10).await,
+        CompleteInteraction::Completed
+    );
 }
 
 async fn of_twenty_concurrent_completions_exactly_one_succeeds(open: &dyn Open) {

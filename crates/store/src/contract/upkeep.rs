@@ -7,9 +7,9 @@ use super::pushed_requests::pushed;
 use super::user_sessions::session;
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
-    AccessTokenState, ConsumeClientAssertion, GrantRevocation, NewRefreshToken, NewSigningKey, OneTimeAssertion,
-    OpaqueAccessToken, PrivateKeyDer, Redemption, RefreshTokenHash, RefreshTokenHolder, Revocation, RevocationSubject,
-    Store, TokenMarks,
+    AccessTokenState, ConsumeClientAssertion, GrantRevocation, NewInteraction, NewRefreshToken, NewSigningKey,
+    OneTimeAssertion, OpaqueAccessToken, PrivateKeyDer, Redemption, RefreshTokenHash, RefreshTokenHolder, Revocation,
+    RevocationSubject, Store, TokenMarks,
 };
 
 /// All cases.
@@ -113,7 +113,14 @@ async fn what_came_of_a_consent_is_removed_when_nothing_depends_on_it(open: &dyn
         tokens_until: t(400),
     };
     store.grants.revoke_grant(revocation, entry(0)).await.unwrap();
-    store.pushed_requests.push_request(pushed(1)).await.unwrap();
+    for number in [1, 2] {
+        store.pushed_requests.push_request(pushed(number)).await.unwrap();
+    }
+    let opened = NewInteraction {
+        pushed: Some(pushed(1).hash),
+        ..interaction(3)
+    };
+    store.interactions.begin_interaction(opened).await.unwrap();
     store
         .user_sessions
         .start_user_session(session(1), entry(0))
@@ -121,6 +128,11 @@ async fn what_came_of_a_consent_is_removed_when_nothing_depends_on_it(open: &dyn
         .unwrap();
     let what_is_there = |store: &Store| {
         [
+            store
+                .pushed_requests
+                .find_pushed_request(&pushed(2).hash)
+                .unwrap()
+                .is_some(),
             store
                 .interactions
                 .find_interaction(&interaction(1).hash)
@@ -150,12 +162,14 @@ async fn what_came_of_a_consent_is_removed_when_nothing_depends_on_it(open: &dyn
             store.grants.find_grant(&grant_id(1)).unwrap().is_some(),
         ]
     };
-    assert_eq!(what_is_there(&store), [true; 7]);
+    assert_eq!(what_is_there(&store), [true; 8]);
     let minute = 60;
     for (index, last) in [
+        // Nobody opened it, and a browser that came in time may wait for the writer so long.
+        60 + minute,
         // Its ten minutes, and a minute in which a request may wait for the writer.
         600 + minute,
-        // Its minute, and the longest interaction, which is still to spend it.
+        // One that was opened: its minute, and the longest interaction, which is still to spend it.
         60 + 900 + minute,
         1_800 + minute,
         // An hour in which a second use still ends the grant.

@@ -19,7 +19,7 @@ use super::rows::{
     timestamp, unsigned,
 };
 use super::{access_tokens, grants, refresh_tokens};
-use crate::approval_requests::{SLOW_DOWN, is_too_early};
+use crate::approval_requests::{INTERVAL_MAX, SLOW_DOWN, is_too_early};
 use crate::key_file::KeyFile;
 use crate::{
     Answer, ApprovalChannel, ApprovalDecision, ApprovalRedemption, ApprovalRequestHash, ApprovalRequests,
@@ -103,11 +103,11 @@ impl ApprovalRequests for Database {
         &self,
         hash: ApprovalRequestHash,
         client_id: ClientId,
-        entry: AuditEntry,
+        now: Timestamp,
     ) -> Answer<PollApprovalRequest> {
         let key_file = Arc::clone(&self.key_file);
         self.writer
-            .submit(move |batch| poll(batch, &key_file, &hash, &client_id, &entry))
+            .submit(move |batch| poll(batch, &key_file, &hash, &client_id, now))
     }
 
     fn redeem_approval_request(
@@ -212,7 +212,7 @@ fn poll(
     key_file: &KeyFile,
     hash: &ApprovalRequestHash,
     client_id: &ClientId,
-    entry: &AuditEntry,
+    now: Timestamp,
 ) -> Result<PollApprovalRequest, Fault> {
     let found = find(batch.connection, key_file, hash)?;
     let Some(Found {
@@ -226,13 +226,13 @@ fn poll(
     match request.state {
         ApprovalState::Spent => return Ok(PollApprovalRequest::Spent),
         ApprovalState::Denied => return Ok(PollApprovalRequest::Denied),
-        _ if entry.at >= request.request.expires_at => return Ok(PollApprovalRequest::Expired),
+        _ if now >= request.request.expires_at => return Ok(PollApprovalRequest::Expired),
         ApprovalState::Approved => {
             let grant = grant_id
                 .map(|grant_id| grants::find(batch.connection, &grant_id))
                 .transpose()?;
             return Ok(match grant.flatten() {
-                Some(grant) if grants::is_live(&grant, entry.at) => PollApprovalRequest::Approved(Box::new(grant)),
+                Some(grant) if grants::is_live(&grant, now) => PollApprovalRequest::Approved(Box::new(grant)),
                 // Withdrawn before it was used.
                 _ => PollApprovalRequest::Denied,
             });
@@ -240,17 +240,23 @@ fn poll(
         ApprovalState::Pending => {}
     }
     let interval = request.request.interval;
-    let is_early = last_polled_at.is_some_and(|before| is_too_early(before, entry.at, interval));
-    let interval = if is_early { interval + SLOW_DOWN } else { interval };
-    let sql = "UPDATE approval_requests SET last_polled_at = ?2, interval_secs = ?3 WHERE hash = ?1";
-    let params = (hash.as_bytes(), entry.at.unix_secs(), stored(interval.as_secs()));
-    change(batch.connection, sql, params)?;
-    if !is_early {
-        return Ok(PollApprovalRequest::Pending);
+    let is_early = last_polled_at.is_some_and(|before| is_too_early(before, now, interval));
+    if is_early && interval >= INTERVAL_MAX {
+        return Ok(PollApprovalRequest::SlowDown);
     }
-    let details = json!({ "interval": interval.as_secs() });
-    batch.record(entry, "approval_request.slowed_down", client_id.as_str(), Some(details))?;
-    Ok(PollApprovalRequest::SlowDown)
+    let interval = if is_early {
+        INTERVAL_MAX.min(interval + SLOW_DOWN)
+    } else {
+        interval
+    };
+    let sql = "UPDATE approval_requests SET last_polled_at = ?2, interval_secs = ?3 WHERE hash = ?1";
+    let params = (hash.as_bytes(), now.unix_secs(), stored(interval.as_secs()));
+    change(batch.connection, sql, params)?;
+    Ok(if is_early {
+        PollApprovalRequest::SlowDown
+    } else {
+        PollApprovalRequest::Pending
+    })
 }
 
 fn redeem(

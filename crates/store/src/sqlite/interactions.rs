@@ -64,6 +64,11 @@ fn begin(
     if counter(batch.connection, "interactions")? >= interactions_max {
         return Ok(BeginInteraction::TooMany);
     }
+    if let Some(pushed) = &interaction.pushed
+        && !pushed_requests::may_open(batch, pushed)?
+    {
+        return Ok(BeginInteraction::RequestUriUsedUp);
+    }
     let sql = "INSERT INTO interactions
                    (hash, browser, client_id, request, pushed, subject, auth_time, acr, expires_at, epoch)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
@@ -82,6 +87,9 @@ fn begin(
     );
     if change(batch.connection, sql, params)? == 0 {
         return Ok(BeginInteraction::AlreadyBegun);
+    }
+    if let Some(pushed) = &interaction.pushed {
+        pushed_requests::count_opened(batch, pushed)?;
     }
     next(batch.connection, "interactions")?;
     Ok(BeginInteraction::Begun)

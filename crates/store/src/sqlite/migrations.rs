@@ -47,6 +47,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "silent_grants",
         sql: include_str!("migrations/0007_silent_grants.sql"),
     },
+    Migration {
+        name: "opened_requests",
+        sql: include_str!("migrations/0008_opened_requests.sql"),
+    },
 ];
 
 /// The newest schema version that this build knows.

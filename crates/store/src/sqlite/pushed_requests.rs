@@ -6,6 +6,7 @@ use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::rows::{change, client_id, counter, next, one, stored, timestamp};
+use crate::interactions::INTERACTIONS_OF_REQUEST_MAX;
 use crate::{Answer, PushRequest, PushedRequest, PushedRequests, RequestUriHash, StoreError, StoredPushedRequest};
 
 const WHAT: &str = "pushed request";
@@ -53,6 +54,20 @@ fn push(batch: &mut Batch<'_>, pushed: &PushedRequest, requests_max: u64) -> Res
     }
     next(batch.connection, "pushed_requests")?;
     Ok(PushRequest::Pushed)
+}
+
+/// Whether one more interaction may begin by it.
+pub(super) fn may_open(batch: &Batch<'_>, hash: &RequestUriHash) -> Result<bool, Fault> {
+    let sql = "SELECT 1 FROM pushed_requests WHERE hash = ?1 AND interactions < ?2";
+    let params = (hash.as_bytes(), stored(INTERACTIONS_OF_REQUEST_MAX));
+    Ok(one(batch.connection, sql, params, |_| Ok(()))?.is_some())
+}
+
+/// Counts an interaction that began by it.
+pub(super) fn count_opened(batch: &Batch<'_>, hash: &RequestUriHash) -> Result<(), Fault> {
+    let sql = "UPDATE pushed_requests SET interactions = interactions + 1 WHERE hash = ?1";
+    change(batch.connection, sql, [hash.as_bytes()])?;
+    Ok(())
 }
 
 /// Spends a pushed request, as the end of an interaction: false if another interaction did, or it is gone.

@@ -129,6 +129,13 @@ fn remove_expired(batch: &mut Batch<'_>, now: Timestamp) -> Result<Removed, Faul
         (
             "pushed_requests",
             "DELETE FROM pushed_requests WHERE hash IN
+                 (SELECT hash FROM pushed_requests WHERE interactions = 0 AND expires_at < ?1 LIMIT ?2)",
+            // A browser that came in time may still wait for the writer.
+            now.minus(LEEWAY_MAX),
+        ),
+        (
+            "pushed_requests",
+            "DELETE FROM pushed_requests WHERE hash IN
                  (SELECT hash FROM pushed_requests WHERE expires_at < ?1 LIMIT ?2)",
             // An interaction that it has opened is still to spend it.
             now.minus(INTERACTION_LIFETIME_MAX).minus(LEEWAY_MAX),
