@@ -15,6 +15,8 @@ use crate::request_object::RequestObjectError;
 
 /// The longest `binding_message` in characters: it is shown on a small screen, beside the same one on another.
 pub const BINDING_MESSAGE_CHARACTERS_MAX: usize = 64;
+/// What stands beside amounts, which is what such messages are about.
+const CURRENCIES: &str = "€£¥₹₽₩¢₺₪₫₴₦";
 /// The longest `client_notification_token` in octets (CIBA Core §7.1).
 pub const NOTIFICATION_TOKEN_BYTES_MAX: usize = 1024;
 /// The shortest: 128 bits in base64url.
@@ -75,7 +77,7 @@ pub enum BackchannelRequestError {
     RequestedExpiry,
     /// `binding_message` is too long, or not text for one line.
     #[error(
-        "`binding_message` is longer than {BINDING_MESSAGE_CHARACTERS_MAX} characters, or has others than letters, digits, spaces and punctuation"
+        "`binding_message` is longer than {BINDING_MESSAGE_CHARACTERS_MAX} characters, or has others than letters, digits, spaces, punctuation and currency signs"
     )]
     BindingMessage,
 }
@@ -226,8 +228,12 @@ fn binding_message(parameters: &AuthorizationParameters) -> Result<Option<String
     let Some(message) = parameters.get("binding_message") else {
         return Ok(None);
     };
-    let is_plain =
-        |character: char| character.is_alphanumeric() || character == ' ' || character.is_ascii_punctuation();
+    let is_plain = |character: char| {
+        character.is_alphanumeric()
+            || character == ' '
+            || character.is_ascii_punctuation()
+            || CURRENCIES.contains(character)
+    };
     if message.chars().count() > BINDING_MESSAGE_CHARACTERS_MAX || !message.chars().all(is_plain) {
         return Err(BackchannelRequestError::BindingMessage);
     }

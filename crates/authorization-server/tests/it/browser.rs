@@ -13,7 +13,7 @@ use crate::world::{ISSUER, Peer, Plan, Reply, Side, World, tls_client, with};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// As this server makes it.
-const PASSWORD_HASH: &str =
+pub(crate) const PASSWORD_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$srBzfv2AVH2NgTmOhDBOXw$O1tIuVssuUFcBqNmQDht9q/dM3qO1gKHpadEcGYtFVg";
 
 /// A server with the user helena and the client `demo`.

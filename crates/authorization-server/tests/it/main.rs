@@ -14,6 +14,8 @@ mod browser;
 mod callback;
 mod ciba;
 mod ciba_callbacks;
+mod ciba_hints;
+mod ciba_polls;
 mod ciba_push;
 mod client_secrets;
 mod consent;
