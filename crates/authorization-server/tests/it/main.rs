@@ -12,6 +12,7 @@ mod authorization_code;
 mod authorize;
 mod browser;
 mod callback;
+mod campaign;
 mod ciba;
 mod ciba_callbacks;
 mod ciba_hints;
