@@ -6,9 +6,11 @@ use keybound_store::RefusalQuery;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::pki::{Authority, Leaf, dns};
+use crate::browser::{Browser, add_user, location};
+use crate::pki::{Authority, Leaf, dns, self_signed};
+use crate::rfc7523::signed;
 use crate::rfc9126::{CALLBACK, code_client, good};
-use crate::world::{ISSUER, Plan, Reply, Side, World, tls_client, with};
+use crate::world::{ISSUER, NOW, Plan, Reply, Side, World, tls_client, with};
 
 struct Cast {
     world: World,
@@ -148,7 +150,7 @@ async fn nobody_is_sent_to_a_place_that_is_not_the_clients() {
     }
 }
 
-// covers R6749-6, R9207-1, R9700-5, FAPI-9, R9126-7
+// covers MTLS-6.4-1, R6749-6, R9207-1, R9700-5, FAPI-9, R9126-7
 #[tokio::test]
 async fn the_client_is_told_what_is_wrong_with_the_rest() {
     let cast = cast().await;
@@ -233,7 +235,68 @@ async fn whoever_asks_for_a_signed_answer_gets_its_error_signed() {
     );
 }
 
-// covers R9126-3, R9126-6, FAPI-7, FAPI-8, R9101-1, R9101-3
+// covers FAPI-7, R9101-1
+#[tokio::test]
+async fn what_was_pushed_or_signed_wins_all_the_way_to_the_token() {
+    let authority = Authority::root("corp");
+    let key = self_signed(dns("key"));
+    let metadata = with(
+        code_client(tls_client("demo.example")),
+        json!({"jwks": {"keys": [key.jwk()]}, "redirect_uris": [CALLBACK, "https://client.example/other"]}),
+    );
+    let world = Plan::new()
+        .trusts("corp", &authority)
+        .client("demo", metadata)
+        .start()
+        .await;
+    add_user(&world, "helena").await;
+    let demo = authority.issue(dns("demo.example"));
+    // Both of them would do, were it not for what was said before.
+    let outer = [
+        ("client_id", "demo"),
+        ("redirect_uri", "https://client.example/other"),
+        ("scope", "read write"),
+        ("state", "outer"),
+        ("response_type", "code"),
+        ("response_mode", "jwt"),
+        ("code_challenge", "outer-outer-outer-outer-outer-outer-outer-1"),
+    ];
+    let pushed = changed("demo", &[]);
+    let reply = world.post(Some(&demo), "/par", &pushed).await;
+    let request_uri = reply.json()["request_uri"].as_str().unwrap().to_owned();
+    let mut object = json!({"iss": "demo", "aud": ISSUER, "nbf": NOW, "exp": NOW + 300});
+    for (name, value) in &pushed {
+        object[*name] = (*value).into();
+    }
+    let object = signed(&key, &json!({"alg": "ES256", "typ": "oauth-authz-req+jwt"}), &object);
+    for reference in [("request_uri", request_uri.as_str()), ("request", object.as_str())] {
+        let browser = Browser::of(&world);
+        let path = format!("/authorize?{}", query(&[&outer[..], &[reference]].concat()));
+        let login = location(&browser.get(&path).await);
+        let consent = location(&browser.sign_in(&login).await);
+        let page = String::from_utf8(browser.get(&consent).await.body).unwrap();
+        assert!(page.contains("read") && !page.contains("write"), "{page}");
+        let told = told(&browser.decide(&consent, "approve").await);
+        let code = &told.iter().find(|(name, _)| name == "code").unwrap().1;
+        assert_eq!(
+            told,
+            pairs(&[("code", code), ("state", "a state"), ("iss", ISSUER)]),
+            "{}",
+            reference.0
+        );
+        // The code is for what lay inside: its redirect URI, its challenge, its scope.
+        let outside = [("redirect_uri", outer[1].1)];
+        let reply = world.redeem(Some(&demo), "demo", code, &outside).await;
+        assert_eq!(reply.json()["error"], "invalid_grant");
+        let reply = world
+            .redeem(Some(&demo), "demo", code, &[("redirect_uri", CALLBACK)])
+            .await;
+        let token = crate::world::claims(reply.json()["access_token"].as_str().unwrap());
+        assert_eq!(token["scope"], "read");
+    }
+}
+
+// covers R9126-3, R9126-6, FAPI-8, R9101-3
 #[tokio::test]
 async fn a_pushed_request_opens_pages_until_its_time_is_over() {
     let cast = cast().await;

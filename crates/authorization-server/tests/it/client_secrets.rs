@@ -203,7 +203,7 @@ async fn a_token_of_a_client_with_a_secret_is_bound_to_the_certificate_of_its_re
     }
 }
 
-// covers R6749-3, R8414-5
+// covers R6749-3, R8414-5, R9700-6
 #[tokio::test]
 async fn secrets_are_off_unless_enabled_and_the_metadata_says_so() {
     let metadata = async |world: &World| {
@@ -219,6 +219,15 @@ async fn secrets_are_off_unless_enabled_and_the_metadata_says_so() {
         let methods = document[list].as_array().unwrap();
         ["client_secret_basic", "client_secret_post"].map(|method| methods.contains(&json!(method)))
     };
+    // Nobody asked for them: what there is has a private key behind it, or no credential at all.
+    let world = Plan::new().start().await;
+    for list in lists {
+        let document = metadata(&world).await;
+        let methods = document[list].as_array().unwrap().iter();
+        let with_credentials: Vec<&Value> = methods.filter(|method| *method != "none").collect();
+        let asymmetric = ["tls_client_auth", "self_signed_tls_client_auth", "private_key_jwt"];
+        assert_eq!(with_credentials, asymmetric, "{list}");
+    }
     let world = plan().start().await;
     for list in lists {
         assert_eq!(has_secrets(&metadata(&world).await, list), [true, true], "{list}");

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::pki::{Authority, dns};
 use crate::world::{Plan, Side, credentials, tls_client};
 
-// covers R9700-6, R8414-1, R8414-2, R8414-4, R8414-5, MTLS-3.3-1, MTLS-5-3, MTLS-5-8, MTLS-9.2-1, MTLS-9.3-1, FAPI-2
+// covers R8414-1, R8414-2, R8414-4, R8414-5, MTLS-3.3-1, MTLS-5-3, MTLS-5-8, MTLS-9.2-1, MTLS-9.3-1, FAPI-2
 #[tokio::test]
 async fn the_metadata_tells_the_truth() {
     let mut plan = Plan::new();

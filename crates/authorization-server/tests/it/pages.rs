@@ -41,9 +41,9 @@ async fn grants(world: &World) -> usize {
     world.store.grants.list_grants(query).await.unwrap().grants.len()
 }
 
-// covers R9700-10
+// covers R9700-10, R-FAPI-10
 #[tokio::test]
-async fn pages_cannot_be_framed_kept_or_read_by_others() {
+async fn pages_cannot_be_framed_kept_read_by_others_or_had_in_clear() {
     let world = world().await;
     let browser = Browser::of(&world);
     let login = browser.begin().await;
@@ -67,7 +67,7 @@ async fn pages_cannot_be_framed_kept_or_read_by_others() {
         assert_eq!(header("referrer-policy"), "no-referrer");
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert_eq!(header("cross-origin-opener-policy"), "same-origin");
-        assert!(header("strict-transport-security").starts_with("max-age="));
+        assert_eq!(header("strict-transport-security"), "max-age=31536000");
         assert!(
             !reply
                 .headers

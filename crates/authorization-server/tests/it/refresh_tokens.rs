@@ -1,6 +1,7 @@
 //! Refresh tokens (RFC 6749 §6, RFC 8705 §4 and §7.1, RFC 9700 §4.14.2, FAPI 2.0), and public clients.
 
 use http::StatusCode;
+use keybound_protocol::profile::Profile;
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::UserName;
 use keybound_store::{NewUser, PasswordHash, UserChange};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::consent::{Consent, asking_client, public_client, text, user};
 use crate::pki::{Authority, Leaf, dns, self_signed};
-use crate::world::{API, OPAQUE_API, Plan, World, claims};
+use crate::world::{API, OPAQUE_API, Plan, World, claims, with};
 
 const TOKEN: &str = "refresh token of this client, in time";
 const HOLDER: &str = "certificate or key that the refresh token is bound to";
@@ -109,6 +110,38 @@ async fn a_renewed_certificate_changes_nothing_for_a_client_that_authenticates()
     let stranger = scene.authority.issue(dns("stranger.example"));
     let reply = scene.world.refresh(Some(&stranger), "demo", &first, &[]).await;
     assert_eq!(reply.json()["error"], "invalid_client");
+}
+
+// covers R-FAPI-3, FAPI-15
+#[tokio::test]
+async fn under_the_profile_the_same_refresh_token_comes_back_octet_for_octet() {
+    for (server, client) in [
+        (Profile::Fapi2, "default"),
+        (Profile::Default, "fapi2"),
+        (Profile::Fapi2MessageSigning, "fapi2"),
+    ] {
+        let authority = Authority::root("corp");
+        let mut plan = Plan::new().trusts("corp", &authority);
+        let metadata = with(asking_client("demo.example"), json!({"keybound_profile": client}));
+        plan = plan.client("demo", metadata);
+        plan.settings.profile = server;
+        let world = plan.start().await;
+        let tokens = world
+            .tokens(&authority.issue(dns("demo.example")), &Consent::to("demo"))
+            .await;
+        let first = text(&tokens, "refresh_token");
+        // Also one presented twice at the same moment, and by renewed certificates.
+        for round in 0..4 {
+            let renewed = authority.issue(dns("demo.example"));
+            let reply = world.refresh(Some(&renewed), "demo", first, &[]).await;
+            assert_eq!(reply.status, StatusCode::OK, "{server:?} {client} {round}: {reply:?}");
+            let tokens = reply.json();
+            assert_eq!(text(&tokens, "refresh_token").as_bytes(), first.as_bytes());
+            let claims = claims(text(&tokens, "access_token"));
+            assert_eq!(claims["cnf"], json!({"x5t#S256": renewed.thumbprint()}));
+            world.clock.advance(round * 3_600);
+        }
+    }
 }
 
 // covers MTLS-4-1, MTLS-4-2, MTLS-4-3, MTLS-4-4, MTLS-4-5, MTLS-4-7, MTLS-4-8, MTLS-4-9, MTLS-7.1-2, TRAP-46, R9700-4

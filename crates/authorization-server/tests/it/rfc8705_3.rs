@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::pki::{Authority, dns, self_signed};
 use crate::rfc8705_2::{assertion, private_key_jwt_client};
 use crate::world::{
-    API, NOW, OPAQUE_API, Plan, Reply, Side, World, claims, credentials, jose_header, self_signed_client, tls_client,
-    with,
+    API, NOW, OPAQUE_API, OTHER_API, Plan, Reply, Side, World, claims, credentials, jose_header, self_signed_client,
+    tls_client, with,
 };
 
 fn bound(flag: bool) -> Value {
@@ -68,7 +68,7 @@ async fn jwt_and_opaque_tokens_carry_the_thumbprint_of_the_presented_certificate
     }
 }
 
-// covers MTLS-3-14, TRAP-48, FAPI-12, FAPI-18, R6749-9, R9700-3
+// covers MTLS-3-14, TRAP-48, FAPI-12, FAPI-18, R6749-9
 #[tokio::test]
 async fn a_bound_token_is_a_bearer_token_and_comes_without_a_refresh_token() {
     let authority = Authority::root("corp");
@@ -85,7 +85,32 @@ async fn a_bound_token_is_a_bearer_token_and_comes_without_a_refresh_token() {
     assert_eq!(names, ["access_token", "expires_in", "scope", "token_type"]);
 }
 
-// covers MTLS-1-2, MTLS-3-4, MTLS-3.4-1, R7523-4, TRAP-47, T2
+// covers R9700-3
+#[tokio::test]
+async fn a_token_is_bound_and_for_one_audience_also_if_none_was_asked_for() {
+    let authority = Authority::root("corp");
+    let world = Plan::new()
+        .trusts("corp", &authority)
+        .client("demo", tls_client("demo.example"))
+        .start()
+        .await;
+    let leaf = authority.issue(dns("demo.example"));
+    // There is no token for everywhere, and none for a place that nobody configured.
+    for resource in ["*", "https://unknown.example", "https://api.example/#all"] {
+        let form = [&credentials("demo")[..], &[("resource", resource)]].concat();
+        let reply = world.post(Some(&leaf), "/token", &form).await;
+        world
+            .assert_refused(&reply, 400, "invalid_target", "one configured resource asked for")
+            .await;
+    }
+    for (more, audience) in [(&[][..], API), (&[("resource", OTHER_API)], OTHER_API)] {
+        let claims = claims(&world.access_token(&leaf, "demo", more).await);
+        assert_eq!(claims["aud"], audience);
+        assert_eq!(claims["cnf"], json!({"x5t#S256": leaf.thumbprint()}));
+    }
+}
+
+// covers MTLS-1-2, MTLS-3-4, MTLS-3.4-1, R7523-4, R-FAPI-8, TRAP-47, T2
 #[tokio::test]
 async fn a_token_is_bound_if_and_only_if_the_client_registered_so_however_it_authenticates() {
     let authority = Authority::root("corp");

@@ -59,6 +59,10 @@ struct Cast {
 }
 
 async fn cast() -> Cast {
+    cast_with(Plan::new()).await
+}
+
+async fn cast_with(mut plan: Plan) -> Cast {
     let authority = Authority::root("corp");
     let key = self_signed(dns("key"));
     let field = |name: &str, kind| (name.to_owned(), kind);
@@ -68,10 +72,15 @@ async fn cast() -> Cast {
         required: [field("amount", FieldKind::String)].into(),
         optional: [field("actions", FieldKind::Strings)].into(),
     };
-    let mut plan = Plan::new();
+    let accounts = AuthorizationDetailsType {
+        name: "accounts".to_owned(),
+        description: None,
+        required: [].into(),
+        optional: [].into(),
+    };
     plan.settings.authorization = AuthorizationSettings {
         require_pushed_authorization_requests: false,
-        details_types: AuthorizationDetailsTypes::new([payment]),
+        details_types: AuthorizationDetailsTypes::new([payment, accounts]),
     };
     let signing = json!({"jwks": {"keys": [key.jwk()]}});
     let world = plan
@@ -83,6 +92,13 @@ async fn cast() -> Cast {
             with(
                 with(code_client(tls_client("demo.example")), signing),
                 json!({"require_signed_request_object": true, "request_object_signing_alg": "ES256"}),
+            ),
+        )
+        .client(
+            "accounts",
+            with(
+                code_client(tls_client("demo.example")),
+                json!({"authorization_details_types": ["accounts"]}),
             ),
         )
         .client("machine", tls_client("demo.example"))
@@ -208,6 +224,64 @@ async fn it_takes_one_form_by_post() {
     let reply = cast.push("demo", &[&good()[..], &more].concat()).await;
     let (request, _) = cast.pushed(&reply).unwrap();
     assert_eq!((request.nonce(), request.resources().len()), (None, 2));
+}
+
+// covers R9126-4
+#[tokio::test]
+async fn whoever_fails_again_and_again_is_told_to_wait() {
+    let mut plan = Plan::new();
+    plan.settings.limits.failed_authentications_per_second = 20;
+    let cast = cast_with(plan).await;
+    let form = [&[("client_id", "demo")], &good()[..]].concat();
+    let stranger = cast.world.peer(Side::MutualTls, Some(&cast.other));
+    let mut limited = 0;
+    for _ in 0..60 {
+        let reply = stranger.post("/par", &form).await;
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        if reply.status != StatusCode::TOO_MANY_REQUESTS {
+            assert_eq!(
+                (reply.status.as_u16(), &reply.json()["error"]),
+                (400, &json!("invalid_client"))
+            );
+            continue;
+        }
+        limited += 1;
+        assert_eq!(reply.header("retry-after"), Some("1"));
+        assert_eq!(reply.json()["error"], "temporarily_unavailable");
+        let refusal = cast.world.refusal(&reply).await;
+        let mut rules = refusal.rules.iter();
+        assert!(
+            rules.any(|rule| rule.rule == "failed authentications within their limit"),
+            "{refusal:?}"
+        );
+    }
+    assert!(limited >= 20, "{limited} of 60");
+    // Whoever is the client pushes all the same.
+    assert!(cast.pushed(&cast.push("demo", &good()).await).is_some());
+}
+
+// covers R9396-4
+#[tokio::test]
+async fn the_types_of_details_are_listed_and_a_client_may_be_kept_to_some() {
+    let cast = cast().await;
+    let peer = cast.world.peer(Side::Public, None);
+    let metadata = peer.get("/.well-known/oauth-authorization-server").await.json();
+    let types = &metadata["authorization_details_types_supported"];
+    assert_eq!(types, &json!(["accounts", "payment"]));
+    let details = |text| changed(&[("authorization_details", text)]);
+    let payment = r#"[{"type":"payment","amount":"1"}]"#;
+    let reply = cast.push("accounts", &details(payment)).await;
+    cast.assert_refused(&reply, "invalid_authorization_details", REQUEST)
+        .await;
+    for (client_id, text) in [("accounts", r#"[{"type":"accounts"}]"#), ("demo", payment)] {
+        let (request, _) = cast.pushed(&cast.push(client_id, &details(text)).await).unwrap();
+        assert_eq!(request.authorization_details().types().count(), 1, "{client_id}");
+    }
+    // A server without any lists nothing (RFC 8414 §3.2).
+    let world = Plan::new().start().await;
+    let peer = world.peer(Side::Public, None);
+    let metadata = peer.get("/.well-known/oauth-authorization-server").await.json();
+    assert!(metadata.get("authorization_details_types_supported").is_none());
 }
 
 // covers R9126-2, FAPI-6, R6749-6, R7636-2, R8707-1, R9396-1, R9700-1, R9700-2, R9700-5

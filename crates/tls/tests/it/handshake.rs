@@ -187,14 +187,32 @@ async fn tls_1_3_and_the_hybrid_key_exchange_are_preferred() {
     );
 }
 
-/// A ClientHello of old: no supported_versions, one cipher suite that TLS 1.0 had as well.
+/// A ClientHello of old: no supported_versions, cipher suites that TLS 1.0 had as well.
 fn client_hello(minor: u8) -> Vec<u8> {
+    // ECDHE-RSA-AES128-SHA, RSA-AES128-SHA; P-256, uncompressed points.
+    client_hello_with(minor, &[0xC013, 0x002F], &[0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0])
+}
+
+/// A ClientHello of TLS 1.2 with one cipher suite, and with everything else that is needed.
+fn client_hello_of_tls_1_2(suite: u16) -> Vec<u8> {
+    let extensions = [
+        &[0, 10, 0, 6, 0, 4, 0, 29, 0, 23][..], // X25519, P-256
+        &[0, 11, 0, 2, 1, 0],                   // uncompressed points
+        &[0, 13, 0, 6, 0, 4, 4, 3, 8, 4],       // ecdsa_secp256r1_sha256, rsa_pss_rsae_sha256
+        &[0, 23, 0, 0],                         // extended_master_secret
+        &[0, 0, 0, 14, 0, 12, 0, 0, 9],         // server_name
+        b"localhost",
+    ];
+    client_hello_with(3, &[suite], &extensions.concat())
+}
+
+fn client_hello_with(minor: u8, suites: &[u16], extensions: &[u8]) -> Vec<u8> {
     let mut body = vec![3, minor];
     body.extend([0x5B; 32]); // random
     body.push(0); // session id
-    body.extend([0, 4, 0xC0, 0x13, 0x00, 0x2F]); // ECDHE-RSA-AES128-SHA, RSA-AES128-SHA
+    body.extend([0, 2 * suites.len() as u8]);
+    body.extend(suites.iter().flat_map(|suite| suite.to_be_bytes()));
     body.extend([1, 0]); // no compression
-    let extensions = [0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0]; // P-256, uncompressed points
     body.extend([0, extensions.len() as u8]);
     body.extend(extensions);
     let mut message = vec![1, 0];
@@ -227,6 +245,58 @@ async fn ssl_3_tls_1_0_and_1_1_are_refused_with_an_alert() {
     server
         .wait_for(|counters| counters.count("nothing_in_common") + counters.count("malformed") == 3)
         .await;
+    server.wait_until_empty().await;
+}
+
+// covers FAPI-3, R-FAPI-10, TLS-4
+#[tokio::test]
+async fn of_tls_1_2_only_the_suites_with_forward_secrecy_and_authenticated_encryption_are_spoken() {
+    let server = Server::mutual();
+    for (suite, name) in [
+        (0xC009, "ECDHE-ECDSA-AES128-SHA"),
+        (0xC00A, "ECDHE-ECDSA-AES256-SHA"),
+        (0xC023, "ECDHE-ECDSA-AES128-SHA256"),
+        (0xC024, "ECDHE-ECDSA-AES256-SHA384"),
+        (0xC0AC, "ECDHE-ECDSA-AES128-CCM"),
+        (0xC008, "ECDHE-ECDSA-DES-CBC3-SHA"),
+        (0xC007, "ECDHE-ECDSA-RC4-SHA"),
+        (0xC006, "ECDHE-ECDSA-NULL-SHA"),
+        (0xC013, "ECDHE-RSA-AES128-SHA"),
+        (0x009C, "AES128-GCM-SHA256"),
+        (0x009D, "AES256-GCM-SHA384"),
+        (0x003C, "AES128-SHA256"),
+        (0x002F, "AES128-SHA"),
+        (0x000A, "DES-CBC3-SHA"),
+        (0x0005, "RC4-SHA"),
+        (0x009E, "DHE-RSA-AES128-GCM-SHA256"),
+        (0x00A6, "ADH-AES128-GCM-SHA256"),
+    ] {
+        let mut stream = server.connect().await;
+        stream.write_all(&client_hello_of_tls_1_2(suite)).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        // A fatal alert, handshake_failure.
+        let alert = (answer.first(), answer.get(5), answer.get(6));
+        assert_eq!(alert, (Some(&21), Some(&2), Some(&40)), "{name}: {answer:?}");
+    }
+    server
+        .wait_for(|counters| counters.count("nothing_in_common") == 17)
+        .await;
+    // The same ClientHello with one of the others is answered by a ServerHello that takes it up.
+    for (suite, name) in [
+        (0xC02B, "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (0xC02C, "ECDHE-ECDSA-AES256-GCM-SHA384"),
+        (0xCCA9, "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    ] {
+        let mut stream = server.connect().await;
+        stream.write_all(&client_hello_of_tls_1_2(suite)).await.unwrap();
+        let mut answer = [0; 5 + 4 + 2 + 32 + 1];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!((answer[0], answer[5]), (22, 2), "{name}: {answer:?}");
+        let mut rest = vec![0; usize::from(answer[43]) + 2];
+        stream.read_exact(&mut rest).await.unwrap();
+        assert_eq!(rest[rest.len() - 2..], u16::to_be_bytes(suite), "{name}");
+    }
     server.wait_until_empty().await;
 }
 

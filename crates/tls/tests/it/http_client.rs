@@ -94,7 +94,7 @@ async fn an_identity_has_connections_of_its_own() {
     assert_eq!(server.handle.counters().snapshot().handshakes_completed, 3);
 }
 
-// covers X509-3
+// covers X509-3, R-FAPI-10
 #[tokio::test]
 async fn the_servers_name_is_an_alternative_name_of_its_certificate() {
     let common_name = {
@@ -145,7 +145,7 @@ async fn the_servers_name_is_an_alternative_name_of_its_certificate() {
     assert!(text(&client(None), request).await.is_ok());
 }
 
-// covers X509-3
+// covers X509-3, R-FAPI-10
 #[tokio::test]
 async fn an_unknown_authority_is_not_trusted() {
     let server = Server::tls(public_policy());
