@@ -35,4 +35,5 @@ mod token_exchange;
 mod token_grants;
 mod upstream_sign_in;
 mod user_grants;
+mod version_1_certificates;
 mod waiting_command;
