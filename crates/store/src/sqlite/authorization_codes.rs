@@ -14,7 +14,7 @@ use crate::{
     Redemption, Revocation, RevocationSubject, StoreError, StoredAuthorizationCode,
 };
 
-const FIND: &str = concat!(
+pub(super) const FIND: &str = concat!(
     "SELECT ",
     grant_columns!(),
     ", c.redirect_uri, c.code_challenge, c.nonce, c.dpop_jkt, c.expires_at, c.spent_at IS NOT NULL, c.first_token_id

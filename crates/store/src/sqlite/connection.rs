@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::settings::SqliteLimits;
@@ -11,6 +12,10 @@ use super::settings::SqliteLimits;
 const STATEMENTS_MAX: usize = 128;
 /// A reader runs on a thread that serves requests: it never waits long for a lock (in WAL mode there is hardly one).
 const READER_LOCK_WAIT: Duration = Duration::from_millis(50);
+/// Page cache of the connection that writes, in KiB: what is keyed by a hash is written all over its tables.
+const WRITER_CACHE_KIB: i32 = 8 * 1024;
+/// Page cache of each other connection, in KiB: several of them must fit into a small process.
+const READER_CACHE_KIB: i32 = 1024;
 
 /// A connection that may write. The file must exist.
 pub(super) fn open_writer(database: &Path, limits: &SqliteLimits) -> rusqlite::Result<Connection> {
@@ -23,6 +28,9 @@ pub(super) fn open_writer(database: &Path, limits: &SqliteLimits) -> rusqlite::R
     // Where a plain flush leaves data in the drive's cache (macOS), ask for the real one.
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    // What a verb's savepoint would restore is kept in memory: otherwise the larger ones go through a file.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     // After a burst the log file shrinks again.
     connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
     if let Some(bytes) = limits.size_max_bytes {
@@ -50,7 +58,42 @@ fn prepare(connection: &Connection, lock_wait: Duration) -> rusqlite::Result<()>
     // surprises.
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    // KiB of page cache per connection: several connections must fit into a small process.
-    connection.pragma_update(None, "cache_size", -1024)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    // A plan never depends on the values that are bound. Without this, binding to a statement that compares with an index on a
+    // condition prepares the statement again, each time it is run.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use keybound_protocol::time::Timestamp;
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::sqlite::{authorization_codes, migrations};
+
+    #[test]
+    fn a_statement_is_prepared_once_however_often_it_is_run() {
+        let plain = Connection::open_in_memory().unwrap();
+        assert_eq!(
+            prepared_again(&plain),
+            2,
+            "the control does not show what this is about"
+        );
+        let prepared = Connection::open_in_memory().unwrap();
+        prepare(&prepared, READER_LOCK_WAIT).unwrap();
+        assert_eq!(prepared_again(&prepared), 0);
+    }
+
+    /// How often SQLite prepared a statement again that is run three times, with other values each time.
+    fn prepared_again(connection: &Connection) -> i32 {
+        assert!(migrations::migrate(connection, Timestamp::from_unix_secs(1)).is_ok());
+        for octet in [1, 2, 3_u8] {
+            let mut statement = connection.prepare_cached(authorization_codes::FIND).unwrap();
+            assert!(statement.query([[octet; 32]]).unwrap().next().unwrap().is_none());
+        }
+        let statement = connection.prepare_cached(authorization_codes::FIND).unwrap();
+        statement.get_status(StatementStatus::RePrepare)
+    }
 }
