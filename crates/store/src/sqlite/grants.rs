@@ -24,15 +24,34 @@ const WHAT: &str = "grant";
 /// How many columns [`grant_columns`] names.
 pub(super) const GRANT_COLUMNS: usize = 14;
 
+/// Whether a grant `g` is of this database's time, not of one before a restored backup.
+macro_rules! grant_is_of_this_epoch {
+    () => {
+        "(g.epoch = (SELECT value FROM counters WHERE name = 'epoch'))"
+    };
+}
+pub(super) use grant_is_of_this_epoch;
+
+/// Whether a grant `g` was ended: withdrawn itself, or with its client.
+macro_rules! grant_was_ended {
+    () => {
+        "(g.revoked_at IS NOT NULL
+          OR EXISTS (SELECT 1 FROM ended_clients AS ended
+                     WHERE ended.client_id = g.client_id AND ended.ended_at >= g.created_at))"
+    };
+}
+pub(super) use grant_was_ended;
+
 /// The columns of a grant `g` and what became of it, for every statement that reads one: [`stored_grant`] reads them.
 macro_rules! grant_columns {
     () => {
-        "g.grant_id, g.client_id, g.subject, g.scope, g.resources, g.authorization_details, g.claims, g.auth_time, g.acr,
-         g.created_at, g.expires_at, g.based_on,
-         g.epoch = (SELECT value FROM counters WHERE name = 'epoch'),
-         g.revoked_at IS NOT NULL
-         OR EXISTS (SELECT 1 FROM ended_clients AS ended
-                    WHERE ended.client_id = g.client_id AND ended.ended_at >= g.created_at)"
+        concat!(
+            "g.grant_id, g.client_id, g.subject, g.scope, g.resources, g.authorization_details, g.claims, g.auth_time,
+             g.acr, g.created_at, g.expires_at, g.based_on, ",
+            $crate::sqlite::grants::grant_is_of_this_epoch!(),
+            ", ",
+            $crate::sqlite::grants::grant_was_ended!()
+        )
     };
 }
 pub(super) use grant_columns;
