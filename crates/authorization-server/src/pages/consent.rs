@@ -53,7 +53,10 @@ pub(super) async fn get(request: &PageRequest<'_>) -> Result<Response, Reason> {
         action: interaction::url(configuration, &open.id, "consent"),
         form_token: form_token::of(&open.secret, &purpose(&open)),
         asks: configuration.words.asks(asked),
-        until: date::day(request.now.plus(interaction::grant_lifetime(configuration, client))),
+        until: date::until(
+            request.now.plus(interaction::grant_lifetime(configuration, client)),
+            request.now,
+        ),
         redirect_host: destination(open.request.redirect_uri().as_str()),
         binding: Binding::of(client, configuration.profile, open.request.dpop_jkt()),
     };

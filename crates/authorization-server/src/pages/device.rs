@@ -18,7 +18,7 @@ use super::session::{self, Session};
 use super::sign_in::{self, Destination};
 use super::terms::{Ask, Asked, Binding, ShownClient};
 use super::{PageRequest, date, form_token, page_response};
-use crate::approvals::{DecisionRefusal, UserDecision, WaitingRequest};
+use crate::approvals::{DEVICE_CODE_LIFETIME, DecisionRefusal, UserDecision, WaitingRequest};
 use crate::error::Reason;
 use crate::interaction;
 use crate::response::Response;
@@ -150,10 +150,15 @@ fn confirm(
         resources: &wanted.resources,
         authorization_details: Some(&wanted.authorization_details),
     };
+    let lifetime = interaction::grant_lifetime(configuration, client);
     let confirmation = Confirmation {
         client: ShownClient::of(client),
         asks: configuration.words.asks(asked),
-        until: date::day(request.now.plus(interaction::grant_lifetime(configuration, client))),
+        until: date::until(
+            // At most: `Server::decide` leaves the device time to ask for it.
+            request.now.plus(lifetime).plus(DEVICE_CODE_LIFETIME),
+            request.now,
+        ),
         binding: Binding::of(client, configuration.profile, None),
     };
     let page = DevicePage {

@@ -199,7 +199,7 @@ fn shown(request: &PageRequest<'_>, stored: &StoredGrant) -> Result<ShownGrant, 
         client_id: bare_name(&grant.client_id),
         asks: configuration.words.asks(asked),
         given: Moment::of(grant.created_at),
-        until: date::day(grant.expires_at),
+        until: date::until(grant.expires_at, request.now),
     })
 }
 

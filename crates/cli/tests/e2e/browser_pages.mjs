@@ -127,6 +127,7 @@ async function hostileClient() {
   fact('a name makes no elements', (await page.locator('main b, main script, main img').count()) === 0);
   await press(page, '#consent-approve', /\/cb/);
   await page.goto(`${issuer}/grants`);
+  fact('what was allowed is shown with its details', (await page.textContent('main')).includes('3000.00'));
   await browser.look(page, 'grants-hostile');
   await browser.leave(context, 'a hostile client');
 }
