@@ -6,10 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
 use keybound_protocol::authentication_method::AuthenticationMethod;
 use keybound_protocol::signer::LocalSigner;
-use keybound_tls::operator_file::{self, OPERATOR_FILE_BYTES_MAX};
 use keybound_tls::{Identity, OperatorFileError, PemError, Roots};
 use url::Url;
 
@@ -17,7 +15,7 @@ use crate::arguments::{ActingAdmin, ActingClient};
 use crate::configuration::value::{existing_file, https_url, identity};
 use crate::configuration::{self, Base, Reading};
 use crate::exit_code::{CommandError, ExitCode};
-use crate::random;
+use crate::signing_key;
 
 /// A client's own view of itself: whom it asks, as whom, with which certificate.
 #[derive(Debug, Clone)]
@@ -81,7 +79,7 @@ impl ClientProfile {
             None => None,
         };
         let private_key = |file: &Option<PathBuf>| match file {
-            Some(file) => private_key(file)
+            Some(file) => signing_key::read(file)
                 .map(Some)
                 .map_err(|error| CommandError::new(ExitCode::InvalidConfiguration, error)),
             None => Ok(None),
@@ -177,15 +175,6 @@ fn method(name: &str) -> Result<AuthenticationMethod, String> {
     }
 }
 
-/// A private key in PEM; its kind decides the algorithm.
-fn private_key(file: &Path) -> anyhow::Result<Arc<LocalSigner>> {
-    let text = operator_file::read_text(file, OPERATOR_FILE_BYTES_MAX)?;
-    let key = rcgen::KeyPair::from_pem(&text).with_context(|| format!("{} is not a PEM key", file.display()))?;
-    let signer = LocalSigner::from_pkcs8_of_any_kind(&key.serialize_der(), &random::SYSTEM)
-        .with_context(|| format!("{} cannot sign", file.display()))?;
-    Ok(Arc::new(signer))
-}
-
 fn client_file(path: &Path) -> PathBuf {
     if path.is_dir() {
         path.join("client.toml")
@@ -253,7 +242,7 @@ fn read(path: &Path) -> Result<Reading<ClientProfile>, OperatorFileError> {
                 return None;
             }
             let file = existing_file(&root, base, name)?;
-            match private_key(&file.value) {
+            match signing_key::read(&file.value) {
                 Ok(signer) => Some((signer, file.value)),
                 Err(error) => {
                     let message = format!("{error:#}");

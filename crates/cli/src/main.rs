@@ -31,6 +31,7 @@ mod revoke;
 mod serve;
 mod session;
 mod signals;
+mod signing_key;
 mod templates;
 mod terminal;
 mod token;

@@ -8,26 +8,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use keybound_client::{
-    AccessToken, AssertionKey, AuthorizationServer, Client, ClientAuthentication, ClientError, ClientSettings, Clock,
-    Discovery, DiscoveryError, DpopKey, GuardedFetch, GuardedFetchSettings, HttpClientSettings, Identity, IncomingBody,
+    AccessToken, AuthorizationServer, Client, ClientAuthentication, ClientError, ClientSettings, Clock, Discovery,
+    DiscoveryError, DpopKey, GuardedFetch, GuardedFetchSettings, HttpClientSettings, Identity, IncomingBody,
     OutgoingBody, RequestObjectKey, TokenRequest, Trace, TracedRequest, TracedResponse,
 };
 use keybound_protocol::authentication_method::AuthenticationMethod;
-use keybound_protocol::base64url;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
 use keybound_protocol::server_metadata::{MetadataFlag, ServerMetadata};
-use keybound_protocol::signer::{LocalSigner, Signer};
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::acting::ClientProfile;
 use crate::arguments;
 use crate::exit_code::{CommandError, ExitCode};
-use crate::random;
+use crate::signing_key;
 use crate::terminal::{DIM, STRONG, on_one_line, styled, without_control_characters};
 
 /// What a token is asked for.
@@ -104,10 +102,10 @@ impl Session {
         .with_mtls_endpoint_aliases(profile.use_mtls_endpoint_aliases);
         let insists = metadata.has(MetadataFlag::RequireSignedRequestObject) || profile.require_signed_request_object;
         if let Some(signer) = profile.signing_key.filter(|_| insists) {
-            client = client.with_request_object_key(RequestObjectKey::new(signer, unique_id));
+            client = client.with_request_object_key(RequestObjectKey::new(signer, signing_key::unique_id));
         }
         if let Some(signer) = profile.dpop_key {
-            client = client.with_dpop_key(DpopKey::new(signer, clock.clone(), unique_id));
+            client = client.with_dpop_key(DpopKey::new(signer, clock.clone(), signing_key::unique_id));
         }
         if trace {
             client = client.with_trace(Arc::new(Shown));
@@ -254,10 +252,7 @@ fn authentication(profile: &ClientProfile) -> Result<ClientAuthentication, Comma
     match (profile.token_endpoint_auth_method, &profile.signing_key) {
         (Some(AuthenticationMethod::None), _) => Ok(ClientAuthentication::None),
         (Some(AuthenticationMethod::PrivateKeyJwt), Some(signer)) => {
-            let signer: Arc<dyn Signer> = Arc::<LocalSigner>::clone(signer);
-            Ok(ClientAuthentication::PrivateKeyJwt(AssertionKey::new(
-                signer, unique_id,
-            )))
+            Ok(ClientAuthentication::PrivateKeyJwt(signing_key::assertion_key(signer)))
         }
         (Some(AuthenticationMethod::PrivateKeyJwt), None) => Err(CommandError::message(
             ExitCode::Usage,
@@ -265,13 +260,6 @@ fn authentication(profile: &ClientProfile) -> Result<ClientAuthentication, Comma
         )),
         _ => Ok(ClientAuthentication::Certificate),
     }
-}
-
-/// 128 random bits: a `jti` that was never used.
-fn unique_id() -> String {
-    let mut octets = [0; 16];
-    random::fill(&mut octets);
-    base64url::encode(&octets)
 }
 
 fn failed_discovery(error: &DiscoveryError) -> CommandError {

@@ -297,9 +297,9 @@ impl Client {
         let nonce = || dpop.and_then(|key| key.nonce_for(location.url.as_str()));
         let mut has_retried = false;
         loop {
-            let mut form = form.clone();
-            self.authentication
-                .authenticate(&mut form, &self.client_id, self.server.issuer(), now)?;
+            let form = self
+                .authentication
+                .authenticate(form.clone(), &self.client_id, self.server.issuer(), now)?;
             let post = Post {
                 location: &location,
                 form: &form,

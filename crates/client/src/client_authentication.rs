@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+use keybound_protocol::base64url;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::client_assertion::{CLIENT_ASSERTION_TYPE, client_assertion};
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::signer::{Signer, SigningError};
 use keybound_protocol::time::Timestamp;
+use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 /// How a client authenticates.
@@ -19,6 +22,8 @@ pub enum ClientAuthentication {
     PrivateKeyJwt(AssertionKey),
     /// By a secret in the form: `client_secret_post` (RFC 6749 §2.3.1), for servers that offer nothing better.
     ClientSecretPost(ClientSecret),
+    /// By a secret in a header: `client_secret_basic` (RFC 6749 §2.3.1), for servers that offer nothing better.
+    ClientSecretBasic(ClientSecret),
     /// Not at all: `none`, a public client.
     None,
 }
@@ -31,6 +36,16 @@ impl ClientSecret {
     /// Takes the secret as the server gave it.
     pub fn new(text: String) -> ClientSecret {
         ClientSecret(Zeroizing::new(text))
+    }
+
+    /// `Basic` credentials: both halves are form-encoded first (RFC 6749 §2.3.1), so that neither has a colon.
+    fn basic(&self, client_id: &ClientId) -> HeaderValue {
+        let encoded = |text: &str| Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
+        let credentials = Zeroizing::new(format!("{}:{}", *encoded(client_id.as_str()), *encoded(&self.0)));
+        let text = Zeroizing::new(format!("Basic {}", base64url::encode_standard(credentials.as_bytes())));
+        let mut value = HeaderValue::try_from(text.as_str()).expect("base64 is printable ASCII");
+        value.set_sensitive(true);
+        value
     }
 }
 
@@ -66,6 +81,14 @@ impl std::fmt::Debug for AssertionKey {
     }
 }
 
+/// A form with what authenticates its sender.
+#[derive(Debug)]
+pub(crate) struct AuthenticatedForm {
+    pub(crate) pairs: Vec<(&'static str, String)>,
+    /// The value of the header of that name.
+    pub(crate) authorization: Option<HeaderValue>,
+}
+
 impl ClientAuthentication {
     /// Adds to a form what this method needs.
     ///
@@ -73,11 +96,12 @@ impl ClientAuthentication {
     /// server whose certificate to expect (RFC 8705 §2). The audience of an assertion is the issuer wherever it is sent.
     pub(crate) fn authenticate(
         &self,
-        form: &mut Vec<(&'static str, String)>,
+        mut form: Vec<(&'static str, String)>,
         client_id: &ClientId,
         issuer: &Issuer,
         now: Timestamp,
-    ) -> Result<(), SigningError> {
+    ) -> Result<AuthenticatedForm, SigningError> {
+        let mut authorization = None;
         form.push(("client_id", client_id.as_str().to_owned()));
         match self {
             ClientAuthentication::PrivateKeyJwt(key) => {
@@ -88,8 +112,12 @@ impl ClientAuthentication {
             ClientAuthentication::ClientSecretPost(ClientSecret(secret)) => {
                 form.push(("client_secret", secret.as_str().to_owned()));
             }
+            ClientAuthentication::ClientSecretBasic(secret) => authorization = Some(secret.basic(client_id)),
             ClientAuthentication::Certificate | ClientAuthentication::None => {}
         }
-        Ok(())
+        Ok(AuthenticatedForm {
+            pairs: form,
+            authorization,
+        })
     }
 }

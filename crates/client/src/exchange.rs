@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use keybound_protocol::json::JsonObject;
 use keybound_tls::{OutgoingBody, RequestError};
 
 use crate::authorization_server::Location;
+use crate::client_authentication::AuthenticatedForm;
 use crate::dpop_key::{DPOP, DpopKey};
 use crate::error::{ClientError, EndpointRefusal, ResponseError};
 use crate::identity::Identity;
@@ -30,7 +31,7 @@ pub(crate) struct Answer {
 /// A form to be posted.
 pub(crate) struct Post<'a> {
     pub(crate) location: &'a Location,
-    pub(crate) form: &'a [(&'static str, String)],
+    pub(crate) form: &'a AuthenticatedForm,
     /// Over whose connections.
     pub(crate) identity: &'a Identity,
     /// Who proves a key by it (RFC 9449 §5).
@@ -54,7 +55,7 @@ pub(crate) async fn post_form(post: Post<'_>, trace: Option<&Arc<dyn Trace>>) ->
     };
     let body = Bytes::from(
         url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(form)
+            .extend_pairs(&form.pairs)
             .finish(),
     );
     let mut request = Request::post(location.url.as_str())
@@ -66,6 +67,7 @@ pub(crate) async fn post_form(post: Post<'_>, trace: Option<&Arc<dyn Trace>>) ->
         HeaderValue::from_static("application/x-www-form-urlencoded"),
     );
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.extend(form.authorization.clone().map(|value| (AUTHORIZATION, value)));
     if let Some(dpop) = dpop {
         headers.insert(DPOP, dpop.prove(&Method::POST, location.url.as_str(), None)?);
     }

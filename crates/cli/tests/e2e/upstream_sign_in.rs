@@ -37,7 +37,10 @@ struct Odd {
 impl Stage {
     fn set() -> Self {
         let scene = Scene::new();
-        let (corp, secret) = corp(&scene.issuer());
+        // Assertions name their key by its thumbprint (RFC 7638).
+        let mut assertions = scene.openssl.signing_key("assertions");
+        assertions.as_object_mut().unwrap().remove("kid");
+        let (corp, secrets) = corp(&scene.issuer(), &assertions);
         let key = scene.openssl.signing_key("odd");
         let answer = Arc::new(Mutex::new((500, json!({}))));
         let told = Arc::clone(&answer);
@@ -46,7 +49,9 @@ impl Stage {
             "/par" => (201, json!({ "request_uri": "urn:example:1", "expires_in": 60 })),
             _ => told.lock().unwrap().clone(),
         });
-        std::fs::write(scene.path("provider.secret"), secret).unwrap();
+        for (name, secret) in ["post", "basic"].iter().zip(secrets) {
+            std::fs::write(scene.path(&format!("{name}.secret")), secret).unwrap();
+        }
         let authorities = [corp.path("pki/ca.pem"), server.path("client/ca.pem")];
         let authorities = format!("\"pki/ca.pem\", {:?}, {:?}", authorities[0], authorities[1]);
         scene.replace(
@@ -56,14 +61,21 @@ impl Stage {
         );
         scene.replace("keybound.toml", OPENID_OFF, &OPENID_OFF.replace("false", "true"));
         scene.append("keybound.toml", "[[scopes]]\nname = \"read\"");
-        for (name, issuer) in [
-            ("corp", corp.public("")),
-            ("odd", server.issuer.clone()),
-            ("gone", format!("https://localhost:{}", free_port())),
+        let post = "client_secret_file = \"post.secret\"";
+        let basic = "client_secret_file = \"basic.secret\"\ntoken_endpoint_auth_method = \"client_secret_basic\"";
+        let signed = "signing_key = \"openssl/assertions.key\"";
+        for (name, issuer, credential) in [
+            ("corp", corp.public(""), post),
+            ("basic", corp.public(""), basic),
+            ("signed", corp.public(""), signed),
+            // What it was not given for.
+            ("wrong", corp.public(""), basic),
+            ("odd", server.issuer.clone(), post),
+            ("gone", format!("https://localhost:{}", free_port()), post),
         ] {
             let table = format!(
-                "[[upstream_providers]]\nname = \"{name}\"\nlabel = \"The <b>{name}</b>\"\nissuer = \"{issuer}\"\nclient_id = \"rp\"\n\
-                 client_secret_file = \"provider.secret\""
+                "[[upstream_providers]]\nname = \"{name}\"\nlabel = \"The <b>{name}</b>\"\nissuer = \"{issuer}\"\n\
+                 client_id = \"rp-{name}\"\n{credential}"
             );
             scene.append("keybound.toml", &table);
         }
@@ -107,7 +119,7 @@ impl Stage {
         let signed_in = carol.submit(&login, &[("username", "carol"), ("password", PASSWORD)]);
         let consented = carol.submit(&sent_to(&signed_in), &[("decision", "approve")]);
         let back = sent_to(&consented);
-        assert!(back.starts_with(&self.here.public("/upstream/corp?")), "{back}");
+        assert!(back.starts_with(&self.here.public("/upstream/")), "{back}");
         back
     }
 
@@ -145,14 +157,14 @@ impl Odd {
     }
 }
 
-/// A provider with the user carol, and what `rp` of `issuer` authenticates by there.
-fn corp(issuer: &str) -> (Installation, String) {
+/// A provider with the user carol, and clients of `issuer` of every kind; returns the secrets of those that have one.
+fn corp(issuer: &str, assertions: &Value) -> (Installation, Vec<String>) {
     let scene = Scene::new();
     scene.replace("keybound.toml", OPENID_OFF, &OPENID_OFF.replace("false", "true"));
     scene.replace("keybound.toml", SECRETS_OFF, &SECRETS_OFF.replace("false", "true"));
     let (corp, _) = scene.start();
     std::fs::write(corp.path("password"), PASSWORD).unwrap();
-    let carol = [
+    corp.run(&[
         "user",
         "create",
         "carol",
@@ -160,21 +172,30 @@ fn corp(issuer: &str) -> (Installation, String) {
         "password",
         "--set",
         "name=Carol C",
-        "--set",
-        "email=c@corp.example",
-    ];
-    corp.run(&carol).expect_code(0);
-    let rp = json!({
-        "client_id": "rp", "token_endpoint_auth_method": "client_secret_post", "grant_types": ["authorization_code"],
-        "response_types": ["code"], "redirect_uris": [format!("{issuer}/upstream/corp")], "scope": "openid profile email",
-    });
-    std::fs::write(corp.path("rp.json"), rp.to_string()).unwrap();
-    let created = corp.run(&["--output", "json", "client", "create", "--file", "rp.json"]);
-    let secret = created.expect_code(0).json()["client_secret"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    (corp, secret)
+    ])
+    .expect_code(0);
+    let mut secrets = Vec::new();
+    for (name, method) in [
+        ("corp", "client_secret_post"),
+        ("basic", "client_secret_basic"),
+        ("signed", "private_key_jwt"),
+        ("wrong", "client_secret_basic"),
+    ] {
+        let mut rp = json!({
+            "client_id": format!("rp-{name}"), "token_endpoint_auth_method": method, "grant_types": ["authorization_code"],
+            "response_types": ["code"], "redirect_uris": [format!("{issuer}/upstream/{name}")], "scope": "openid profile email",
+        });
+        if method == "private_key_jwt" {
+            rp["jwks"] = json!({ "keys": [assertions] });
+        }
+        std::fs::write(corp.path("rp.json"), rp.to_string()).unwrap();
+        let created = corp.run(&["--output", "json", "client", "create", "--file", "rp.json"]);
+        let secret = created.expect_code(0).json()["client_secret"]
+            .as_str()
+            .map(str::to_owned);
+        secrets.extend(secret);
+    }
+    (corp, secrets)
 }
 
 fn visitor(installation: &Installation) -> PageVisitor {
@@ -279,7 +300,7 @@ fn nobody_is_signed_in_by_an_answer_that_is_not_the_providers() {
     };
     let answered = back(&format!("code=c&iss={issuer}"));
     let good = json!({
-        "iss": issuer, "aud": "rp", "sub": "dave", "iat": now(), "exp": now() + 60, "nonce": asked["nonce"], "name": "Dave D",
+        "iss": issuer, "aud": "rp-odd", "sub": "dave", "iat": now(), "exp": now() + 60, "nonce": asked["nonce"], "name": "Dave D",
     });
 
     // RFC 9207 §2.4: whose answer it is, has to be said, and to be right; before anything is sent to the token endpoint.
@@ -305,7 +326,7 @@ fn nobody_is_signed_in_by_an_answer_that_is_not_the_providers() {
         ),
         (
             "odd",
-            changed("aud", json!(["rp", "somebody-else"])),
+            changed("aud", json!(["rp-odd", "somebody-else"])),
             "not meant for this client alone",
         ),
         ("odd", changed("iss", json!(stage.corp.public(""))), "it is of issuer"),
@@ -397,4 +418,66 @@ fn whoever_comes_by_themselves_signs_in_by_a_provider_too() {
     let provider = sent_to(&browser.get(&link(&page, "corp")));
     let (at, _) = browser.follow(browser.get(&stage.carol_at_corp(&provider)));
     assert_eq!(at, "/device");
+}
+
+#[test]
+fn this_server_authenticates_at_a_provider_as_it_is_registered_there() {
+    let stage = Stage::set();
+    let browser = stage.browser();
+    let login = stage.login(&browser);
+    let leave = link(&browser.get(&login), "wrong");
+    stage.assert_stopped(&browser.get(&leave), "access_denied", "invalid_client");
+    for name in ["corp", "basic", "signed"] {
+        let browser = stage.browser();
+        let login = stage.login(&browser);
+        let left = browser.get(&link(&browser.get(&login), name));
+        assert_eq!(left.status, 303, "{name}: {}", stage.here.explain(&left.refusal()));
+        let provider = sent_to(&left);
+        let (consent, page) = browser.follow(browser.get(&stage.carol_at_corp(&provider)));
+        assert!(
+            consent.ends_with("/consent") && page.body.contains("Carol C"),
+            "{name}: {page:?}"
+        );
+    }
+    assert_eq!(stage.users().len(), 1, "one issuer's user is one user here");
+}
+
+#[test]
+fn a_provider_is_given_one_credential_and_a_method_that_it_is_for() {
+    let scene = Scene::new();
+    scene.openssl.signing_key("assertions");
+    std::fs::write(scene.path("secret"), "hush").unwrap();
+    let provider = "[[upstream_providers]]\nname = \"corp\"\nissuer = \"https://corp.example\"\nclient_id = \"rp\"\n";
+    let secret = "client_secret_file = \"secret\"\n";
+    let before = std::fs::read_to_string(scene.path("keybound.toml")).unwrap();
+    for (credential, said) in [
+        (String::new(), "client_secret_file"),
+        (
+            format!("{secret}signing_key = \"openssl/assertions.key\""),
+            "a provider knows one",
+        ),
+        (
+            format!("{secret}token_endpoint_auth_method = \"private_key_jwt\""),
+            "no credential",
+        ),
+        (
+            format!("{secret}token_endpoint_auth_method = \"hope\""),
+            "not a registered",
+        ),
+        ("signing_key = \"secret\"".to_owned(), "not a PEM key"),
+        (
+            "signing_key = \"openssl/assertions.key\"\ntoken_endpoint_auth_method = \"client_secret_basic\"".to_owned(),
+            "no credential",
+        ),
+    ] {
+        std::fs::write(
+            scene.path("keybound.toml"),
+            format!("{before}\n{provider}{credential}\n"),
+        )
+        .unwrap();
+        let checked = crate::installation::run_in(&scene.path(""), &["config", "check", "--config", "keybound.toml"]);
+        let checked = checked.expect_code(65);
+        let text = format!("{}{}", checked.stdout, checked.stderr);
+        assert!(text.contains(said), "{credential}: {text}");
+    }
 }
