@@ -267,8 +267,8 @@ fn somebody_whom_another_provider_knows_signs_in_and_nobody_in_their_place() {
     let name = users[0]["name"].as_str().unwrap().to_owned();
     assert!(name.starts_with("corp."), "{name}");
 
-    // The same address again: its interaction is over, and whoever has another one gets nobody signed in by it.
-    stage.assert_stopped(&browser.get(&back), "invalid_request", reason);
+    // The same address again signs nobody in: its interaction is over.
+    stage.assert_stopped(&browser.get(&back), "invalid_request", "the interaction is finished");
 
     // An administrator decides who comes in.
     stage.here.run(&["user", "update", &name, "--disable"]).expect_code(0);
