@@ -189,6 +189,16 @@ fn a_device_shows_its_code_and_polls_until_it_is_decided() {
         .expect_code(5);
     assert!(said.stderr.contains("access_denied"), "{said:?}");
     assert_eq!(server.paths(), ["/device_authorization", "/token"]);
+
+    // The server's clock decides, too.
+    let server = ScriptedServer::start(json!({}), |asked| match asked.path.as_str() {
+        "/token" => (400, json!({"error": "expired_token"})),
+        _ => good(asked),
+    });
+    server
+        .run(&["token", "get", "--client", "client", "--grant", "device"])
+        .expect_code(8);
+    assert_eq!(server.paths(), ["/device_authorization", "/token"]);
 }
 
 #[test]

@@ -438,6 +438,22 @@ fn the_command_line_waits_for_a_user_at_another_device() {
     }
 }
 
+// covers R8628-3
+#[test]
+fn the_command_line_does_not_wait_for_ever_at_a_device() {
+    let stage = Stage::with(
+        "read",
+        &json!({ "grant_types": ["urn:ietf:params:oauth:grant-type:device_code"], "response_types": [] }),
+    );
+    let waiting = stage.waiting("app", "device", &["--scope", "read", "--wait", "1"]);
+    assert!(!waiting.instruction("user_code").is_empty());
+    let said = waiting.end().expect_code(8);
+    assert!(
+        said.stdout.is_empty() && said.stderr.contains("nobody decided"),
+        "{said:?}"
+    );
+}
+
 // covers CIBA-1, CIBA-4
 #[test]
 fn the_command_line_waits_for_a_user_whom_the_server_asks() {
@@ -461,4 +477,17 @@ fn the_command_line_waits_for_a_user_whom_the_server_asks() {
         let said = waiting.end().expect_code(code);
         assert_eq!(said.stderr.contains("access_denied"), decision == "deny", "{said:?}");
     }
+    // Nobody answers the last one. The request is over by then: there is nothing left to decide.
+    let waiting = stage.waiting("app", "ciba", &["--scope", "read", "--login-hint", USER, "--wait", "1"]);
+    let request = waiting.instruction("auth_req_id").to_owned();
+    assert!(waiting.end().expect_code(8).stdout.is_empty());
+    let said = stage
+        .installation
+        .run(&["backchannel", "approve", &request])
+        .expect_code(4);
+    assert!(said.stderr.contains("time is over"), "{said:?}");
+    stage
+        .installation
+        .run(&["backchannel", "deny", "unknown"])
+        .expect_code(3);
 }

@@ -179,6 +179,9 @@ fn rotate(batch: &mut Batch<'_>, rotation: &Rotation, entry: &AuditEntry) -> Res
         }
         Some(superseded_at) => {
             let generation = found.generation.saturating_add(1);
+            // Never for a token that is bound to nothing: what makes asking again safe is that only the one who was answered can do
+            // it. Anybody can send such a token and its `client_id`, so within the window a thief of the predecessor would be handed
+            // the successor that its owner holds, with an access token, and no alarm before both have used it.
             let may_be_retry = is_holder
                 && found.holder != RefreshTokenHolder::Bearer
                 && entry.at <= superseded_at.plus(rotation.retry_window)
