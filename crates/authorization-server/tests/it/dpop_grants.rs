@@ -14,11 +14,13 @@ use keybound_store::ApprovalRequestHash;
 use serde_json::{Value, json};
 
 use crate::approvals;
+use crate::browser::{Browser, add_user, location, parameters};
 use crate::consent::{Consent, REDIRECT_URI, VERIFIER, asking_client, public_client, text};
 use crate::pki::{Authority, Leaf, dns, self_signed};
 use crate::prover::{Proof, Prover};
 use crate::rfc7523::{claims as assertion_claims, signed};
 use crate::rfc8705_2::private_key_jwt_client;
+use crate::rfc9126::{CALLBACK, CHALLENGE, code_client};
 use crate::rfc9449::{BINDING, PAR, PROOF, TOKEN, for_url};
 use crate::world::{API, ISSUER, OTHER_API, Plan, Reply, Side, World, claims, credentials, tls_client, with};
 
@@ -257,7 +259,7 @@ async fn a_binding_by_certificate_and_a_proof_are_too_much_for_every_grant_of_a_
             ("client_id", client_id),
             ("response_type", "code"),
             ("redirect_uri", REDIRECT_URI),
-            ("code_challenge", crate::rfc9126::CHALLENGE),
+            ("code_challenge", CHALLENGE),
             ("code_challenge_method", "S256"),
         ];
         form.extend(jkt.map(|jkt| ("dpop_jkt", jkt)));
@@ -284,7 +286,7 @@ async fn a_pushed_request_is_told_the_nonce_that_its_proof_needs() {
             ("client_id", "by-key"),
             ("response_type", "code"),
             ("redirect_uri", REDIRECT_URI),
-            ("code_challenge", crate::rfc9126::CHALLENGE),
+            ("code_challenge", CHALLENGE),
             ("code_challenge_method", "S256"),
         ];
         let now = Timestamp::from_unix_secs(cast.world.clock.now());
@@ -471,4 +473,34 @@ async fn fapi_2_takes_a_client_whose_tokens_are_bound_to_a_key() {
         json!(["PS256", "ES256", "EdDSA"])
     );
     assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], true);
+}
+
+// covers R9449-6
+#[tokio::test]
+async fn the_key_that_the_browser_brought_to_authorize_is_the_key_of_the_code() {
+    let authority = Authority::root("corp");
+    let world = Plan::new()
+        .trusts("corp", &authority)
+        .client("demo", with(code_client(tls_client("demo.example")), by_key()))
+        .start()
+        .await;
+    add_user(&world, "helena").await;
+    let demo = authority.issue(dns("demo.example"));
+    let (own, other) = (Prover::new(), Prover::new());
+    let browser = Browser::of(&world);
+    let jkt = own.thumbprint().to_string();
+    let login = browser.begin_with(&[("dpop_jkt", &jkt)]).await;
+    let consent = location(&browser.sign_in(&login).await);
+    let parameters = parameters(&browser.decide(&consent, "approve").await);
+    let code = parameters.iter().find(|(name, _)| name == "code").unwrap();
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", "demo"),
+        ("code", &code.1),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ];
+    let reply = post(&world, &demo, &form, Some(&other)).await;
+    world.assert_refused(&reply, 400, "invalid_grant", CODE_KEY).await;
+    bound_to(&post(&world, &demo, &form, Some(&own)).await, &own);
 }
