@@ -33,6 +33,7 @@ fn main() -> std::io::Result<()> {
         ("distinguished_name", names::distinguished_names()),
         ("subject_alternative_name", names::subject_alternative_names()),
         ("jwt", jose::tokens()),
+        ("dpop_proof", jose::proofs()),
         ("jwk_set", jose::key_sets()),
         ("form", http::forms()),
         ("client_cert", http::client_certs()),

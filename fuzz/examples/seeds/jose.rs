@@ -123,6 +123,89 @@ pub(crate) fn tokens() -> Vec<Vec<u8>> {
     inputs
 }
 
+pub(crate) fn proofs() -> Vec<Vec<u8>> {
+    let x = base64url::encode(key().public_key().as_ref());
+    let jwk = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#);
+    let header = format!(r#"{{"alg":"EdDSA","jwk":{jwk},"typ":"dpop+jwt"}}"#);
+    const CLAIMS: &str = r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":1767225600}"#;
+    let ec = format!(
+        r#"{{"kty":"EC","crv":"P-256","x":"{}","y":"{}"}}"#,
+        base64url::encode(&P256[1..33]),
+        base64url::encode(&P256[33..])
+    );
+    let headers = [
+        header.clone(),
+        header.replace("dpop+jwt", "DPOP+JWT"),
+        header.replace("dpop+jwt", "application/dpop+jwt"),
+        header.replace("dpop+jwt", "at+jwt"),
+        r#"{"alg":"EdDSA","typ":"dpop+jwt"}"#.to_owned(),
+        format!(r#"{{"alg":"EdDSA","jwk":{jwk}}}"#),
+        format!(r#"{{"alg":"none","jwk":{jwk},"typ":"dpop+jwt"}}"#),
+        format!(r#"{{"alg":"HS256","jwk":{{"kty":"oct","k":"AAAA"}},"typ":"dpop+jwt"}}"#),
+        format!(r#"{{"alg":"ES256","jwk":{ec},"typ":"dpop+jwt"}}"#),
+        format!(r#"{{"alg":"EdDSA","jwk":{ec},"typ":"dpop+jwt"}}"#),
+        header.replace(r#""x":"#, r#""d":"AAAA","x":"#),
+        header.replace(r#""x":"#, r#""kid":"1","x":"#),
+        header.replace(r#""alg""#, r#""crit":["exp"],"alg""#),
+        header.replace(&jwk, "[]"),
+        header.replace(&jwk, "null"),
+        header.replace(&jwk, &format!("{jwk},\"jwk\":{jwk}")),
+    ];
+    let claims = [
+        r#"{"jti":"1","htm":"POST","htu":"https://rs.example/a","iat":1767225600}"#,
+        r#"{"jti":"1","htm":"get","htu":"https://rs.example/a","iat":1767225600}"#,
+        r#"{"jti":"1","htm":"GET","htu":"HTTPS://RS.example:443/a?q#f","iat":1767225600}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/%61","iat":1767225600}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/b/../a","iat":1767225600}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://user@rs.example/a","iat":1767225600}"#,
+        r#"{"jti":"1","htm":"GET","htu":"/a","iat":1767225600}"#,
+        r#"{"jti":"1","htm":"GET","htu":"","iat":1767225600}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":1767225509}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":1767225510}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":1767225630}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":1767225631}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":9223372036854775807}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":-9223372036854775808}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":"1767225600"}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":1767225600.5}"#,
+        r#"{"jti":"","htm":"GET","htu":"https://rs.example/a","iat":1767225600}"#,
+        r#"{"jti":7,"htm":"GET","htu":"https://rs.example/a","iat":1767225600}"#,
+        r#"{"htm":"GET","htu":"https://rs.example/a","iat":1767225600}"#,
+        r#"{"jti":"1","jti":"2","htm":"GET","htu":"https://rs.example/a","iat":1767225600}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":1767225600,"ath":"x","nonce":"y"}"#,
+        r#"{"jti":"1","htm":"GET","htu":"https://rs.example/a","iat":1767225600,"nonce":null}"#,
+        "[]",
+        "",
+    ];
+    let mut proofs: Vec<String> = headers.iter().map(|header| signed(header, CLAIMS)).collect();
+    proofs.extend(claims.iter().map(|claims| signed(&header, claims)));
+    let good = signed(&header, CLAIMS);
+    let (input, signature) = good.rsplit_once('.').expect("three parts");
+    proofs.extend([
+        format!("{good}, {good}"),
+        format!(" {good}"),
+        format!("{input}."),
+        format!("{input}.{signature}="),
+        input.to_owned(),
+        String::new(),
+    ]);
+    // What the target makes proofs of: method, path, `jti`.
+    proofs.extend(
+        [
+            "GET / 1",
+            "POST /b?c=d#e x",
+            "PATCH /%41%zz/../. y",
+            "GET //b \u{7f}",
+            "G\u{e4}T /\u{e4} \u{1f600}",
+            "  ",
+        ]
+        .map(str::to_owned),
+    );
+    let mut inputs: Vec<Vec<u8>> = proofs.into_iter().map(String::into_bytes).collect();
+    inputs.push(b"\xff.\xff.\xff".to_vec());
+    inputs
+}
+
 pub(crate) fn key_sets() -> Vec<Vec<u8>> {
     let certificate = self_signed();
     let x5c = base64url::encode_standard(&certificate);

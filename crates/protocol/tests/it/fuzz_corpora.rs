@@ -6,6 +6,8 @@ mod certificate;
 mod client_cert;
 #[path = "../../../../fuzz/src/bodies/distinguished_name.rs"]
 mod distinguished_name;
+#[path = "../../../../fuzz/src/bodies/dpop_proof.rs"]
+mod dpop_proof;
 #[path = "../../../../fuzz/src/bodies/form.rs"]
 mod form;
 #[path = "../../../../fuzz/src/bodies/jwk_set.rs"]
@@ -52,6 +54,12 @@ fn subject_alternative_names() {
 #[test]
 fn tokens() {
     replay("jwt", jwt::check);
+}
+
+// covers R9449-1
+#[test]
+fn proofs() {
+    replay("dpop_proof", dpop_proof::check);
 }
 
 #[test]
