@@ -22,6 +22,7 @@ use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::UserSubject;
 use keybound_protocol::userinfo::{OPENID_SCOPE, userinfo};
 use keybound_resource_server::{DPOP, DPOP_NONCE};
+use keybound_store::GrantState;
 use serde_json::Value;
 
 use crate::configuration::Configuration;
@@ -59,6 +60,10 @@ pub(crate) enum UserinfoRefusal {
     NoUser,
     #[error("the user is gone or disabled")]
     UserGone,
+    #[error("the client that the access token was issued to is gone")]
+    ClientGone,
+    #[error("what the user allowed has ended")]
+    GrantEnded,
 }
 
 /// A refusal, with what its challenges say about proofs.
@@ -91,7 +96,7 @@ impl UserinfoRefusal {
             Self::Bearer(_) => sent,
             Self::ProofBesideBearer => presentation,
             Self::Proof(_) => proof,
-            Self::Unknown => counts,
+            Self::Unknown | Self::ClientGone | Self::GrantEnded => counts,
             Self::Binding(_) => bound,
             Self::Scope => scope,
             Self::NoUser | Self::UserGone => user,
@@ -105,9 +110,13 @@ impl UserinfoRefusal {
             // At a resource a proof that is missing is one that is not valid: the scheme announced it.
             Self::Proof(DpopProofError::Missing) => ErrorCode::InvalidDpopProof,
             Self::Proof(error) => error.code(),
-            Self::ProofBesideBearer | Self::Unknown | Self::Binding(_) | Self::NoUser | Self::UserGone => {
-                ErrorCode::InvalidToken
-            }
+            Self::ProofBesideBearer
+            | Self::Unknown
+            | Self::Binding(_)
+            | Self::NoUser
+            | Self::UserGone
+            | Self::ClientGone
+            | Self::GrantEnded => ErrorCode::InvalidToken,
             Self::Scope => ErrorCode::InsufficientScope,
         }
     }
@@ -122,7 +131,10 @@ impl UserinfoRefusal {
                 "send an access token of token_type DPoP as Authorization: DPoP, and any other without a DPoP header"
             }
             Self::Proof(error) => error.fix(),
-            Self::Unknown | Self::NoUser | Self::UserGone => "get a new access token by a grant of a user",
+            Self::ClientGone => "register the client again, or find out who deleted it (keybound audit)",
+            Self::Unknown | Self::NoUser | Self::UserGone | Self::GrantEnded => {
+                "get a new access token by a grant of a user"
+            }
             Self::Binding(BindingError::NotRequested | BindingError::NoCertificate) => {
                 "use userinfo_endpoint of mtls_endpoint_aliases with the certificate that the token was obtained with"
             }
@@ -213,6 +225,10 @@ pub(crate) fn answer(request: &UserinfoRequest<'_>) -> Result<Response, Reason> 
         (None, TokenScheme::Bearer) => Ok(()),
     }
     .map_err(|error| refused(error.into()))?;
+    // One of a configuration file is gone without a word about its tokens.
+    if server.clients.find(&token.client_id)?.is_none() {
+        return Err(refused(UserinfoRefusal::ClientGone));
+    }
     if !token.scope.contains(OPENID_SCOPE) {
         return Err(refused(UserinfoRefusal::Scope));
     }
@@ -226,6 +242,9 @@ pub(crate) fn answer(request: &UserinfoRequest<'_>) -> Result<Response, Reason> 
         Some(grant_id) => server.store.grants.find_grant(&grant_id)?,
         None => None,
     };
+    if grant.as_ref().is_some_and(|found| found.state != GrantState::Live) {
+        return Err(refused(UserinfoRefusal::GrantEnded));
+    }
     // The last thing: a request that is refused for something else uses nothing up.
     if let Some(proof) = &proof {
         let spent = server.dpop.spend_at_resource(proof, request.now);

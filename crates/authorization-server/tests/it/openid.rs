@@ -321,3 +321,22 @@ async fn the_interaction_id_comes_back_from_userinfo_if_it_is_one() {
     let refused = (reply.status, reply.header(FIELD));
     assert_eq!(refused, (StatusCode::UNAUTHORIZED, Some(ID)));
 }
+
+#[tokio::test]
+async fn userinfo_tells_nothing_once_the_client_is_gone() {
+    let cast = cast(true).await;
+    let tokens = cast.tokens(&openid("unbound")).await;
+    let peer = cast.world.peer(Side::Public, None);
+    let told = async || peer.get_with_token("/userinfo", text(&tokens, "access_token")).await;
+    assert_eq!(told().await.status, StatusCode::OK);
+    // Out of the configuration: nobody has denied its tokens.
+    let mut plan = Plan::new();
+    plan.settings.openid_enabled = true;
+    cast.world.server.reload(plan.settings).await.unwrap();
+    let rule = "access token of this server that counts";
+    let refusal = cast
+        .world
+        .assert_refused(&told().await, 401, "invalid_token", rule)
+        .await;
+    assert!(refusal.reason.contains("client"), "{refusal:?}");
+}
