@@ -54,6 +54,10 @@ pub trait PushedRequests: Send + Sync {
     /// Stores a request.
     fn push_request(&self, pushed: PushedRequest) -> Answer<PushRequest>;
 
+    /// Spends a request at `now` that was answered without asking anybody: false if it was spent before, or is gone. Of any number of
+    /// callers, and of interactions that finish, exactly one spends it.
+    fn spend_pushed_request(&self, hash: RequestUriHash, now: Timestamp) -> Answer<bool>;
+
     /// The request with this `request_uri`; `None` also for one that was pushed before a backup was restored. A point read.
     fn find_pushed_request(&self, hash: &RequestUriHash) -> Result<Option<StoredPushedRequest>, StoreError>;
 }

@@ -141,6 +141,17 @@ async fn go_on(
         Err(Reason::Silent(refusal)) => refusal,
         Err(reason) => return Err(reason),
     };
+    // RFC 9126 §7.3: the client has had its answer.
+    if let Some(pushed) = pushed
+        && !page
+            .server
+            .store
+            .pushed_requests
+            .spend_pushed_request(pushed, page.now)
+            .await?
+    {
+        return Err(AuthorizationRefusal::RequestUriSpent.into());
+    }
     let code = refusal.code();
     record(page, client, refusal.into());
     interaction::to_client(page, request.target(), AuthorizationResponse::Error(code)).await

@@ -326,10 +326,7 @@ async fn what_is_given_silently_ends_with_what_it_rests_on_and_brings_no_refresh
         ("action", "withdraw"),
         ("grant", base.subject.as_str()),
     ];
-    assert_eq!(
-        location(&browser.post("/grants", &form).await),
-        "/grants?done=withdrawn"
-    );
+    assert_eq!(location(&browser.post("/grants", &form).await), "/grants");
     let reply = cast.redeem(&late).await;
     cast.world
         .assert_refused(
@@ -355,28 +352,36 @@ async fn what_is_given_silently_ends_with_what_it_rests_on_and_brings_no_refresh
 
 // covers R9126-6
 #[tokio::test]
-async fn a_silent_code_spends_the_pushed_request() {
+async fn an_answer_without_asking_spends_the_pushed_request() {
     let cast = cast().await;
     let browser = cast.browser();
     cast.allow(&browser, &[]).await;
-    let pushed = cast
-        .world
-        .peer(Side::MutualTls, Some(&cast.demo))
-        .post("/par", &request(&[("prompt", "none")]))
-        .await;
-    assert_eq!(pushed.status, 201, "{pushed:?}");
-    let request_uri = pushed.json()["request_uri"].as_str().unwrap().to_owned();
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs([("client_id", "demo"), ("request_uri", &request_uri)])
-        .finish();
-    let path = format!("/authorize?{query}");
-    // Who may not have it spends nothing.
+    let push = async || {
+        let pushed = cast
+            .world
+            .peer(Side::MutualTls, Some(&cast.demo))
+            .post("/par", &request(&[("prompt", "none")]))
+            .await;
+        assert_eq!(pushed.status, 201, "{pushed:?}");
+        let request_uri = pushed.json()["request_uri"].as_str().unwrap().to_owned();
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("client_id", "demo"), ("request_uri", &request_uri)])
+            .finish();
+        format!("/authorize?{query}")
+    };
+    let spent = async |path: &str| {
+        let reply = browser.get(path).await;
+        assert_eq!(reply.status, 400, "{reply:?}");
+        let refusal = cast.world.refusal(&reply).await;
+        assert_eq!(refusal.error_code.unwrap().as_str(), "invalid_request_uri");
+    };
+    // The client has its answer, be it a refusal: with the same request_uri nobody else is answered.
+    let path = push().await;
     let reply = cast.browser().get(&path).await;
     cast.refused(&reply, "login_required", (1, "nobody is signed in")).await;
+    spent(&path).await;
+    let path = push().await;
     let tokens = cast.tokens(&code(&browser.get(&path).await)).await;
     assert!(tokens["access_token"].is_string());
-    let reply = browser.get(&path).await;
-    assert_eq!(reply.status, 400);
-    let refusal = cast.world.refusal(&reply).await;
-    assert_eq!(refusal.error_code.unwrap().as_str(), "invalid_request_uri");
+    spent(&path).await;
 }

@@ -6,6 +6,7 @@ use crate::{PushRequest, PushedRequest, RequestUriHash, StoredPushedRequest};
 /// All cases.
 pub const CASES: &[Case] = cases![
     a_pushed_request_is_found_by_its_request_uri_also_after_a_restart,
+    a_pushed_request_is_spent_once,
     after_a_restored_backup_there_is_none,
 ];
 
@@ -38,6 +39,25 @@ async fn a_pushed_request_is_found_by_its_request_uri_also_after_a_restart(open:
         let find = |number| store.pushed_requests.find_pushed_request(&pushed(number).hash).unwrap();
         assert_eq!(find(1), Some(expected.clone()));
         assert_eq!(find(2), None);
+    }
+}
+
+async fn a_pushed_request_is_spent_once(open: &dyn Open) {
+    let store = open.open();
+    let spend = |number| store.pushed_requests.spend_pushed_request(pushed(number).hash, t(10));
+    assert!(!spend(1).await.unwrap(), "nobody pushed it");
+    for number in [1, 2] {
+        store.pushed_requests.push_request(pushed(number)).await.unwrap();
+    }
+    assert!(spend(1).await.unwrap());
+    for store in [&store, &open.open()] {
+        let spend = store.pushed_requests.spend_pushed_request(pushed(1).hash, t(11));
+        assert!(!spend.await.unwrap());
+        let is_spent = |number| {
+            let found = store.pushed_requests.find_pushed_request(&pushed(number).hash);
+            found.unwrap().unwrap().is_spent
+        };
+        assert_eq!([is_spent(1), is_spent(2)], [true, false]);
     }
 }
 

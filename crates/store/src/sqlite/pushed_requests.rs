@@ -17,6 +17,10 @@ impl PushedRequests for Database {
         self.writer.submit(move |batch| push(batch, &pushed, requests_max))
     }
 
+    fn spend_pushed_request(&self, hash: RequestUriHash, now: Timestamp) -> Answer<bool> {
+        self.writer.submit(move |batch| spend(batch, &hash, now))
+    }
+
     fn find_pushed_request(&self, hash: &RequestUriHash) -> Result<Option<StoredPushedRequest>, StoreError> {
         let sql = "SELECT client_id, request, expires_at, spent_at IS NOT NULL FROM pushed_requests
                    WHERE hash = ?1 AND epoch = (SELECT value FROM counters WHERE name = 'epoch')";
@@ -70,7 +74,7 @@ pub(super) fn count_opened(batch: &Batch<'_>, hash: &RequestUriHash) -> Result<(
     Ok(())
 }
 
-/// Spends a pushed request, as the end of an interaction: false if another interaction did, or it is gone.
+/// Spends a pushed request, also as the end of an interaction: false if somebody did before, or it is gone.
 pub(super) fn spend(batch: &Batch<'_>, hash: &RequestUriHash, at: Timestamp) -> Result<bool, Fault> {
     let sql = "UPDATE pushed_requests SET spent_at = ?2 WHERE hash = ?1 AND spent_at IS NULL";
     Ok(change(batch.connection, sql, (hash.as_bytes(), at.unix_secs()))? == 1)
