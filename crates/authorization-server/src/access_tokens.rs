@@ -33,6 +33,7 @@ use keybound_store::{
     TokenMarks, TokenRevocation,
 };
 
+use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
 use crate::signing_keys::SigningKeys;
 
 /// Random octets of an opaque token: 256 bits, where RFC 6749 §10.10 wants 128.
@@ -399,6 +400,12 @@ impl AccessTokens {
         };
         Some((token, verified.key().key_id()?.to_owned()))
     }
+}
+
+/// When the last access token that was issued by `now` will have expired everywhere: what denies it is kept until then. Settings that
+/// are no longer in force may have made tokens live longer than now, and two clocks may differ by the leeway in either direction.
+pub(crate) fn tokens_until(now: Timestamp) -> Timestamp {
+    now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2)
 }
 
 #[cfg(test)]

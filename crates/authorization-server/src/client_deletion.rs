@@ -1,12 +1,11 @@
 //! A client is deleted, by an administrator or by itself: its tokens are denied in the same transaction.
 
-use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::time::Timestamp;
 use keybound_store::{AuditEntry, ClientRemoval, DeleteClient, StoreError};
 
+use crate::access_tokens::tokens_until;
 use crate::server::Server;
-use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
 
 /// Deletes a client. `entry` is asked who does it, at the time that it is done.
 ///
@@ -24,8 +23,7 @@ pub(crate) async fn delete_client(
     let removal = ClientRemoval {
         client_id: client_id.clone(),
         if_version,
-        // Settings that are no longer in force may have made its tokens live longer than now.
-        tokens_until: now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2),
+        tokens_until: tokens_until(now),
     };
     let deleted = server.store.clients.delete_client(removal, entry(now)).await?;
     if deleted == DeleteClient::Deleted {

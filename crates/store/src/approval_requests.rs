@@ -181,8 +181,10 @@ pub enum RedeemApprovalRequest {
     Redeemed,
     /// Used before; nothing changed.
     AlreadySpent,
-    /// Its grant has ended, or its time is over, or nobody has approved it.
+    /// Its grant has ended, or nobody has approved it.
     NotApproved,
+    /// Its time is over; nothing changed.
+    Expired,
     /// There is no such request.
     Unknown,
 }

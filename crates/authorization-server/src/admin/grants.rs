@@ -14,7 +14,7 @@ use super::AdminRequest;
 use super::preconditions::if_match;
 use super::problem::Problem;
 use super::routes::{Answer, Handled, page_limit};
-use crate::grants::issue::tokens_until;
+use crate::access_tokens::tokens_until;
 
 /// What a listing can be asked. A name that it does not know is refused, as everywhere.
 #[derive(Deserialize)]

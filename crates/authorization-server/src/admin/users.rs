@@ -4,8 +4,6 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, Query};
 use http::{HeaderMap, StatusCode};
-use keybound_protocol::access_token::CLOCK_LEEWAY;
-use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::{UserClaims, UserName};
 use keybound_store::{ChangeUser, CreateUser, DeleteUser, NewUser, PasswordHash, StoredUser, UserChange, UserRemoval};
 use serde::Deserialize;
@@ -15,9 +13,9 @@ use super::AdminRequest;
 use super::preconditions::if_match;
 use super::problem::Problem;
 use super::routes::{Answer, Handled, json_body, page_limit};
+use crate::access_tokens::tokens_until;
 use crate::passwords::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN, Password, PasswordHashingError};
 use crate::router::ADMIN_PREFIX;
-use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
 
 /// What a listing can be asked. A name that it does not know is refused, as everywhere.
 #[derive(Deserialize)]
@@ -150,7 +148,7 @@ pub(super) async fn replace(
         },
         claims: Some(claims.to_json()),
         is_disabled: Some(body.disabled),
-        tokens_until: tokens_until(&request),
+        tokens_until: tokens_until(request.now),
     };
     let entry = request.administrator.audit_entry(request.now);
     match request.server.store.users.change_user(asked, entry).await? {
@@ -173,7 +171,7 @@ pub(super) async fn delete(
     let removal = UserRemoval {
         name: name.clone(),
         if_version: if_match(&headers)?,
-        tokens_until: tokens_until(&request),
+        tokens_until: tokens_until(request.now),
     };
     let entry = request.administrator.audit_entry(request.now);
     match request.server.store.users.delete_user(removal, entry).await? {
@@ -251,11 +249,6 @@ fn hashing_failed(error: PasswordHashingError) -> Problem {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }
-}
-
-/// When the last access token of today will have expired. Settings that are no longer in force may have made it live longer than now.
-fn tokens_until(request: &AdminRequest) -> Timestamp {
-    request.now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2)
 }
 
 fn find(request: &AdminRequest, name: &UserName) -> Result<StoredUser, Problem> {

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::client_authentication::{AuthenticatedClient, IdentifiedClient};
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::id_token::PushedWith;
@@ -16,12 +15,11 @@ use keybound_store::{
 use serde_json::json;
 
 use super::notification::NotificationText;
-use crate::access_tokens::IssueError;
+use crate::access_tokens::{IssueError, tokens_until};
 use crate::clients::PreparedClient;
 use crate::grants::issue::{Accompanying, Issue};
 use crate::grants::share::{Granted, ShareRefusal, Wish};
 use crate::server::Server;
-use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
 
 /// A request that was decided, of a client that is sent the outcome.
 #[derive(Clone, Copy)]
@@ -151,7 +149,7 @@ impl Pushed<'_> {
         let revocation = GrantRevocation {
             grant_id: grant.grant_id.clone(),
             only_of: None,
-            tokens_until: self.entry.at.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY),
+            tokens_until: tokens_until(self.entry.at),
         };
         if let Err(error) = server.store.grants.revoke_grant(revocation, self.entry.clone()).await {
             tracing::error!(%error, "a grant that came to nothing could not be ended");

@@ -10,9 +10,9 @@ use keybound_store::{GrantOwner, GrantRevocation, RefreshTokenHash, RevokeGrant,
 
 use super::{Answer, ClientRequest, Refused};
 use crate::access_tokens::Revoked;
+use crate::access_tokens::tokens_until;
 use crate::client_authentication::Identified;
 use crate::error::Reason;
-use crate::grants::issue::tokens_until;
 use crate::response;
 use crate::server::Server;
 

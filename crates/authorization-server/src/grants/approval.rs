@@ -11,7 +11,7 @@ use keybound_store::{
     ApprovalRedemption, ApprovalRequestHash, PollApprovalRequest, RedeemApprovalRequest, StoredGrant,
 };
 
-use super::issue::{Accompanying, Issue};
+use super::issue::{Issue, Spent};
 use super::share::{Granted, Wish};
 use crate::approvals::ApprovalRefusal;
 use crate::client_authentication::Credential;
@@ -97,17 +97,16 @@ async fn exchange(
     match redeemed.map_err(|error| refused(error.into()))? {
         RedeemApprovalRequest::Redeemed => {}
         RedeemApprovalRequest::AlreadySpent => return Err(refused(ApprovalRefusal::Spent.into())),
+        RedeemApprovalRequest::Expired => return Err(refused(ApprovalRefusal::Expired.into())),
         RedeemApprovalRequest::NotApproved => return Err(refused(ApprovalRefusal::Denied.into())),
         RedeemApprovalRequest::Unknown => return Err(refused(ApprovalRefusal::Unknown.into())),
     }
-    let access_token = issue.complete(&drawn).await.map_err(|error| refused(error.into()))?;
-    let id_token = issue.id_token(grant.request.configuration, None, &access_token).await;
-    let id_token = id_token.map_err(|error| refused(error.into()))?;
-    let accompanying = Accompanying {
+    let spent = Spent {
         refresh_token: refresh.as_ref().map(|refresh| refresh.text.as_str()),
-        id_token: id_token.as_deref(),
+        nonce: None,
     };
-    let response = issue.answer(&access_token, accompanying);
+    let answered = issue.answer(grant.request.configuration, &drawn, spent).await;
+    let response = answered.map_err(|error| refused(error.into()))?;
     Ok(Answer::to(&recipient, Arc::clone(grant.client), response))
 }
 

@@ -14,8 +14,9 @@ use keybound_store::{
     AuthorizationCodeHash, GrantState, RedeemAuthorizationCode, Redemption, StoreError, StoredAuthorizationCode,
 };
 
-use super::issue::{Accompanying, Issue, tokens_until};
+use super::issue::{Issue, Spent};
 use super::share::{Granted, Wish};
+use crate::access_tokens::tokens_until;
 use crate::client_authentication::Credential;
 use crate::endpoints::token::GrantRequest;
 use crate::endpoints::{Answer, Refused};
@@ -67,6 +68,10 @@ pub(crate) async fn exchange(
         .find_authorization_code(&hash)
         .map_err(|error| refused(error.into()))?;
     let found = judge(grant, &credential, &asked, found).map_err(refused)?;
+    if found.is_spent {
+        grant.identify(credential).await?;
+        return Err(refused(penalize(grant, hash).await));
+    }
     let wish = Wish {
         scope: None,
         resources: &asked.resources,
@@ -103,22 +108,36 @@ pub(crate) async fn exchange(
         RedeemAuthorizationCode::Expired => return Err(refused(CodeRefusal::Expired.into())),
         RedeemAuthorizationCode::Unknown => return Err(refused(CodeRefusal::Unknown.into())),
     }
-    let access_token = issue.complete(&drawn).await.map_err(|error| refused(error.into()))?;
-    let id_token = issue
-        .id_token(grant.request.configuration, found.code.nonce.as_deref(), &access_token)
-        .await
-        .map_err(|error| refused(error.into()))?;
-    let accompanying = Accompanying {
+    let spent = Spent {
         refresh_token: refresh.as_ref().map(|refresh| refresh.text.as_str()),
-        id_token: id_token.as_deref(),
+        nonce: found.code.nonce.as_deref(),
     };
-    let response = issue.answer(&access_token, accompanying);
+    let answered = issue.answer(grant.request.configuration, &drawn, spent).await;
+    let response = answered.map_err(|error| refused(error.into()))?;
     Ok(Answer::to(&recipient, Arc::clone(grant.client), response))
+}
+
+/// Ends the grant of a code that was redeemed before, whatever else is asked for with it; returns why it was refused.
+async fn penalize(grant: &GrantRequest<'_>, code: AuthorizationCodeHash) -> Reason {
+    // Nothing is issued: a code that is spent stays so.
+    let nothing = Redemption {
+        code,
+        first_token_id: String::new(),
+        refresh: None,
+        opaque: None,
+        tokens_until: tokens_until(grant.now()),
+    };
+    let stored = &grant.server.store.authorization_codes;
+    match stored.redeem_authorization_code(nothing, grant.audit_entry()).await {
+        Ok(_) => CodeRefusal::AlreadyRedeemed.into(),
+        Err(error) => error.into(),
+    }
 }
 
 /// Decides whether this client, by this request, may redeem the code. Reads only.
 ///
-/// A code that was redeemed before passes, if everything else is right: presented to the store, it ends its grant.
+/// A code that was redeemed before passes, to end its grant, if it is the right client that presents it: one that has authenticated,
+/// whatever redirect URI and verifier it sends; one that has not, by its verifier, for anybody can call itself so.
 fn judge(
     grant: &GrantRequest<'_>,
     credential: &Credential,
@@ -130,6 +149,9 @@ fn judge(
     if issued_to != grant.client.client.client_id() {
         let issued_to = issued_to.to_string();
         return Err(CodeRefusal::OfAnotherClient { issued_to }.into());
+    }
+    if found.is_spent && !matches!(credential, Credential::Public(_)) {
+        return Ok(found);
     }
     require_redirect_uri(&found, asked)?;
     require_challenge(credential, &found, asked)?;

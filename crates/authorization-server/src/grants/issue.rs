@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use keybound_protocol::access_token::{AccessTokenFormat, CLOCK_LEEWAY, OnBehalfOf, TokenId};
+use keybound_protocol::access_token::{AccessTokenFormat, OnBehalfOf, TokenId};
 use keybound_protocol::client_authentication::IdentifiedClient;
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::grant_type::GrantType;
@@ -24,7 +24,6 @@ use crate::configuration::Configuration;
 use crate::id_tokens::{self, NewIdToken};
 use crate::response::Response;
 use crate::server::Server;
-use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
 use crate::token_response::TokenResponse;
 
 /// A refresh token ends that nobody has used for so long (RFC 9700 §4.14.2).
@@ -60,6 +59,15 @@ pub(crate) struct Drawn {
 pub(crate) struct DrawnRefreshToken {
     pub(crate) text: Zeroizing<String>,
     pub(crate) record: NewRefreshToken,
+}
+
+/// What the answer takes over from that which was spent for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Spent<'a> {
+    /// The refresh token that the client has from now on.
+    pub(crate) refresh_token: Option<&'a str>,
+    /// `nonce` of the authorization request, for the first ID token alone (OpenID Connect Core §12.2).
+    pub(crate) nonce: Option<&'a str>,
 }
 
 /// What goes with the access token.
@@ -163,9 +171,24 @@ impl Issue<'_> {
         id_tokens::issue(self.server, configuration, token).await
     }
 
-    /// The answer with an access token and what goes with it.
-    pub(crate) fn answer(&self, access_token: &str, accompanying: Accompanying<'_>) -> Response {
-        self.token_response(access_token, accompanying).to_response()
+    /// Signs and answers, now that what was spent for it is durable: with the access token, an ID token if there is to be one, and
+    /// the refresh token that the grant's verb recorded.
+    ///
+    /// # Errors
+    /// [`IssueError`]; what was spent stays spent.
+    pub(crate) async fn answer(
+        &self,
+        configuration: &Configuration,
+        drawn: &Drawn,
+        spent: Spent<'_>,
+    ) -> Result<Response, IssueError> {
+        let access_token = self.complete(drawn).await?;
+        let id_token = self.id_token(configuration, spent.nonce, &access_token).await?;
+        let accompanying = Accompanying {
+            refresh_token: spent.refresh_token,
+            id_token: id_token.as_deref(),
+        };
+        Ok(self.token_response(&access_token, accompanying).to_response())
     }
 
     /// What the answer says.
@@ -252,10 +275,4 @@ pub(crate) fn possessor(confirmation: Option<&Confirmation>) -> RefreshTokenHold
 /// When a refresh token ends that is used at `now` and not again.
 pub(crate) fn idle_until(now: Timestamp) -> Timestamp {
     now.plus(REFRESH_TOKEN_IDLE).plus(REFRESH_USE_RECORDED)
-}
-
-/// When the last access token that was issued by `now` will have expired everywhere. Settings that are no longer in force may have made
-/// tokens live longer than now.
-pub(crate) fn tokens_until(now: Timestamp) -> Timestamp {
-    now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY * 2)
 }

@@ -11,13 +11,14 @@ use std::time::Duration;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::token_request::RefreshTokenRequest;
 use keybound_store::{
-    GrantState, RecordRefresh, RefreshTokenHash, RefreshTokenHolder, RefreshUse, RotateRefreshToken, Rotation,
-    StoredRefreshToken,
+    AccessTokenHash, GrantState, OpaqueAccessToken, RecordRefresh, RefreshTokenHash, RefreshTokenHolder, RefreshUse,
+    RotateRefreshToken, Rotation, StoredRefreshToken,
 };
 use zeroize::Zeroizing;
 
-use super::issue::{Accompanying, Drawn, Issue, REFRESH_USE_RECORDED, idle_until, possessor, tokens_until};
+use super::issue::{Drawn, Issue, REFRESH_USE_RECORDED, Spent, idle_until, possessor};
 use super::share::{Granted, Wish};
+use crate::access_tokens::tokens_until;
 use crate::client_authentication::Credential;
 use crate::endpoints::token::GrantRequest;
 use crate::endpoints::{Answer, Refused};
@@ -75,8 +76,18 @@ pub(crate) async fn exchange(
     };
     let share = Granted::read(&found.grant.grant)
         .map_err(|error| refused(error.into()))?
-        .share(&grant.client.client, &grant.request.configuration.resources, &wish)
-        .map_err(|refusal| refused(refusal.into()))?;
+        .share(&grant.client.client, &grant.request.configuration.resources, &wish);
+    let share = match share {
+        Ok(share) => share,
+        Err(refusal) if found.superseded_at.is_some() => {
+            // Whatever is asked for with it: a token that was replaced is reported to the store, which ends the family unless this
+            // is a retry.
+            grant.identify(credential).await?;
+            rotate(grant, presented, &found, None).await.map_err(refused)?;
+            return Err(refused(refusal.into()));
+        }
+        Err(refusal) => return Err(refused(refusal.into())),
+    };
     let recipient = grant.identify(credential).await?;
     let issue = Issue {
         server: grant.server,
@@ -90,21 +101,22 @@ pub(crate) async fn exchange(
     };
     let drawn = issue.draw().map_err(|error| refused(error.into()))?;
     let successor = match found.holder.is_rotated() {
-        true => Some(rotate(grant, presented, &found, &drawn).await.map_err(refused)?),
+        true => Some(
+            rotate(grant, presented, &found, drawn.record())
+                .await
+                .map_err(refused)?,
+        ),
         false => {
             keep(grant, hash, &found, &drawn).await.map_err(refused)?;
             None
         }
     };
-    let access_token = issue.complete(&drawn).await.map_err(|error| refused(error.into()))?;
-    // Without nonce: that was for the first one (OpenID Connect Core §12.2).
-    let id_token = issue.id_token(grant.request.configuration, None, &access_token).await;
-    let id_token = id_token.map_err(|error| refused(error.into()))?;
-    let accompanying = Accompanying {
+    let spent = Spent {
         refresh_token: Some(successor.as_deref().map_or(presented, String::as_str)),
-        id_token: id_token.as_deref(),
+        nonce: None,
     };
-    let response = issue.answer(&access_token, accompanying);
+    let answered = issue.answer(grant.request.configuration, &drawn, spent).await;
+    let response = answered.map_err(|error| refused(error.into()))?;
     Ok(Answer::to(&recipient, Arc::clone(grant.client), response))
 }
 
@@ -166,12 +178,12 @@ fn named(holder: &RefreshTokenHolder) -> String {
     }
 }
 
-/// Replaces the token; returns the text of its successor.
+/// Replaces the token, and records the access token if it is opaque; returns the text of its successor.
 async fn rotate(
     grant: &GrantRequest<'_>,
     presented: &str,
     found: &StoredRefreshToken,
-    drawn: &Drawn,
+    opaque: Option<(AccessTokenHash, OpaqueAccessToken)>,
 ) -> Result<Zeroizing<String>, Reason> {
     let refresh_tokens = &grant.server.store.refresh_tokens;
     let family = &found.grant.grant.grant_id;
@@ -182,7 +194,7 @@ async fn rotate(
         successor: RefreshTokenHash::of(&successor),
         idle_until: idle_until(grant.now()),
         retry_window: RETRY_WINDOW,
-        opaque: drawn.record(),
+        opaque,
         tokens_until: tokens_until(grant.now()),
     };
     match refresh_tokens

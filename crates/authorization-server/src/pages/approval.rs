@@ -20,13 +20,14 @@ pub(crate) struct Approval {
     pub(crate) message: Option<String>,
 }
 
-/// What a page shows of it.
+/// What a page shows of it; nothing of one whose client is gone, which nobody can answer any more.
 ///
 /// # Errors
-/// [`Reason::Store`]; [`PageRefusal::ClientGone`](super::refusal::PageRefusal::ClientGone)
-pub(crate) fn shown(request: &PageRequest<'_>, waiting: &WaitingRequest) -> Result<Approval, Reason> {
-    let client = request.server.clients.find(&waiting.client_id)?;
-    let client = client.ok_or(super::refusal::PageRefusal::ClientGone)?;
+/// [`Reason::Store`]
+pub(crate) fn shown(request: &PageRequest<'_>, waiting: &WaitingRequest) -> Result<Option<Approval>, Reason> {
+    let Some(client) = request.server.clients.find(&waiting.client_id)? else {
+        return Ok(None);
+    };
     let wanted = &waiting.asked.wanted;
     let asked = Asked {
         scope: wanted.scope.as_str(),
@@ -35,13 +36,13 @@ pub(crate) fn shown(request: &PageRequest<'_>, waiting: &WaitingRequest) -> Resu
         authorization_details: Some(&wanted.authorization_details),
     };
     let message = waiting.asked.binding_message.as_deref();
-    Ok(Approval {
+    Ok(Some(Approval {
         id: base64url::encode(waiting.hash.as_bytes()),
         client: ShownClient::of(&client.client),
         asks: request.configuration.words.asks(asked),
         binding: Binding::of(&client.client, request.configuration.profile, None),
         message: message.and_then(|message| untrusted_text::line(message, 200)),
-    })
+    }))
 }
 
 /// Records the decision of the user who is signed in.

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use http::StatusCode;
-use keybound_protocol::access_token::CLOCK_LEEWAY;
 use keybound_protocol::authorization_details::AuthorizationDetails;
 use keybound_protocol::client::ClientId;
 use keybound_protocol::form::Form;
@@ -19,10 +18,10 @@ use super::session::{self, Session};
 use super::sign_in::{self, Destination};
 use super::terms::{Ask, Asked, ShownClient};
 use super::{PageRequest, form_token, page_response};
+use crate::access_tokens::tokens_until;
 use crate::approvals::DecisionRefusal;
 use crate::error::Reason;
 use crate::response::Response;
-use crate::settings::ACCESS_TOKEN_LIFETIME_MAX;
 
 /// What the token of this page's forms is for: all of them, signing out included.
 pub(super) const PURPOSE: &str = "grants";
@@ -83,6 +82,7 @@ pub(super) async fn get(request: &PageRequest<'_>) -> Result<Response, Reason> {
         .waiting_requests_of(&session.signed_in.subject, request.now)
         .await?;
     let waiting = waiting.iter().map(|waiting| approval::shown(request, waiting));
+    let waiting = waiting.filter_map(Result::transpose);
     let notice = Notice::sent(request, &session);
     let page = GrantsPage {
         waiting: waiting.collect::<Result<_, _>>()?,
@@ -167,7 +167,7 @@ async fn withdraw(request: &PageRequest<'_>, session: &Session, grant_id: GrantI
     let revocation = GrantRevocation {
         grant_id,
         only_of: Some(GrantOwner::Subject(session.signed_in.subject.clone())),
-        tokens_until: request.now.plus(ACCESS_TOKEN_LIFETIME_MAX).plus(CLOCK_LEEWAY),
+        tokens_until: tokens_until(request.now),
     };
     let entry = request.entry_of(&session.signed_in.subject);
     Ok(request.server.store.grants.revoke_grant(revocation, entry).await?)

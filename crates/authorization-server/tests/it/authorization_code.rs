@@ -181,6 +181,37 @@ async fn a_code_presented_again_ends_everything_that_came_of_it() {
     }
 }
 
+// covers R6749-7, R7636-3
+#[tokio::test]
+async fn a_spent_code_ends_its_grant_whatever_the_right_client_sends_with_it() {
+    let Scene { world, demo, rs } = scene().await;
+    for other in [
+        ("resource", "https://unknown.example"),
+        ("redirect_uri", "https://elsewhere.example/"),
+        ("code_verifier", "a-verifier-of-somebody-else-that-is-long-enough"),
+        ("code_verifier", ""),
+    ] {
+        let code = world.code(&Consent::to("demo")).await;
+        let tokens = world.redeem(Some(&demo), "demo", &code, &[]).await.json();
+        let reply = world.redeem(Some(&demo), "other", &code, &[other]).await;
+        world.assert_refused(&reply, 400, "invalid_grant", CODE).await;
+        let told = world.introspected(&rs, text(&tokens, "access_token")).await;
+        assert_eq!(told["active"], true, "{other:?}");
+        let reply = world.redeem(Some(&demo), "demo", &code, &[other]).await;
+        let refusal = world.assert_refused(&reply, 400, "invalid_grant", CODE).await;
+        assert!(refusal.reason.contains("redeemed before"), "{other:?}: {refusal:?}");
+        let told = world.introspected(&rs, text(&tokens, "access_token")).await;
+        assert_eq!(told, json!({"active": false}), "{other:?}");
+    }
+    // One that is not spent stays good: none of these costs the client its code.
+    let code = world.code(&Consent::to("demo")).await;
+    let other = ("resource", "https://unknown.example");
+    let reply = world.redeem(Some(&demo), "demo", &code, &[other]).await;
+    assert_eq!(reply.json()["error"], "invalid_target");
+    let reply = world.redeem(Some(&demo), "demo", &code, &[]).await;
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+}
+
 // covers R6749-12, FAPI-12, R9068-3, MTLS-3-1, MTLS-3-14
 #[tokio::test]
 async fn the_answer_is_that_of_rfc_6749_with_a_token_of_the_user() {

@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use crate::approvals::{Cast, cast};
 use crate::pki::{Leaf, dns, self_signed};
 use crate::rfc7523::signed;
-use crate::world::{ISSUER, NOW, Reply, claims, with};
+use crate::rfc8628::Browser;
+use crate::world::{ISSUER, NOW, Plan, Reply, claims, with};
 
 pub(crate) const CIBA: &str = "urn:openid:params:grant-type:ciba";
 pub(crate) const REQUEST: &str = "backchannel authentication request acceptable";
@@ -404,4 +405,19 @@ async fn an_administrator_decides_for_the_user_and_withdraws_what_was_allowed() 
         json!("ended")
     );
     assert_eq!(call(http::Method::DELETE, "/grants/unknown", None).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_request_whose_client_is_gone_is_not_shown_and_hides_nothing_else() {
+    let cast = cast(polling(), |plan| plan).await;
+    asked(&cast, &[("binding_message", "W4SCT")]).await;
+    let browser = Browser::of(&cast).await;
+    let page = async || {
+        let reply = browser.get("/grants").await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        String::from_utf8(reply.body.to_vec()).unwrap()
+    };
+    assert!(page().await.contains("W4SCT"));
+    cast.world.server.reload(Plan::new().settings).await.unwrap();
+    assert!(!page().await.contains("W4SCT"));
 }

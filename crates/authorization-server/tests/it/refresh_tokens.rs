@@ -233,6 +233,36 @@ async fn every_other_reuse_ends_the_family() {
     }
 }
 
+// covers R9700-4, FAPI-14
+#[tokio::test]
+async fn a_reuse_ends_the_family_whatever_is_asked_for_with_it_and_a_retry_does_not() {
+    let scene = scene().await;
+    let world = &scene.world;
+    let (own, thief) = (instance(), instance());
+    for (other, error) in [
+        (("scope", "admin"), "invalid_scope"),
+        (("resource", "https://unknown.example"), "invalid_target"),
+    ] {
+        let first = scene.refresh_token(&own, "app").await;
+        let tokens = scene.refreshed(&own, "app", &first).await;
+        let access_token = text(&tokens, "access_token");
+        // The holder asks again and for too much: nothing is given, and nothing ends.
+        let reply = world.refresh(Some(&own), "app", &first, &[other]).await;
+        assert_eq!(reply.json()["error"], error, "{reply:?}");
+        assert_eq!(world.introspected(&scene.rs, access_token).await["active"], true);
+        let again = scene.refreshed(&own, "app", &first).await;
+        assert_eq!(text(&again, "refresh_token"), text(&tokens, "refresh_token"));
+        let reply = world.refresh(Some(&thief), "app", &first, &[other]).await;
+        world.assert_refused(&reply, 400, "invalid_grant", REUSE).await;
+        let told = world.introspected(&scene.rs, access_token).await;
+        assert_eq!(told, json!({"active": false}), "{other:?}");
+        let reply = world
+            .refresh(Some(&own), "app", text(&tokens, "refresh_token"), &[])
+            .await;
+        world.assert_refused(&reply, 400, "invalid_grant", TOKEN).await;
+    }
+}
+
 // covers R9700-4
 #[tokio::test]
 async fn an_idle_token_ends_after_thirty_days_and_every_token_after_a_year() {

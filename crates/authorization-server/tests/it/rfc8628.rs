@@ -252,13 +252,13 @@ async fn a_disabled_user_allows_nothing() {
 }
 
 /// A browser whose user is signed in, with the cookie of the session.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     cast: &'a Cast,
     cookie: String,
 }
 
 impl Browser<'_> {
-    async fn of(cast: &Cast) -> Browser<'_> {
+    pub(crate) async fn of(cast: &Cast) -> Browser<'_> {
         let secret = "a session secret of the tests";
         let now = Timestamp::from_unix_secs(cast.world.clock.now());
         let session = NewUserSession {
@@ -283,7 +283,7 @@ impl Browser<'_> {
         }
     }
 
-    async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         let peer = self.cast.world.peer(Side::Public, None);
         peer.send(Method::GET, path, &[("cookie", &self.cookie)], None).await
     }

@@ -278,7 +278,7 @@ async fn an_approved_request_is_redeemed_once(open: &dyn Open) {
     create(&store, device(1)).await;
     assert_eq!(redeem_at(&store, 1, 0).await, RedeemApprovalRequest::NotApproved);
     decide_at(&store, 1, approved(1), 1).await;
-    assert_eq!(redeem_at(&store, 1, 600).await, RedeemApprovalRequest::NotApproved);
+    assert_eq!(redeem_at(&store, 1, 600).await, RedeemApprovalRequest::Expired);
     assert_eq!(redeem_at(&store, 1, 2).await, RedeemApprovalRequest::Redeemed);
     for store in [store, open.open()] {
         assert_eq!(redeem_at(&store, 1, 3).await, RedeemApprovalRequest::AlreadySpent);

@@ -270,7 +270,10 @@ fn redeem(
     };
     let grant_id = match (found.stored.state, found.grant_id) {
         (ApprovalState::Spent, _) => return Ok(RedeemApprovalRequest::AlreadySpent),
-        (ApprovalState::Approved, Some(grant_id)) if entry.at < found.stored.request.expires_at => grant_id,
+        (ApprovalState::Pending | ApprovalState::Approved, _) if entry.at >= found.stored.request.expires_at => {
+            return Ok(RedeemApprovalRequest::Expired);
+        }
+        (ApprovalState::Approved, Some(grant_id)) => grant_id,
         _ => return Ok(RedeemApprovalRequest::NotApproved),
     };
     let grant = grants::find(batch.connection, &grant_id)?;
