@@ -7,12 +7,13 @@ mod push;
 use std::net::IpAddr;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use keybound_protocol::authorization_request::WantedAuthorization;
-use keybound_protocol::backchannel_authentication::BackchannelRequestError;
-use keybound_protocol::client::ClientId;
+use keybound_protocol::authorization_request::{AuthorizationRequestError, RequestForm, WantedAuthorization};
+use keybound_protocol::backchannel_authentication::{BackchannelRequestError, has_to_sign};
+use keybound_protocol::client::{Client, ClientId};
 use keybound_protocol::device_authorization::UserCode;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::grant_id::{GRANT_ID_RANDOM_BYTES, GrantId};
+use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::UserSubject;
 use keybound_store::{
@@ -22,6 +23,8 @@ use keybound_store::{
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+use crate::authorization_requests;
+use crate::configuration::Configuration;
 use crate::interaction;
 use crate::key_sets::KeySetError;
 use crate::limits::Limits;
@@ -62,6 +65,9 @@ pub struct AskedOfUser {
     /// `acr_values` of CIBA.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acr_values: Vec<String>,
+    /// How the request came, and what it was judged by.
+    #[serde(default)]
+    pub form: RequestForm,
 }
 
 /// A request that waits for a user's decision, for whoever shows it.
@@ -104,6 +110,9 @@ pub enum DecisionRefusal {
     /// It was decided before.
     #[error("the request was decided before")]
     AlreadyDecided,
+    /// The client could not ask for it any more: it has registered less since, or its profile was raised.
+    #[error("the client could not ask for it any more: {0}")]
+    NotPermittedAnyMore(BackchannelRequestError),
     /// The user is gone or disabled.
     #[error("the user may not use this server any more")]
     UserBarred,
@@ -148,6 +157,8 @@ pub(crate) enum ApprovalRefusal {
     Request(#[from] BackchannelRequestError),
     #[error("the signed request's keys could not be fetched")]
     KeysUnavailable(#[from] KeySetError),
+    #[error("the client could not ask for it any more: {0}")]
+    NotPermittedAnyMore(BackchannelRequestError),
     #[error("the client has registered no way of delivery that is served here")]
     NoDelivery,
     #[error("the client has registered that its tokens are sent to it (push)")]
@@ -168,7 +179,9 @@ impl ApprovalRefusal {
             ApprovalRefusal::TooEarly => ErrorCode::SlowDown,
             ApprovalRefusal::Denied => ErrorCode::AccessDenied,
             ApprovalRefusal::Expired => ErrorCode::ExpiredToken,
-            ApprovalRefusal::Spent | ApprovalRefusal::Unknown => ErrorCode::InvalidGrant,
+            ApprovalRefusal::Spent | ApprovalRefusal::Unknown | ApprovalRefusal::NotPermittedAnyMore(_) => {
+                ErrorCode::InvalidGrant
+            }
             ApprovalRefusal::TooManyWaiting | ApprovalRefusal::TooOften(_) | ApprovalRefusal::PolledTooOften(_) => {
                 ErrorCode::TemporarilyUnavailable
             }
@@ -235,6 +248,46 @@ impl AskedOfUser {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// Judges once more, by what is registered for `client` now, what it asked.
+    ///
+    /// # Errors
+    /// [`BackchannelRequestError`], for a device as well
+    pub(crate) fn require_still_permitted(
+        &self,
+        client: &Client,
+        channel: &ApprovalChannel,
+        configuration: &Configuration,
+    ) -> Result<(), BackchannelRequestError> {
+        let grant_type = match channel {
+            ApprovalChannel::Device { .. } => GrantType::DeviceCode,
+            ApprovalChannel::Backchannel { .. } => GrantType::BackchannelAuthentication,
+        };
+        if !client.metadata().permits_grant_type(grant_type) {
+            return Err(AuthorizationRequestError::GrantNotRegistered.into());
+        }
+        self.require_form(client, channel, configuration)?;
+        let policy = authorization_requests::policy(configuration, self.form.is_pushed);
+        Ok(self.wanted.require_still_permitted(client, &policy)?)
+    }
+
+    /// Judges once more how the request came: signed, by the profile in force.
+    ///
+    /// # Errors
+    /// [`BackchannelRequestError`]
+    pub(crate) fn require_form(
+        &self,
+        client: &Client,
+        channel: &ApprovalChannel,
+        configuration: &Configuration,
+    ) -> Result<(), BackchannelRequestError> {
+        self.form.require_profile(client, configuration.profile)?;
+        let is_backchannel = matches!(channel, ApprovalChannel::Backchannel { .. });
+        if is_backchannel && has_to_sign(client, configuration.profile) && !self.form.is_signed {
+            return Err(BackchannelRequestError::NotSigned);
+        }
+        Ok(())
+    }
+
     /// As it was stored.
     pub(crate) fn read(stored: &StoredApprovalRequest) -> Result<AskedOfUser, StoreError> {
         serde_json::from_str(&stored.request.request).map_err(|error| StoreError::Corrupt {
@@ -262,7 +315,16 @@ impl Server {
         let user_code = UserCode::parse(typed).map_err(|_| DecisionRefusal::Unknown)?;
         let hash = UserCodeHash::of(user_code.letters());
         let found = self.store.approval_requests.find_approval_request_by_user_code(&hash)?;
-        waiting(found.ok_or(DecisionRefusal::Unknown)?, now)
+        let found = found.ok_or(DecisionRefusal::Unknown)?;
+        let channel = found.request.channel.clone();
+        let waiting = waiting(found, now)?;
+        // Nobody is asked what would not be taken for an answer.
+        let client = self.clients.find(&waiting.client_id)?.ok_or(DecisionRefusal::Unknown)?;
+        waiting
+            .asked
+            .require_still_permitted(&client.client, &channel, &self.configuration.load())
+            .map_err(DecisionRefusal::NotPermittedAnyMore)?;
+        Ok(waiting)
     }
 
     /// What clients ask of this user by backchannel authentication, oldest first.
@@ -310,7 +372,11 @@ impl Server {
                 .clients
                 .find(&found.request.client_id)?
                 .ok_or(DecisionRefusal::Unknown)?;
-            let lifetime = interaction::grant_lifetime(&self.configuration.load(), &client.client);
+            let configuration = self.configuration.load();
+            asked
+                .require_still_permitted(&client.client, &found.request.channel, &configuration)
+                .map_err(DecisionRefusal::NotPermittedAnyMore)?;
+            let lifetime = interaction::grant_lifetime(&configuration, &client.client);
             // From the decision to the client's next question it lasts, too.
             let expires_at = now.plus(lifetime).plus(DEVICE_CODE_LIFETIME);
             let grant = grant(&decision, &found, asked.wanted, expires_at)?;

@@ -58,6 +58,7 @@ const CODE: &str = "authorization code of this client, in time and unused";
 const REDIRECT_URI: &str = "redirect_uri of the authorization request";
 const VERIFIER: &str = "code_verifier of the code_challenge";
 const KEY: &str = "key that the code is bound to";
+const STILL_PERMITTED: &str = "client may still ask as it did";
 const REFRESH_TOKEN: &str = "refresh token of this client, in time";
 const HOLDER: &str = "certificate or key that the refresh token is bound to";
 const REUSE: &str = "refresh token not replaced before";
@@ -76,7 +77,7 @@ const STORE: &str = "store answers";
 const ISSUED: &str = "access token made";
 const RESPONSE_SIGNED: &str = "introspection response signed";
 
-const AT_TOKEN: [&str; 27] = [
+const AT_TOKEN: [&str; 28] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -96,6 +97,7 @@ const AT_TOKEN: [&str; 27] = [
     DELIVERY,
     POLLED_SELDOM,
     DECISION,
+    STILL_PERMITTED,
     GRANTED,
     TRADED,
     TRADE,
@@ -169,7 +171,7 @@ const AT_AUTHORIZATION: [&str; 14] = [
     RESPONSE_SIGNED,
     PageRefusal::RULES[11],
 ];
-const AT_PAGES: [&str; 14] = [
+const AT_PAGES: [&str; 15] = [
     PATH,
     METHOD,
     MEDIA_TYPE,
@@ -179,6 +181,7 @@ const AT_PAGES: [&str; 14] = [
     PageRefusal::RULES[2],
     PageRefusal::RULES[3],
     PageRefusal::RULES[4],
+    REQUEST,
     PageRefusal::RULES[5],
     PageRefusal::RULES[6],
     PageRefusal::RULES[7],
@@ -281,6 +284,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
                 "send the code_verifier that the code_challenge was made of, and none without one"
             }
             CodeRefusal::PublicWithoutChallenge => "send code_challenge (S256) in the authorization request",
+            CodeRefusal::NotPermittedAnyMore(error) => asked_fix(error),
             CodeRefusal::KeyDiffers => "send a DPoP proof by the key that the authorization request named",
         },
         Reason::RefreshToken(refusal) => match refusal {
@@ -298,6 +302,9 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
         },
         Reason::Share(refusal) => match refusal {
             ShareRefusal::ScopeNotGranted { .. } => "ask for less, or ask the user for more",
+            ShareRefusal::ScopeNotRegistered { .. } | ShareRefusal::NothingLeft { .. } => {
+                "register the scope for the client again (keybound client update), or ask for less"
+            }
             ShareRefusal::ResourceNotGranted { .. } => "ask for a resource that the user allowed, or ask the user",
             ShareRefusal::ResourceUnknown { .. } => "configure the resource ([[resources]]), or ask for another",
             ShareRefusal::SeveralResources { .. } => "send one resource: one token for each",
@@ -347,9 +354,8 @@ fn approval_fix(refusal: &ApprovalRefusal) -> &'static str {
             "keep to the interval; limits.approval_polls_per_minute bounds all questions"
         }
         ApprovalRefusal::CodesTaken => "try again; if it stays so, the system's random numbers repeat",
-        ApprovalRefusal::Request(_) => {
-            "send a request as in CIBA Core section 7.1: openid in the scope, exactly one hint"
-        }
+        ApprovalRefusal::Request(error) => backchannel_fix(error),
+        ApprovalRefusal::NotPermittedAnyMore(error) => backchannel_fix(error),
         ApprovalRefusal::KeysUnavailable(_) => "let the client's jwks_uri answer",
         ApprovalRefusal::NoDelivery => {
             "register backchannel_token_delivery_mode poll or ping; push needs backchannel.push_enabled, OpenID Connect, and no FAPI profile"
@@ -362,6 +368,30 @@ fn approval_fix(refusal: &ApprovalRefusal) -> &'static str {
             "send user_code, or register the client without backchannel_user_code_parameter"
         }
         ApprovalRefusal::UserCodeWrong => "send the code that the user has (keybound user update --user-code-file)",
+    }
+}
+
+fn backchannel_fix(error: &BackchannelRequestError) -> &'static str {
+    match error {
+        BackchannelRequestError::Wanted(error) => asked_fix(error),
+        BackchannelRequestError::RequestObject(_) => {
+            "sign the request with a registered key, made out to the issuer, with iss, iat, jti, and exp and nbf within an hour"
+        }
+        BackchannelRequestError::BesideRequest(_) => "send inside the signed request alone what is asked for",
+        BackchannelRequestError::NotSigned => "send what is asked for as a signed request (parameter request)",
+        BackchannelRequestError::NotOpenid => "send openid in the scope",
+        BackchannelRequestError::Hints(_) | BackchannelRequestError::HintTooLong => {
+            "send exactly one of login_hint, login_hint_token and id_token_hint"
+        }
+        BackchannelRequestError::NotificationTokenMissing | BackchannelRequestError::NotificationToken => {
+            "send client_notification_token: 22 to 1024 characters of a bearer token, new for each request"
+        }
+        BackchannelRequestError::RequestedExpiry => {
+            "send requested_expiry as a positive number of seconds, or not at all"
+        }
+        BackchannelRequestError::BindingMessage => {
+            "send binding_message as one line of at most 64 letters, digits, spaces and punctuation"
+        }
     }
 }
 
@@ -381,6 +411,7 @@ fn approval_rule(refusal: &ApprovalRefusal) -> &'static str {
         }
         ApprovalRefusal::Request(_) => BACKCHANNEL_REQUEST,
         ApprovalRefusal::NoDelivery | ApprovalRefusal::Pushed => DELIVERY,
+        ApprovalRefusal::NotPermittedAnyMore(_) => STILL_PERMITTED,
         ApprovalRefusal::UnknownUser => USER_FOUND,
         ApprovalRefusal::UserCodeMissing | ApprovalRefusal::UserCodeWrong => USER_CODE,
     }
@@ -397,6 +428,10 @@ fn request_fix(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::KeysUnavailable(_) => return "let the client's jwks_uri answer",
         RequestRefusal::Request(error) => error,
     };
+    asked_fix(error)
+}
+
+fn asked_fix(error: &AuthorizationRequestError) -> &'static str {
     match error {
         AuthorizationRequestError::RedirectUri(_) => {
             "send redirect_uri exactly as it is registered, or register it (keybound client update)"
@@ -407,6 +442,7 @@ fn request_fix(refusal: &RequestRefusal) -> &'static str {
         }
         AuthorizationRequestError::ResponseMode(_) => "use response_mode query, jwt or query.jwt, or none",
         AuthorizationRequestError::PushedRequired => "push the request to /par, and send its request_uri",
+        AuthorizationRequestError::ProfileRaised { .. } => "let the client ask anew, as its profile demands now",
         AuthorizationRequestError::SignedRequired => "send the request as a signed request object",
         AuthorizationRequestError::ChallengeMissing(_) | AuthorizationRequestError::Challenge(_) => {
             "send code_challenge with code_challenge_method=S256"
@@ -495,6 +531,7 @@ fn failed_rule(reason: &Reason) -> &'static str {
             | CodeRefusal::GrantEnded => CODE,
             CodeRefusal::RedirectUri { .. } => REDIRECT_URI,
             CodeRefusal::Verifier(_) | CodeRefusal::PublicWithoutChallenge => VERIFIER,
+            CodeRefusal::NotPermittedAnyMore(_) => STILL_PERMITTED,
             CodeRefusal::KeyDiffers => KEY,
         },
         Reason::RefreshToken(refusal) => match refusal {

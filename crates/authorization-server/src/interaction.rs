@@ -25,6 +25,7 @@ use keybound_store::{
     SignedIn, StoredInteraction,
 };
 
+use crate::authorization_requests::{self, RequestRefusal};
 use crate::authorization_responses;
 use crate::clients::PreparedClient;
 use crate::configuration::Configuration;
@@ -203,6 +204,10 @@ fn read(
         .ok_or(PageRefusal::ClientGone)?;
     // Written by another version of this server: the client has to ask anew.
     let request = AuthorizationRequest::from_json(&interaction.request).map_err(|_| PageRefusal::UnknownInteraction)?;
+    // At every page of it, and when it is answered: the client may have become another since.
+    let policy = authorization_requests::policy(page.configuration, request.form().is_pushed);
+    let permitted = request.require_still_permitted(&client.client, &policy);
+    permitted.map_err(|refused| RequestRefusal::from(refused.reason))?;
     Ok(OpenInteraction {
         id: id.to_owned(),
         hash,
@@ -332,6 +337,7 @@ pub(crate) fn draw_grant(
         code_challenge: request.code_challenge().map(|challenge| challenge.to_text()),
         nonce: request.nonce().map(str::to_owned),
         dpop_jkt: request.dpop_jkt().map(str::to_owned),
+        terms: Some(request.terms().to_json()),
         expires_at: now.plus(CODE_LIFETIME),
     };
     Ok(DrawnGrant { grant, code, code_text })

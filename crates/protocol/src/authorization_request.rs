@@ -8,6 +8,7 @@ mod error;
 mod parameters;
 mod parse;
 mod prompt;
+mod terms;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,7 @@ use std::collections::BTreeSet;
 pub use error::{AuthorizationRefusal, AuthorizationRequestError};
 pub use parameters::AuthorizationParameters;
 pub use prompt::Prompt;
+pub use terms::{RequestForm, RequestTerms};
 
 /// The longest `state` in octets. Clients keep whole pages in it.
 pub const STATE_BYTES_MAX: usize = 4096;
@@ -70,6 +72,8 @@ pub struct AuthorizationRequest {
     dpop_jkt: Option<String>,
     #[serde(default)]
     hinted_user: Option<HintedUser>,
+    #[serde(default)]
+    form: RequestForm,
 }
 
 /// Whom `id_token_hint` names (OpenID Connect Core §3.1.2.1). The token itself is not kept.
@@ -104,6 +108,22 @@ impl WantedAuthorization {
     ) -> Result<Self, AuthorizationRequestError> {
         parse::wanted(client, parameters, policy)
     }
+
+    /// Judges by what is registered for `client` now what was judged before and stored.
+    ///
+    /// # Errors
+    /// Those of scope, resources and authorization details among [`AuthorizationRequestError`].
+    pub fn require_still_permitted(
+        &self,
+        client: &Client,
+        policy: &AuthorizationPolicy<'_>,
+    ) -> Result<(), AuthorizationRequestError> {
+        parse::require_scope(client, &self.scope)?;
+        for resource in &self.resources {
+            parse::require_resource(policy, resource)?;
+        }
+        parse::require_details(client, policy, &self.authorization_details)
+    }
 }
 
 impl AuthorizationRequest {
@@ -117,6 +137,30 @@ impl AuthorizationRequest {
         policy: &AuthorizationPolicy<'_>,
     ) -> Result<Self, AuthorizationRefusal> {
         parse::parse(client, parameters, policy)
+    }
+
+    /// Judges by what is registered for `client` now a request that was judged before and stored.
+    ///
+    /// # Errors
+    /// [`AuthorizationRefusal`]: with a target if the client may still be told.
+    pub fn require_still_permitted(
+        &self,
+        client: &Client,
+        policy: &AuthorizationPolicy<'_>,
+    ) -> Result<(), AuthorizationRefusal> {
+        let wanted = WantedAuthorization {
+            scope: self.scope.clone(),
+            resources: self.resources.clone(),
+            authorization_details: self.authorization_details.clone(),
+        };
+        self.terms()
+            .require_still_permitted(client, policy)
+            .and_then(|()| wanted.require_still_permitted(client, policy))
+            .map_err(|reason| {
+                let is_elsewhere = matches!(reason, AuthorizationRequestError::RedirectUri(_));
+                let target = (!is_elsewhere).then(|| Box::new(self.target.clone()));
+                AuthorizationRefusal { reason, target }
+            })
     }
 
     /// The request as it is stored.
@@ -220,6 +264,11 @@ impl AuthorizationRequest {
     /// `dpop_jkt`: the thumbprint of the key that the code is bound to (RFC 9449 §10).
     pub fn dpop_jkt(&self) -> Option<&str> {
         self.dpop_jkt.as_deref()
+    }
+
+    /// How it came, and what it was judged by.
+    pub fn form(&self) -> RequestForm {
+        self.form
     }
 
     /// Whom `id_token_hint` names; `None` if there was none.

@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use crate::authorization_request::{
-    AuthorizationParameters, AuthorizationPolicy, AuthorizationRequestError, WantedAuthorization,
+    AuthorizationParameters, AuthorizationPolicy, AuthorizationRequestError, RequestForm, WantedAuthorization,
 };
 use crate::client::Client;
 use crate::client_metadata::DeliveryMode;
 use crate::error_code::ErrorCode;
 use crate::form::Form;
+use crate::profile::Profile;
 use crate::request_object::RequestObjectError;
 
 /// The longest `binding_message` in characters: it is shown on a small screen, beside the same one on another.
@@ -133,6 +134,8 @@ pub struct BackchannelRequest {
     pub user_code: Option<String>,
     /// `acr_values`, the preferred first.
     pub acr_values: Vec<String>,
+    /// How it came, and what it was judged by.
+    pub form: RequestForm,
 }
 
 /// Refuses parameters beside a signed request.
@@ -159,10 +162,7 @@ impl BackchannelRequest {
         policy: &AuthorizationPolicy<'_>,
     ) -> Result<Self, BackchannelRequestError> {
         let registered = &client.metadata().authorization().backchannel;
-        let profile = client.metadata().effective_profile(policy.profile);
-        let has_to_sign =
-            registered.authentication_request_signing_alg.is_some() || profile.requires_signed_request_objects();
-        if has_to_sign && !parameters.is_signed() {
+        if has_to_sign(client, policy.profile) && !parameters.is_signed() {
             return Err(BackchannelRequestError::NotSigned);
         }
         // Asked before the words are compared with the registered ones: its absence is an error of its own.
@@ -183,8 +183,20 @@ impl BackchannelRequest {
             requested_expiry: requested_expiry(parameters)?,
             user_code: parameters.get("user_code").map(str::to_owned),
             acr_values: words(parameters.get("acr_values").unwrap_or_default()),
+            form: RequestForm {
+                profile: client.metadata().effective_profile(policy.profile),
+                is_pushed: false,
+                is_signed: parameters.is_signed(),
+            },
         })
     }
+}
+
+/// Whether `client` has to sign its requests, at a server of profile `server`: if it registered so, or its profile demands it.
+pub fn has_to_sign(client: &Client, server: Profile) -> bool {
+    let metadata = client.metadata();
+    let registered = metadata.authorization().backchannel.authentication_request_signing_alg;
+    registered.is_some() || metadata.effective_profile(server).requires_signed_request_objects()
 }
 
 fn hint(parameters: &AuthorizationParameters) -> Result<UserHint, BackchannelRequestError> {

@@ -93,6 +93,13 @@ impl Scope {
         self.words().all(|word| other.contains(word))
     }
 
+    /// The words that are also in `other`, in this scope's order.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let words: Vec<&str> = self.words().filter(|word| other.contains(word)).collect();
+        Self(words.join(" ").into())
+    }
+
     /// Whether a word is reserved for administration (`keybound:…`).
     pub fn has_reserved(&self) -> bool {
         self.words().any(|word| word.starts_with(RESERVED_SCOPE_PREFIX))
@@ -176,6 +183,13 @@ mod tests {
         assert_eq!(Scope::parse(&words(SCOPE_WORDS_MAX + 1)), Err(ScopeError::TooLong));
         assert!(Scope::parse(&"a".repeat(SCOPE_BYTES_MAX)).is_ok());
         assert_eq!(Scope::parse(&"a".repeat(SCOPE_BYTES_MAX + 1)), Err(ScopeError::TooLong));
+    }
+
+    #[test]
+    fn keeps_what_another_has_too() {
+        let of = |text| Scope::parse(text).unwrap();
+        assert_eq!(of("c b a").intersection(&of("a c d")).as_str(), "c a");
+        assert!(of("a").intersection(&of("b")).is_empty());
     }
 
     #[test]

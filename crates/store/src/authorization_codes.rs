@@ -23,6 +23,9 @@ pub struct AuthorizationCode {
     pub nonce: Option<String>,
     /// `dpop_jkt` (RFC 9449 §10): the key that must redeem it.
     pub dpop_jkt: Option<String>,
+    /// What of the authorization request is judged again when the code is redeemed, as JSON text; `None` if it was recorded before
+    /// that was kept.
+    pub terms: Option<String>,
     /// From this second on it is refused.
     pub expires_at: Timestamp,
 }

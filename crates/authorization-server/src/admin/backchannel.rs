@@ -56,9 +56,10 @@ pub(super) async fn decide(
     };
     request.server.decide(decision).await.map_err(|refusal| match refusal {
         DecisionRefusal::Unknown => unknown(),
-        DecisionRefusal::Expired | DecisionRefusal::AlreadyDecided | DecisionRefusal::UserBarred => {
-            Problem::conflict(refusal.to_string())
-        }
+        DecisionRefusal::Expired
+        | DecisionRefusal::AlreadyDecided
+        | DecisionRefusal::NotPermittedAnyMore(_)
+        | DecisionRefusal::UserBarred => Problem::conflict(refusal.to_string()),
         DecisionRefusal::Store(error) => error.into(),
         DecisionRefusal::TooMany(_) | DecisionRefusal::Busy => {
             Problem::new(http::StatusCode::TOO_MANY_REQUESTS).retry_after()

@@ -13,7 +13,7 @@ use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::Form;
 use keybound_store::RequestUriHash;
 
-use crate::authorization_requests::{self, Asked};
+use crate::authorization_requests::{self, Asked, RefusedRequest};
 use crate::error::Reason;
 use crate::explanation;
 use crate::interaction;
@@ -102,7 +102,12 @@ async fn judged(page: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Rea
             return Err(AuthorizationRefusal::RequestTwice.into());
         }
         let (request, pushed) = pushed(page, &client.client, request_uri)?;
-        return go_on(page, &client.client, &request, Some(pushed)).await;
+        // The client may have become another since it pushed.
+        let policy = authorization_requests::policy(page.configuration, true);
+        return match request.require_still_permitted(&client.client, &policy) {
+            Ok(()) => go_on(page, &client.client, &request, Some(pushed)).await,
+            Err(refused) => refuse(page, &client.client, refused.into()).await,
+        };
     }
     let asked = Asked {
         client: &client.client,
@@ -112,15 +117,18 @@ async fn judged(page: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Rea
     };
     match authorization_requests::read(page.server, page.configuration, asked).await {
         Ok(request) => go_on(page, &client.client, &request, None).await,
-        Err(refused) => match refused.target {
-            Some(target) => {
-                let code = refused.reason.code();
-                record(page, &client.client, refused.reason.into());
-                interaction::to_client(page, &target, AuthorizationResponse::Error(code)).await
-            }
-            None => Err(refused.reason.into()),
-        },
+        Err(refused) => refuse(page, &client.client, refused).await,
     }
+}
+
+/// Tells the client, if it may be told, else the user.
+async fn refuse(page: &PageRequest<'_>, client: &Client, refused: RefusedRequest) -> Result<Response, Reason> {
+    let Some(target) = refused.target else {
+        return Err(refused.reason.into());
+    };
+    let code = refused.reason.code();
+    record(page, client, refused.reason.into());
+    interaction::to_client(page, &target, AuthorizationResponse::Error(code)).await
 }
 
 /// Asks the user; or answers at once, if the user must not be asked.

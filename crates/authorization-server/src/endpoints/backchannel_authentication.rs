@@ -104,6 +104,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
             wanted: asked.wanted,
             binding_message: asked.binding_message,
             acr_values: asked.acr_values,
+            form: asked.form,
         }
         .to_json(),
         interval: POLL_INTERVAL,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::SecureRandom;
 use http::StatusCode;
-use keybound_protocol::authorization_request::{AuthorizationParameters, WantedAuthorization};
+use keybound_protocol::authorization_request::{AuthorizationParameters, RequestForm, WantedAuthorization};
 use keybound_protocol::base64url;
 use keybound_protocol::device_authorization::{DeviceAuthorizationResponse, USER_CODE_RANDOM_BYTES, UserCode};
 use keybound_protocol::grant_type::GrantType;
@@ -43,6 +43,10 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         wanted,
         binding_message: None,
         acr_values: Vec::new(),
+        form: RequestForm {
+            profile: client.client.metadata().effective_profile(policy.profile),
+            ..RequestForm::default()
+        },
     };
     // The last thing: an assertion is spent for a request that is kept and for nothing else.
     let entry = || request.audit_entry(client_id);

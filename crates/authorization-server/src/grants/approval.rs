@@ -13,7 +13,7 @@ use keybound_store::{
 
 use super::issue::{Issue, Spent};
 use super::share::{Granted, Wish};
-use crate::approvals::ApprovalRefusal;
+use crate::approvals::{ApprovalRefusal, AskedOfUser};
 use crate::client_authentication::Credential;
 use crate::endpoints::token::GrantRequest;
 use crate::endpoints::{Answer, Refused};
@@ -64,6 +64,7 @@ async fn exchange(
         .poll(asker)
         .map_err(|refusal| refused(refusal.into()))?;
     let allowed = poll(grant, hash).await.map_err(refused)?;
+    require_still_permitted(grant, &hash).map_err(refused)?;
     let wish = Wish {
         scope: None,
         resources,
@@ -108,6 +109,20 @@ async fn exchange(
     let answered = issue.answer(grant.request.configuration, &drawn, spent).await;
     let response = answered.map_err(|error| refused(error.into()))?;
     Ok(Answer::to(&recipient, Arc::clone(grant.client), response))
+}
+
+/// The client may have become another since it asked. Its grant type was judged, and its scope is by what it gets.
+fn require_still_permitted(grant: &GrantRequest<'_>, hash: &ApprovalRequestHash) -> Result<(), Reason> {
+    let requests = &grant.server.store.approval_requests;
+    let found = requests.find_approval_request(hash)?;
+    let found = found.ok_or(ApprovalRefusal::Unknown)?;
+    let asked = AskedOfUser::read(&found)?;
+    let judged = asked.require_form(
+        &grant.client.client,
+        &found.request.channel,
+        grant.request.configuration,
+    );
+    Ok(judged.map_err(ApprovalRefusal::NotPermittedAnyMore)?)
 }
 
 /// What the user allowed, if the user has decided.

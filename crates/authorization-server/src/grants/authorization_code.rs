@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use keybound_protocol::authorization_request::{AuthorizationRequestError, RequestTerms};
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::pkce::{CodeChallenge, CodeVerifierError, require_verifier};
@@ -17,13 +18,14 @@ use keybound_store::{
 use super::issue::{Issue, Spent};
 use super::share::{Granted, Wish};
 use crate::access_tokens::tokens_until;
+use crate::authorization_requests;
 use crate::client_authentication::Credential;
 use crate::endpoints::token::GrantRequest;
 use crate::endpoints::{Answer, Refused};
 use crate::error::Reason;
 
 /// Why a code was not redeemed. The caller hears `invalid_grant`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum CodeRefusal {
     #[error("there is no such code")]
     Unknown,
@@ -46,6 +48,8 @@ pub(crate) enum CodeRefusal {
     PublicWithoutChallenge,
     #[error("the code is bound to a key (dpop_jkt), and this request proves another one or none")]
     KeyDiffers,
+    #[error("the client could not ask for the code any more: {0}")]
+    NotPermittedAnyMore(AuthorizationRequestError),
 }
 
 impl CodeRefusal {
@@ -165,7 +169,21 @@ fn judge(
     if found.grant.state != GrantState::Live {
         return Err(CodeRefusal::GrantEnded.into());
     }
+    require_still_permitted(grant, &found)?;
     Ok(found)
+}
+
+/// The client may have become another since it asked.
+fn require_still_permitted(grant: &GrantRequest<'_>, found: &StoredAuthorizationCode) -> Result<(), CodeRefusal> {
+    let Some(terms) = &found.code.terms else {
+        return Ok(());
+    };
+    // Written by another version of this server: the client has to begin again.
+    let terms = RequestTerms::from_json(terms).map_err(|_| CodeRefusal::Unknown)?;
+    let policy = authorization_requests::policy(grant.request.configuration, terms.form.is_pushed);
+    terms
+        .require_still_permitted(&grant.client.client, &policy)
+        .map_err(CodeRefusal::NotPermittedAnyMore)
 }
 
 /// RFC 6749 §4.1.3: the same as in the authorization request, octet for octet, if it was there.

@@ -40,6 +40,12 @@ pub(crate) enum ShareRefusal {
     /// A word that the user did not allow.
     #[error("scope `{presented}` exceeds the granted `{granted}`")]
     ScopeNotGranted { presented: Scope, granted: Scope },
+    /// A word that the user allowed, and that was taken from the client since.
+    #[error("scope `{presented}` exceeds the `{registered}` that is registered of what was granted")]
+    ScopeNotRegistered { presented: Scope, registered: Scope },
+    /// Of all that the user allowed, nothing is registered for the client any more.
+    #[error("nothing of the granted scope `{granted}` is registered for the client any more")]
+    NothingLeft { granted: Scope },
     /// A resource that the user did not allow.
     #[error("resource {presented} was not granted")]
     ResourceNotGranted { presented: ResourceUri },
@@ -61,7 +67,8 @@ impl ShareRefusal {
     /// The code for it.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            ShareRefusal::ScopeNotGranted { .. } => ErrorCode::InvalidScope,
+            ShareRefusal::ScopeNotGranted { .. } | ShareRefusal::ScopeNotRegistered { .. } => ErrorCode::InvalidScope,
+            ShareRefusal::NothingLeft { .. } => ErrorCode::InvalidGrant,
             ShareRefusal::ResourceNotGranted { .. }
             | ShareRefusal::ResourceUnknown { .. }
             | ShareRefusal::SeveralResources { .. }
@@ -122,11 +129,17 @@ impl Granted {
         }
     }
 
-    /// Decides what a token gets that `client` asks for by `wish`.
+    /// Decides what a token gets that `client` asks for by `wish`. What was taken from the client since the user allowed it is left out.
     ///
     /// # Errors
-    /// [`ShareRefusal`]. Nothing is narrowed silently: whoever asks for too much is told so.
+    /// [`ShareRefusal`]. What is asked for is never narrowed silently: whoever asks for too much is told so.
     pub(crate) fn share(&self, client: &Client, resources: &Resources, wish: &Wish<'_>) -> Result<Share, ShareRefusal> {
+        let left = self.scope.intersection(client.metadata().scope());
+        if left.is_empty() && !self.scope.is_empty() {
+            return Err(ShareRefusal::NothingLeft {
+                granted: self.scope.clone(),
+            });
+        }
         let scope = match wish.scope {
             Some(presented) if !presented.is_subset_of(&self.scope) => {
                 return Err(ShareRefusal::ScopeNotGranted {
@@ -134,8 +147,14 @@ impl Granted {
                     granted: self.scope.clone(),
                 });
             }
+            Some(presented) if !presented.is_subset_of(&left) => {
+                return Err(ShareRefusal::ScopeNotRegistered {
+                    presented: presented.clone(),
+                    registered: left,
+                });
+            }
             Some(presented) => presented.clone(),
-            None => self.scope.clone(),
+            None => left,
         };
         let audience = self.audience(resources, wish.resources)?.clone();
         let details = match wish.authorization_details {

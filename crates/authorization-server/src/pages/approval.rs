@@ -80,6 +80,7 @@ pub(crate) fn require_not_ours(refusal: DecisionRefusal) -> Result<(), Reason> {
         DecisionRefusal::Unknown
         | DecisionRefusal::Expired
         | DecisionRefusal::AlreadyDecided
+        | DecisionRefusal::NotPermittedAnyMore(_)
         | DecisionRefusal::UserBarred
         | DecisionRefusal::TooMany(_)
         | DecisionRefusal::Busy => Ok(()),

@@ -184,7 +184,10 @@ fn refused(
             "Too many codes were tried. Wait a minute, then try again.",
         ),
         // Expired and decided codes are no more than unknown ones to whoever guesses.
-        DecisionRefusal::Unknown | DecisionRefusal::Expired | DecisionRefusal::AlreadyDecided => (
+        DecisionRefusal::Unknown
+        | DecisionRefusal::Expired
+        | DecisionRefusal::AlreadyDecided
+        | DecisionRefusal::NotPermittedAnyMore(_) => (
             StatusCode::BAD_REQUEST,
             "No device waits with this code. Compare it, or let the device show another.",
         ),

@@ -102,6 +102,7 @@ pub(crate) async fn give(store: &Store, now: i64, consent: &Consent) -> String {
         code_challenge: consent.has_challenge.then(challenge),
         nonce: consent.nonce.map(str::to_owned),
         dpop_jkt: consent.dpop_jkt.clone(),
+        terms: None,
         expires_at: now.plus(Duration::from_secs(60)),
     };
     let interaction = NewInteraction {

@@ -28,6 +28,7 @@ mod fapi2_requests;
 mod fapi2_revocation;
 mod forwarded;
 mod hostile_urls;
+mod judged_again;
 mod late_bodies;
 mod metadata;
 mod method_matrix;

@@ -63,6 +63,7 @@ fn give(installation: &Installation, number: u8) -> String {
         code_challenge: Some(CodeVerifier::parse(VERIFIER).unwrap().challenge().to_text()),
         nonce: None,
         dpop_jkt: None,
+        terms: None,
         expires_at: now.plus(Duration::from_secs(60)),
     };
     let hash = InteractionHash::of(&text);

@@ -37,6 +37,14 @@ pub enum AuthorizationRequestError {
     /// The request has to be signed.
     #[error("the request is not a signed request object, and client or profile demand that (RFC 9101 §10.5)")]
     SignedRequired,
+    /// The request was judged by a laxer profile than is in force for its client now.
+    #[error("the request was judged by profile {judged}, and {now} is in force for the client now")]
+    ProfileRaised {
+        /// By then.
+        judged: Profile,
+        /// Now.
+        now: Profile,
+    },
     /// There is no code challenge.
     #[error("`code_challenge` is missing, and {0} has to use one")]
     ChallengeMissing(ChallengeRequiredOf),
@@ -110,6 +118,7 @@ impl AuthorizationRequestError {
             | Self::ResponseTypeMissing
             | Self::PushedRequired
             | Self::SignedRequired
+            | Self::ProfileRaised { .. }
             | Self::ChallengeMissing(_)
             | Self::Challenge(_)
             | Self::Claims(_)

@@ -1,11 +1,11 @@
 //! The checks of an authorization request, in their order: where the answer may go, whether the client may ask at all, what it asks for.
 
-use super::error::{AuthorizationRefusal, AuthorizationRequestError, ChallengeRequiredOf};
+use super::error::{AuthorizationRefusal, AuthorizationRequestError};
+use super::terms::{RequestForm, challenge_required_of};
 use super::{
     AuthorizationParameters, AuthorizationPolicy, AuthorizationRequest, Prompt, STATE_BYTES_MAX, TEXT_BYTES_MAX,
     WantedAuthorization,
 };
-use crate::authentication_method::AuthenticationMethod;
 use crate::authorization_details::AuthorizationDetails;
 use crate::authorization_response::{ResponseMode, ResponseTarget};
 use crate::base64url;
@@ -74,6 +74,39 @@ pub(super) fn parse(
         })
 }
 
+/// Words that the client registered, none of them reserved.
+pub(super) fn require_scope(client: &Client, presented: &Scope) -> Result<()> {
+    if presented.has_reserved() {
+        return Err(AuthorizationRequestError::ScopeReserved(presented.clone()));
+    }
+    let registered = client.metadata().scope();
+    if !presented.is_subset_of(registered) {
+        return Err(AuthorizationRequestError::ScopeNotRegistered {
+            presented: presented.clone(),
+            registered: registered.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// A resource that is configured.
+pub(super) fn require_resource(policy: &AuthorizationPolicy<'_>, presented: &ResourceUri) -> Result<()> {
+    match policy.resources.contains(presented) {
+        true => Ok(()),
+        false => Err(AuthorizationRequestError::ResourceUnknown(presented.clone())),
+    }
+}
+
+/// Authorization details of types that are configured, and that the client may ask for.
+pub(super) fn require_details(
+    client: &Client,
+    policy: &AuthorizationPolicy<'_>,
+    presented: &AuthorizationDetails,
+) -> Result<()> {
+    let registered = &client.metadata().authorization().authorization_details_types;
+    Ok(policy.authorization_details_types.require(presented, registered)?)
+}
+
 struct Question<'a> {
     client: &'a Client,
     parameters: &'a AuthorizationParameters,
@@ -110,7 +143,8 @@ impl Question<'_> {
             Some("code") => {}
             Some(other) => return Err(AuthorizationRequestError::ResponseTypeUnsupported(shortened(other))),
         }
-        self.require_form_of_request()?;
+        let form = self.form();
+        form.require(self.client, self.policy)?;
         Ok(AuthorizationRequest {
             code_challenge: self.code_challenge()?,
             scope: self.scope()?,
@@ -129,25 +163,17 @@ impl Question<'_> {
             claims: self.claims()?,
             dpop_jkt: self.dpop_jkt()?,
             hinted_user: None,
+            form,
             target,
         })
     }
 
-    /// Whether the request came in the way that it has to: pushed, signed.
-    fn require_form_of_request(&self) -> Result<()> {
-        let authorization = self.client.metadata().authorization();
-        let pushed_required = self.policy.requires_pushed
-            || authorization.require_pushed_authorization_requests
-            || self.profile.requires_pushed_authorization_requests();
-        if pushed_required && !self.policy.is_pushed {
-            return Err(AuthorizationRequestError::PushedRequired);
+    fn form(&self) -> RequestForm {
+        RequestForm {
+            profile: self.profile,
+            is_pushed: self.policy.is_pushed,
+            is_signed: self.parameters.is_signed(),
         }
-        let signed_required =
-            authorization.require_signed_request_object || self.profile.requires_signed_request_objects();
-        if signed_required && !self.parameters.is_signed() {
-            return Err(AuthorizationRequestError::SignedRequired);
-        }
-        Ok(())
     }
 
     fn code_challenge(&self) -> Result<Option<CodeChallenge>> {
@@ -155,14 +181,7 @@ impl Question<'_> {
             self.parameters.get("code_challenge"),
             self.parameters.get("code_challenge_method"),
         )?;
-        let required_of = if self.profile.requires_code_challenge() {
-            Some(ChallengeRequiredOf::Profile(self.profile))
-        } else if self.client.metadata().authentication_method() == AuthenticationMethod::None {
-            Some(ChallengeRequiredOf::PublicClients)
-        } else {
-            None
-        };
-        match (challenge, required_of) {
+        match (challenge, challenge_required_of(self.client, self.policy)) {
             (None, Some(required_of)) => Err(AuthorizationRequestError::ChallengeMissing(required_of)),
             (challenge, _) => Ok(challenge),
         }
@@ -174,15 +193,7 @@ impl Question<'_> {
             return Ok(registered.without_reserved());
         };
         let presented = self.without_offline_access(Scope::parse(text)?);
-        if presented.has_reserved() {
-            return Err(AuthorizationRequestError::ScopeReserved(presented));
-        }
-        if !presented.is_subset_of(registered) {
-            return Err(AuthorizationRequestError::ScopeNotRegistered {
-                presented,
-                registered: registered.clone(),
-            });
-        }
+        require_scope(self.client, &presented)?;
         Ok(presented)
     }
 
@@ -204,9 +215,7 @@ impl Question<'_> {
                 presented: shortened(presented),
                 source,
             })?;
-            if !self.policy.resources.contains(&resource) {
-                return Err(AuthorizationRequestError::ResourceUnknown(resource));
-            }
+            require_resource(self.policy, &resource)?;
             if resources.contains(&resource) {
                 continue;
             }
@@ -223,8 +232,7 @@ impl Question<'_> {
             return Ok(AuthorizationDetails::default());
         };
         let details = AuthorizationDetails::parse(text)?;
-        let registered = &self.client.metadata().authorization().authorization_details_types;
-        self.policy.authorization_details_types.require(&details, registered)?;
+        require_details(self.client, self.policy, &details)?;
         Ok(details)
     }
 

@@ -405,3 +405,86 @@ fn a_client_without_the_grant_is_told_so_where_it_has_a_redirect_uri() {
     assert_eq!(reason.code(), ErrorCode::UnauthorizedClient);
     assert!(REQUEST_URI_PREFIX.ends_with(':'));
 }
+
+// covers FAPI-5, FAPI-6, FAPI-9, R9700-1
+#[test]
+fn a_request_that_was_stored_is_judged_by_the_client_of_today() {
+    let asked = AuthorizationRequest::from_json(&accepted(&metadata(), &good()).to_json()).unwrap();
+    let judge = |server: Server, metadata: &Value| {
+        let policy = AuthorizationPolicy {
+            profile: server.profile,
+            // Nobody says any more how it came but the request.
+            is_pushed: true,
+            requires_pushed: server.requires_pushed,
+            resources: &resources(),
+            authorization_details_types: &AuthorizationDetailsTypes::default(),
+        };
+        asked.require_still_permitted(&client(metadata), &policy)
+    };
+    let demanded = Server {
+        requires_pushed: true,
+        ..DEFAULT
+    };
+    let changed = |name: &str, value| with(metadata(), name, value);
+    for (server, metadata, code, is_told) in [
+        (FAPI, metadata(), ErrorCode::InvalidRequest, true),
+        (
+            DEFAULT,
+            changed("keybound_profile", json!("fapi2")),
+            ErrorCode::InvalidRequest,
+            true,
+        ),
+        (demanded, metadata(), ErrorCode::InvalidRequest, true),
+        (
+            DEFAULT,
+            changed("require_pushed_authorization_requests", json!(true)),
+            ErrorCode::InvalidRequest,
+            true,
+        ),
+        (
+            DEFAULT,
+            changed("require_signed_request_object", json!(true)),
+            ErrorCode::InvalidRequest,
+            true,
+        ),
+        (
+            DEFAULT,
+            changed("scope", json!("openid write")),
+            ErrorCode::InvalidScope,
+            true,
+        ),
+        (
+            DEFAULT,
+            changed("grant_types", json!(["client_credentials"])),
+            ErrorCode::UnauthorizedClient,
+            true,
+        ),
+        (
+            DEFAULT,
+            changed("redirect_uris", json!(["https://client.example/other"])),
+            ErrorCode::InvalidRequest,
+            false,
+        ),
+    ] {
+        let refusal = judge(server, &metadata).unwrap_err();
+        assert_eq!(
+            (refusal.code(), refusal.target.is_some()),
+            (code, is_told),
+            "{metadata}: {refusal}"
+        );
+    }
+    assert_eq!(judge(DEFAULT, &metadata()), Ok(()));
+    assert_eq!(judge(DEFAULT, &changed("scope", json!("read"))), Ok(()));
+    // The one registered URI was meant and not named: another one is not.
+    let unnamed = accepted(&metadata(), &self::changed(&[("redirect_uri", "")]));
+    let policy = AuthorizationPolicy {
+        profile: Profile::Default,
+        is_pushed: false,
+        requires_pushed: false,
+        resources: &resources(),
+        authorization_details_types: &AuthorizationDetailsTypes::default(),
+    };
+    let moved = client(&changed("redirect_uris", json!(["https://client.example/other"])));
+    assert!(unnamed.require_still_permitted(&moved, &policy).is_err());
+    assert_eq!(unnamed.require_still_permitted(&client(&metadata()), &policy), Ok(()));
+}

@@ -34,7 +34,7 @@ fn hash(number: u8) -> ApprovalRequestHash {
     ApprovalRequestHash::of_device_code(&number.to_string())
 }
 
-fn device(number: u8) -> NewApprovalRequest {
+pub(crate) fn device(number: u8) -> NewApprovalRequest {
     NewApprovalRequest {
         hash: hash(number),
         client_id: client("demo"),

@@ -2,10 +2,14 @@
 
 use keybound_protocol::client::ClientOrigin;
 
+use super::approval_requests::device;
+use super::grants::{code, code_hash, grant, interaction};
+use super::pushed_requests::pushed;
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
-    ClientRemoval, ClientReplacement, CreateClient, DeleteClient, NewClient, PAGE_MAX, ReplaceClient, SecretChange,
-    Store, StoredClient,
+    ApprovalDecision, ClientRemoval, ClientReplacement, CompleteInteraction, CreateApprovalRequest, CreateClient,
+    DecideApprovalRequest, DeleteClient, GrantState, InteractionOutcome, NewClient, PAGE_MAX, PollApprovalRequest,
+    PushedRequest, ReplaceClient, SecretChange, Store, StoredClient,
 };
 
 /// All cases.
@@ -18,6 +22,7 @@ pub const CASES: &[Case] = cases![
     ids_and_metadata_come_back_as_they_were_given,
     listing_pages_through_all_clients_once_in_order,
     of_many_creations_of_one_id_exactly_one_succeeds,
+    a_client_made_anew_inherits_nothing_that_was_open,
 ];
 
 /// Stores a client and returns its version.
@@ -277,4 +282,61 @@ async fn of_many_creations_of_one_id_exactly_one_succeeds(open: &dyn Open) {
         created += usize::from(matches!(answer.await.unwrap(), CreateClient::Created { .. }));
     }
     assert_eq!(created, 1);
+}
+
+async fn a_client_made_anew_inherits_nothing_that_was_open(open: &dyn Open) {
+    let store = open.open();
+    for name in ["demo", "other"] {
+        create(&store, name, "{}").await;
+    }
+    let of_other = PushedRequest {
+        client_id: client("other"),
+        ..pushed(2)
+    };
+    for pushed in [pushed(1), of_other.clone()] {
+        store.pushed_requests.push_request(pushed).await.unwrap();
+    }
+    for number in [1, 2] {
+        store.interactions.begin_interaction(interaction(number)).await.unwrap();
+        let created = store
+            .approval_requests
+            .create_approval_request(device(number), entry(0));
+        assert_eq!(created.await.unwrap(), CreateApprovalRequest::Created);
+    }
+    let outcome = InteractionOutcome::Granted {
+        grant: Box::new(grant(1)),
+        code: Box::new(code(1)),
+    };
+    let completed = store
+        .interactions
+        .complete_interaction(interaction(1).hash, outcome, entry(1));
+    assert_eq!(completed.await.unwrap(), CompleteInteraction::Completed);
+    let approved = ApprovalDecision::Approved(Box::new(grant(2)));
+    let decided = store
+        .approval_requests
+        .decide_approval_request(device(1).hash, approved, entry(1));
+    assert_eq!(decided.await.unwrap(), DecideApprovalRequest::Decided);
+    let removed = store.clients.delete_client(removal("demo", None), entry(2)).await;
+    assert_eq!(removed.unwrap(), DeleteClient::Deleted);
+    create(&store, "demo", "{}").await;
+    for store in [&store, &open.open()] {
+        let found = |pushed: &PushedRequest| store.pushed_requests.find_pushed_request(&pushed.hash).unwrap();
+        assert_eq!(found(&pushed(1)), None);
+        assert!(found(&of_other).is_some(), "that of another client stays");
+        for number in [1, 2] {
+            let hash = interaction(number).hash;
+            assert_eq!(store.interactions.find_interaction(&hash).unwrap(), None);
+            let hash = device(number).hash;
+            assert_eq!(store.approval_requests.find_approval_request(&hash).unwrap(), None);
+            let polled = store
+                .approval_requests
+                .poll_approval_request(hash, client("demo"), t(3));
+            assert_eq!(polled.await.unwrap(), PollApprovalRequest::Unknown);
+        }
+        let found = store
+            .authorization_codes
+            .find_authorization_code(&code_hash(1))
+            .unwrap();
+        assert_ne!(found.unwrap().grant.state, GrantState::Live);
+    }
 }

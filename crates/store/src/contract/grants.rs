@@ -57,6 +57,7 @@ pub(crate) fn code(number: u8) -> AuthorizationCode {
         code_challenge: Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".into()),
         nonce: Some("n-0S6_WzA2Mj".into()),
         dpop_jkt: None,
+        terms: Some("{}".into()),
         expires_at: t(60),
     }
 }

@@ -20,7 +20,8 @@ use crate::{
 pub(super) const FIND: &str = concat!(
     "SELECT ",
     grant_columns!(),
-    ", c.redirect_uri, c.code_challenge, c.nonce, c.dpop_jkt, c.expires_at, c.spent_at IS NOT NULL, c.first_token_id
+    ", c.redirect_uri, c.code_challenge, c.nonce, c.dpop_jkt, c.expires_at, c.spent_at IS NOT NULL, c.first_token_id,
+     c.terms
      FROM authorization_codes AS c JOIN grants AS g ON g.grant_id = c.grant_id WHERE c.hash = ?1"
 );
 
@@ -72,6 +73,7 @@ fn code(row: &Row<'_>, hash: AuthorizationCodeHash) -> Result<AuthorizationCode,
         code_challenge: row.get(GRANT_COLUMNS + 1)?,
         nonce: row.get(GRANT_COLUMNS + 2)?,
         dpop_jkt: row.get(GRANT_COLUMNS + 3)?,
+        terms: row.get(GRANT_COLUMNS + 7)?,
         expires_at: timestamp(row, GRANT_COLUMNS + 4)?,
     })
 }
@@ -140,8 +142,8 @@ fn refuse(
 /// Records a code for a grant, as part of a consent.
 pub(super) fn insert(batch: &Batch<'_>, grant_id: &str, code: &AuthorizationCode) -> Result<(), Fault> {
     let sql =
-        "INSERT INTO authorization_codes (hash, grant_id, redirect_uri, code_challenge, nonce, dpop_jkt, expires_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        "INSERT INTO authorization_codes (hash, grant_id, redirect_uri, code_challenge, nonce, dpop_jkt, expires_at, terms)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let params = (
         code.hash.as_bytes(),
         grant_id,
@@ -150,6 +152,7 @@ pub(super) fn insert(batch: &Batch<'_>, grant_id: &str, code: &AuthorizationCode
         code.nonce.as_deref(),
         code.dpop_jkt.as_deref(),
         code.expires_at.unix_secs(),
+        code.terms.as_deref(),
     );
     change(batch.connection, sql, params)?;
     Ok(())

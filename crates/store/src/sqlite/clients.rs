@@ -167,6 +167,7 @@ fn delete(batch: &mut Batch<'_>, removal: ClientRemoval, entry: &AuditEntry) -> 
         [removal.client_id.as_str()],
     )?;
     registrations::end(batch.connection, &removal.client_id)?;
+    end_what_waits(batch, &removal.client_id)?;
     batch.record(
         entry,
         "client.deleted",
@@ -189,6 +190,24 @@ fn delete(batch: &mut Batch<'_>, removal: ClientRemoval, entry: &AuditEntry) -> 
     };
     revocations::add(batch, &revocation)?;
     Ok(DeleteClient::Deleted)
+}
+
+/// A client made anew under this name inherits nothing that is still open: no request that was pushed, no page that asks a user, no
+/// question that a user has not answered, no answer that was not fetched. Codes end with their grants.
+fn end_what_waits(batch: &Batch<'_>, client_id: &ClientId) -> Result<(), Fault> {
+    for (counter, sql) in [
+        ("pushed_requests", "DELETE FROM pushed_requests WHERE client_id = ?1"),
+        ("interactions", "DELETE FROM interactions WHERE client_id = ?1"),
+        (
+            "approval_requests",
+            "DELETE FROM approval_requests WHERE client_id = ?1",
+        ),
+    ] {
+        let rows = change(batch.connection, sql, [client_id.as_str()])? as u64;
+        let sql = "UPDATE counters SET value = max(0, value - ?2) WHERE name = ?1";
+        change(batch.connection, sql, (counter, stored(rows)))?;
+    }
+    Ok(())
 }
 
 fn current_version(connection: &Connection, client_id: &ClientId) -> Result<Option<u64>, Fault> {

@@ -51,6 +51,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "opened_requests",
         sql: include_str!("migrations/0008_opened_requests.sql"),
     },
+    Migration {
+        name: "client_terms",
+        sql: include_str!("migrations/0009_client_terms.sql"),
+    },
 ];
 
 /// The newest schema version that this build knows.

@@ -71,6 +71,7 @@ async fn consent(store: Store, number: u32) {
         code_challenge: None,
         nonce: None,
         dpop_jkt: None,
+        terms: None,
         expires_at: later(60),
     };
     let hash = InteractionHash::of(&number.to_string());
