@@ -55,6 +55,8 @@ pub(crate) struct OpenInteraction {
     /// The value of its cookie.
     pub(crate) secret: String,
     pub(crate) request: AuthorizationRequest,
+    /// When the request came.
+    pub(crate) begun_at: Timestamp,
     pub(crate) signed_in: Option<SignedIn>,
     pub(crate) client: Arc<PreparedClient>,
 }
@@ -213,6 +215,7 @@ fn read(
         hash,
         secret: secret.to_owned(),
         request,
+        begun_at: interaction.expires_at.minus(INTERACTION_LIFETIME),
         signed_in: interaction.signed_in,
         client,
     })

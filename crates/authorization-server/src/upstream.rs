@@ -6,7 +6,9 @@
 //!
 //! What the provider says about the user is taken over into the directory under a name and a subject of our own, made of issuer and
 //! `sub`: two providers never mean the same user, and none of them names one of ours. Whom the provider signs in is the provider's to
-//! decide; whoever shall not come in any more is disabled here.
+//! decide; whoever shall not come in any more is disabled here. How long ago it may have been is the client's to decide: see `freshness.rs`.
+
+mod freshness;
 
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ use keybound_protocol::user::{USER_SUBJECT_BYTES, UserClaims, UserName, UserName
 use serde_json::{Map, Value};
 use url::Url;
 
+pub(crate) use freshness::{Freshness, NotFresh};
+
 /// The claims that are taken over from an ID token, as far as they are there.
 const TEXT_CLAIMS: [&str; 6] = [
     "name",
@@ -32,7 +36,7 @@ const TEXT_CLAIMS: [&str; 6] = [
     "locale",
 ];
 /// The same, asked for: some providers keep them for the userinfo endpoint else (OpenID Connect Core §5.4, §5.5).
-const CLAIMS: &str = r#"{"id_token":{"name":null,"given_name":null,"family_name":null,"preferred_username":null,"email":null,"locale":null,"email_verified":null}}"#;
+const CLAIMS: &str = r#"{"id_token":{"name":null,"given_name":null,"family_name":null,"preferred_username":null,"email":null,"locale":null,"email_verified":null,"auth_time":null}}"#;
 const EMAIL_VERIFIED: &str = "email_verified";
 /// The longest text that is taken over of one claim, in characters; a longer one is left out.
 const CLAIM_CHARACTERS_MAX: usize = 256;
@@ -60,6 +64,22 @@ pub(crate) struct UpstreamUser {
     /// A subject of ours, the same at each sign-in.
     pub(crate) subject: UserSubject,
     pub(crate) claims: UserClaims,
+    /// When the user signed in there, if the provider says so.
+    pub(crate) auth_time: Option<Timestamp>,
+}
+
+/// What a provider is asked for, made once when the browser leaves and once more when it is back.
+pub(crate) struct UpstreamRequest<'a> {
+    /// Ours.
+    pub(crate) issuer: &'a Issuer,
+    /// That of the cookie that this browser has.
+    pub(crate) secret: &'a str,
+    /// The interaction's identifier, or what the user is about without one.
+    pub(crate) errand: &'a str,
+    /// How fresh the client wants the sign-in to be.
+    pub(crate) freshness: Option<Freshness>,
+    /// Whom the client thinks it is about.
+    pub(crate) login_hint: Option<&'a str>,
 }
 
 /// Why nobody was signed in.
@@ -73,6 +93,8 @@ pub(crate) enum UpstreamError {
     Provider(#[source] Box<ClientError>),
     #[error("the provider sent no ID token")]
     NoIdToken,
+    #[error("the sign-in there is not as fresh as the client wants it")]
+    NotFresh(#[from] NotFresh),
     #[error("the ID token's claims cannot be taken over")]
     Claims(#[from] JsonTypeError),
     #[error("the user cannot be given a name here")]
@@ -87,19 +109,19 @@ impl From<ClientError> for UpstreamError {
 
 impl UpstreamProvider {
     /// Where the browser goes to sign in; it comes back to [`redirect_uri`](Self::redirect_uri).
-    ///
-    /// `secret` is that of the cookie that this browser has, and `errand` the interaction's identifier, or what the user is about without one.
-    pub(crate) async fn begin(
-        &self,
-        issuer: &Issuer,
-        (secret, errand): (&str, &str),
-        now: Timestamp,
-    ) -> Result<Url, UpstreamError> {
-        let secrets = self.secrets(secret, errand);
-        let pending = self
-            .client
-            .begin_authorization(&self.request(issuer), secrets, now)
-            .await?;
+    pub(crate) async fn begin(&self, asked: &UpstreamRequest<'_>, now: Timestamp) -> Result<Url, UpstreamError> {
+        let mut request = self.request(asked.issuer);
+        if let Some(freshness) = asked.freshness {
+            request = request.with_max_age_secs(freshness.max_age_secs);
+            if freshness.asks_for_login {
+                request = request.with_prompt("login");
+            }
+        }
+        if let Some(login_hint) = asked.login_hint {
+            request = request.with_login_hint(login_hint);
+        }
+        let secrets = self.secrets(asked.secret, asked.errand);
+        let pending = self.client.begin_authorization(&request, secrets, now).await?;
         Ok(pending.url().clone())
     }
 
@@ -112,15 +134,18 @@ impl UpstreamProvider {
     /// Takes the answer that the browser brought: `query`, undecoded.
     pub(crate) async fn finish(
         &self,
-        issuer: &Issuer,
-        (secret, errand): (&str, &str),
+        asked: &UpstreamRequest<'_>,
         query: &str,
         now: Timestamp,
     ) -> Result<UpstreamUser, UpstreamError> {
-        let (request, secrets) = (self.request(issuer), self.secrets(secret, errand));
+        // Without `max_age`, which the client library would count from the answer alone: the sign-in is judged here.
+        let (request, secrets) = (self.request(asked.issuer), self.secrets(asked.secret, asked.errand));
         let pending = self.client.resume_authorization(&request, secrets, now).await?;
         let response = self.client.finish_authorization(pending, query, now).await?;
         let id_token = response.id_token().ok_or(UpstreamError::NoIdToken)?;
+        if let Some(freshness) = asked.freshness {
+            freshness.require(id_token.auth_time(), now)?;
+        }
         self.user(id_token)
     }
 
@@ -155,6 +180,7 @@ impl UpstreamProvider {
         Ok(UpstreamUser {
             name: UserName::parse(&format!("{}.{tail}", self.name))?,
             claims: claims_of(id_token.claims())?,
+            auth_time: id_token.auth_time(),
             subject,
         })
     }

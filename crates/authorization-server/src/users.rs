@@ -53,7 +53,7 @@ pub struct User {
     pub is_disabled: bool,
 }
 
-/// Somebody who gave the right password just now: proof for whoever begins a session.
+/// Somebody who gave the right password just now, or signed in at another provider: proof for whoever begins a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedIn {
     subject: UserSubject,
@@ -116,7 +116,7 @@ impl SignedIn {
         &self.subject
     }
 
-    /// When the password was given (`auth_time`).
+    /// When the password was given (`auth_time`), here or at another provider.
     pub fn auth_time(&self) -> Timestamp {
         self.auth_time
     }
@@ -241,13 +241,19 @@ impl UserDirectory {
         })
     }
 
-    /// Signs somebody in whom an upstream provider signed in, and takes over what it says about the user.
+    /// Signs somebody in whom an upstream provider signed in, and takes over what it says about the user: also when that was. A provider
+    /// that does not say is taken to have done it just now, and none does it later than that.
     ///
     /// # Errors
     /// [`SignInRefusal::Disabled`] for whom an administrator keeps out; [`SignInRefusal::Changed`] if one was busy with the user.
     pub(crate) async fn take_over(&self, user: UpstreamUser, entry: AuditEntry) -> Result<SignedIn, SignInRefusal> {
-        let auth_time = entry.at;
-        let UpstreamUser { name, subject, claims } = user;
+        let now = entry.at;
+        let UpstreamUser {
+            name,
+            subject,
+            claims,
+            auth_time,
+        } = user;
         match self.stored.find_user_by_subject(&subject)? {
             Some(known) if known.is_disabled => return Err(SignInRefusal::Disabled(known.name)),
             Some(known) if UserClaims::parse_stored(&known.claims).is_ok_and(|known| known == claims) => {}
@@ -260,7 +266,7 @@ impl UserDirectory {
                     claims: Some(claims.to_json()),
                     is_disabled: None,
                     // Nobody is disabled by this, so no token is denied.
-                    tokens_until: auth_time,
+                    tokens_until: now,
                 };
                 if !matches!(
                     self.stored.change_user(change, entry).await?,
@@ -284,7 +290,10 @@ impl UserDirectory {
                 }
             }
         }
-        Ok(SignedIn { subject, auth_time })
+        Ok(SignedIn {
+            subject,
+            auth_time: auth_time.map_or(now, |auth_time| auth_time.min(now)),
+        })
     }
 
     /// The user that tokens call this, if there (still) is one.

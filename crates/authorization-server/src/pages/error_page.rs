@@ -15,6 +15,7 @@ use super::theme::Theme;
 use crate::configuration::Configuration;
 use crate::error::Reason;
 use crate::response::{KEYBOUND_REFUSAL, Response};
+use crate::upstream::UpstreamError;
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -83,6 +84,10 @@ fn words(reason: &Reason) -> (&'static str, &'static str) {
         Reason::Page(PageRefusal::CrossSite { .. } | PageRefusal::FormToken) => (
             "This form did not come from our page",
             "Another site may have tried to act for you. Nothing was done. Open the page again and repeat it there.",
+        ),
+        Reason::Page(PageRefusal::Upstream(UpstreamError::NotFresh(_))) => (
+            "The application wants you to sign in again",
+            "The other provider did not show that you did so recently. Nothing was shared. Sign out there first, or go back and sign in here.",
         ),
         Reason::Store(_) | Reason::Page(PageRefusal::TooManyInteractions | PageRefusal::TooOften(_)) => (
             "We cannot answer at the moment",

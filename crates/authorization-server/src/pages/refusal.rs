@@ -110,6 +110,9 @@ impl PageRefusal {
                 "let the client begin a new request for each attempt"
             }
             PageRefusal::InteractionExpired => "let the client begin a new request",
+            PageRefusal::Upstream(UpstreamError::NotFresh(_)) => {
+                "the provider has to follow prompt=login and max_age and to put auth_time into the ID token (OpenID Connect Core §3.1.2.1); let the client ask for neither, or the user sign in here"
+            }
             PageRefusal::Upstream(_) => {
                 "compare [[upstream_providers]] with what the provider has on file for this server: client_id, credential, redirect URI"
             }
@@ -154,6 +157,9 @@ impl PageRefusal {
             | PageRefusal::ForeignBrowser
             | PageRefusal::Upstream(UpstreamError::UnknownProvider(_) | UpstreamError::State) => {
                 "this browser began no such request"
+            }
+            PageRefusal::Upstream(UpstreamError::NotFresh(_)) => {
+                "the provider did not show a sign-in as recent as the application wants"
             }
             PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => {
                 "nobody was signed in there who can come in here"

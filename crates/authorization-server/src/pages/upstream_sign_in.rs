@@ -12,11 +12,11 @@ use keybound_store::{Actor, SignedIn};
 
 use super::refusal::PageRefusal;
 use super::sign_in::{self, Destination};
-use super::{PageRequest, cookies, login, page_response};
+use super::{PageRequest, cookies, login, page_response, session};
 use crate::error::Reason;
-use crate::interaction::{self, OpenInteraction};
+use crate::interaction::{self, OpenInteraction, UnwantedSignIn};
 use crate::response::Response;
-use crate::upstream::{UpstreamError, UpstreamProvider};
+use crate::upstream::{Freshness, UpstreamError, UpstreamProvider, UpstreamRequest};
 
 /// What the login page says of a provider.
 pub(super) struct ProviderLink {
@@ -33,11 +33,24 @@ enum Errand {
 }
 
 impl Errand {
-    /// The secret of the cookie that explains `state`, and what keeps two errands of one secret apart.
-    fn binding(&self) -> (&str, &str) {
+    /// What the provider is asked for: what the client asks for, and of our own accord nothing but who it is.
+    fn asked<'a>(&'a self, request: &'a PageRequest<'_>) -> UpstreamRequest<'a> {
+        let issuer = &request.configuration.issuer;
         match self {
-            Errand::Interaction(open) => (&open.secret, &open.id),
-            Errand::SignIn { to, secret } => (secret, label(*to)),
+            Errand::Interaction(open) => UpstreamRequest {
+                issuer,
+                secret: &open.secret,
+                errand: &open.id,
+                freshness: Freshness::wanted_by(&open.request, open.begun_at),
+                login_hint: open.request.login_hint(),
+            },
+            Errand::SignIn { to, secret } => UpstreamRequest {
+                issuer,
+                secret,
+                errand: label(*to),
+                freshness: None,
+                login_hint: None,
+            },
         }
     }
 
@@ -93,8 +106,11 @@ pub(super) async fn leave(request: &PageRequest<'_>) -> Result<Response, Reason>
     } else {
         Errand::Interaction(Box::new(interaction::open(request)?))
     };
-    let begun = provider.begin(&request.configuration.issuer, errand.binding(), request.now);
-    let url = begun.await.map_err(PageRefusal::from)?;
+    let mut asked = errand.asked(request);
+    if let (Errand::Interaction(open), Some(freshness)) = (&errand, &mut asked.freshness) {
+        freshness.asks_for_login |= is_too_old_here(request, open).await?;
+    }
+    let url = provider.begin(&asked, request.now).await.map_err(PageRefusal::from)?;
     Ok(page_response::see_other(url.as_str()))
 }
 
@@ -108,9 +124,8 @@ pub(super) async fn come_back(request: &PageRequest<'_>) -> Result<Response, Rea
         .and_then(|form| form.get("state").map(str::to_owned));
     let state = state.ok_or_else(|| PageRefusal::from(UpstreamError::State))?;
     let errand = errand_of(request, provider, &state)?;
-    let issuer = &request.configuration.issuer;
-    let finished = provider.finish(issuer, errand.binding(), query, request.now);
-    let user = match finished.await {
+    let asked = errand.asked(request);
+    let user = match provider.finish(&asked, query, request.now).await {
         Ok(user) => user,
         // The user turned back there: the way in by password is still open.
         Err(UpstreamError::Provider(error)) if is_refusal(&error) => {
@@ -134,6 +149,15 @@ pub(super) async fn come_back(request: &PageRequest<'_>) -> Result<Response, Rea
         Errand::Interaction(open) => login::go_on(request, *open, signed_in).await,
         Errand::SignIn { to, .. } => sign_in::go_on(request, to, None, signed_in).await,
     }
+}
+
+/// Whether somebody is signed in here for longer than the client's `max_age`: then it is to be done again, there as well.
+async fn is_too_old_here(request: &PageRequest<'_>, open: &OpenInteraction) -> Result<bool, Reason> {
+    let Some(session) = session::current(request).await? else {
+        return Ok(false);
+    };
+    let wanted = interaction::require_wanted(&session.signed_in, &open.request, request.now);
+    Ok(matches!(wanted, Err(UnwantedSignIn::TooLongAgo { .. })))
 }
 
 fn provider<'a>(request: &'a PageRequest<'_>) -> Result<&'a UpstreamProvider, PageRefusal> {

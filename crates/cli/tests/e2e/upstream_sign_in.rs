@@ -103,8 +103,13 @@ impl Stage {
 
     /// The login page of a client's request.
     fn login(&self, browser: &PageVisitor) -> String {
+        self.login_asking(browser, "")
+    }
+
+    /// The same of one that asks for more.
+    fn login_asking(&self, browser: &PageVisitor, more: &str) -> String {
         let query = format!(
-            "client_id=app&response_type=code&redirect_uri={CALLBACK}&scope=openid%20profile&state=s&code_challenge={CHALLENGE}&code_challenge_method=S256"
+            "client_id=app&response_type=code&redirect_uri={CALLBACK}&scope=openid%20profile&state=s&code_challenge={CHALLENGE}&code_challenge_method=S256{more}"
         );
         let login = sent_to(&browser.get(&format!("/authorize?{query}")));
         assert!(login.ends_with("/login"), "{login}");
@@ -121,6 +126,19 @@ impl Stage {
         let back = sent_to(&consented);
         assert!(back.starts_with(&self.here.public("/upstream/")), "{back}");
         back
+    }
+
+    /// Consents; the claims of the ID token that the client gets.
+    #[track_caller]
+    fn consent(&self, browser: &PageVisitor, consent: &str) -> Value {
+        let signed_in = sent_to(&browser.submit(consent, &[("decision", "approve")]));
+        let form = format!(
+            "grant_type=authorization_code&client_id=app&code={}&redirect_uri={CALLBACK}&code_verifier={VERIFIER}",
+            parameters(&signed_in)["code"]
+        );
+        let answer = self.here.curl(None, &["-d", &form, &self.here.public("/token")]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        claims(answer.json()["id_token"].as_str().unwrap())
     }
 
     /// The error page that a person reads, and what the operator reads about it.
@@ -254,14 +272,7 @@ fn somebody_whom_another_provider_knows_signs_in_and_nobody_in_their_place() {
         consent.ends_with("/consent") && page.body.contains("Carol C"),
         "{page:?}"
     );
-    let signed_in = sent_to(&browser.submit(&consent, &[("decision", "approve")]));
-    let form = format!(
-        "grant_type=authorization_code&client_id=app&code={}&redirect_uri={CALLBACK}&code_verifier={VERIFIER}",
-        parameters(&signed_in)["code"]
-    );
-    let answer = stage.here.curl(None, &["-d", &form, &stage.here.public("/token")]);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let said = claims(answer.json()["id_token"].as_str().unwrap());
+    let said = stage.consent(&browser, &consent);
     let users = stage.users();
     assert_eq!((users.len(), &users[0]["sub"]), (1, &said["sub"]));
     let name = users[0]["name"].as_str().unwrap().to_owned();
@@ -358,6 +369,104 @@ fn nobody_is_signed_in_by_an_answer_that_is_not_the_providers() {
         consent.ends_with("/consent") && page.body.contains("Dave D"),
         "{page:?}"
     );
+}
+
+#[test]
+fn a_sign_in_there_is_as_fresh_as_the_client_wants_it_and_as_old_as_it_is() {
+    let stage = Stage::set();
+    let odd = &stage.odd;
+    let issuer = odd.server.issuer.as_str();
+    // Leaves for the provider; what that was asked for.
+    let leave = |browser: &PageVisitor, more: &str| {
+        let login = stage.login_asking(browser, more);
+        sent_to(&browser.get(&link(&browser.get(&login), "odd")));
+        odd.server.asked().pop().unwrap().form
+    };
+    let said = |asked: &HashMap<String, String>| {
+        let wanted = ["prompt", "max_age", "login_hint"];
+        wanted.map(|name| asked.get(name).cloned().unwrap_or_default())
+    };
+    // Comes back after a sign-in at that time.
+    let come_back = |browser: &PageVisitor, asked: &HashMap<String, String>, auth_time: Option<u64>| {
+        let mut claims = json!({
+            "iss": issuer, "aud": "rp-odd", "sub": "dave", "iat": now(), "exp": now() + 60, "nonce": asked["nonce"],
+        });
+        if let Some(auth_time) = auth_time {
+            claims["auth_time"] = json!(auth_time);
+        }
+        odd.says_id_token("odd", &claims);
+        let back = format!("/upstream/odd?state={}&code=c&iss={issuer}", asked["state"]);
+        browser.get(&stage.here.public(&back))
+    };
+    let none = "auth_time is not in the ID token";
+    let later = "auth_time of the ID token is in the future";
+
+    let browser = stage.browser();
+    let asked = leave(&browser, "&prompt=login&max_age=600&login_hint=dave%40x.example");
+    assert_eq!(said(&asked), ["login", "600", "dave@x.example"]);
+    stage.assert_stopped(&come_back(&browser, &asked, None), "access_denied", none);
+    let stopped = come_back(&browser, &asked, Some(now() - 300));
+    stage.assert_stopped(&stopped, "access_denied", "the user signed in there 3");
+    assert!(
+        stopped.body.contains("The application wants you to sign in again"),
+        "{stopped:?}"
+    );
+
+    for (more, sent) in [
+        ("&prompt=login", ["login", "0", ""]),
+        ("&max_age=0", ["login", "0", ""]),
+    ] {
+        let browser = stage.browser();
+        let asked = leave(&browser, more);
+        assert_eq!(said(&asked), sent, "{more}");
+        stage.assert_stopped(&come_back(&browser, &asked, None), "access_denied", none);
+        let old = come_back(&browser, &asked, Some(now() - 300));
+        stage.assert_stopped(&old, "access_denied", "the user signed in there 3");
+        assert!(sent_to(&come_back(&browser, &asked, Some(now()))).ends_with("/consent"));
+    }
+
+    let browser = stage.browser();
+    let asked = leave(&browser, "&max_age=600");
+    assert_eq!(said(&asked), ["", "600", ""]);
+    stage.assert_stopped(&come_back(&browser, &asked, None), "access_denied", none);
+    let old = come_back(&browser, &asked, Some(now() - 700));
+    stage.assert_stopped(&old, "access_denied", "and 600 s are allowed");
+    let milliseconds = come_back(&browser, &asked, Some(now() * 1000));
+    stage.assert_stopped(&milliseconds, "access_denied", later);
+    let signed_in_at = now() - 500;
+    let consent = sent_to(&come_back(&browser, &asked, Some(signed_in_at)));
+    assert_eq!(stage.consent(&browser, &consent)["auth_time"], signed_in_at);
+
+    // That session is as old here as it is there: a client for which it is too old has the user sign in once more, at the provider too.
+    let asked = leave(&browser, "&max_age=400");
+    assert_eq!(said(&asked), ["login", "400", ""]);
+
+    // Where nothing is asked for, nothing is required; nobody signs in later than they come back.
+    let claims = "&claims=%7B%22id_token%22%3A%7B%22auth_time%22%3Anull%7D%7D";
+    for (auth_time, said_time) in [
+        (Some(signed_in_at - 28_800), Some(signed_in_at - 28_800)),
+        (None, None),
+        (Some(now() + 9_000), None),
+    ] {
+        let browser = stage.browser();
+        let asked = leave(&browser, claims);
+        assert_eq!(said(&asked), ["", "", ""]);
+        let before = now();
+        let consent = sent_to(&come_back(&browser, &asked, auth_time));
+        let came_back = before..=now();
+        let issued = stage.consent(&browser, &consent)["auth_time"].as_u64().unwrap();
+        match said_time {
+            Some(said_time) => assert_eq!(issued, said_time),
+            None => assert!(came_back.contains(&issued), "{issued} {came_back:?}"),
+        }
+    }
+
+    // Another server of ours is one of the providers that can.
+    let browser = stage.browser();
+    let login = stage.login_asking(&browser, "&prompt=login");
+    let provider = sent_to(&browser.get(&link(&browser.get(&login), "corp")));
+    let back = sent_to(&browser.get(&stage.carol_at_corp(&provider)));
+    assert!(back.ends_with("/consent"), "{back}");
 }
 
 #[test]
