@@ -71,29 +71,31 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
+    use crate::sqlite::fault::Fault;
     use crate::sqlite::{authorization_codes, migrations};
 
     #[test]
-    fn a_statement_is_prepared_once_however_often_it_is_run() {
-        let plain = Connection::open_in_memory().unwrap();
+    fn a_statement_is_prepared_once_however_often_it_is_run() -> Result<(), Fault> {
+        let plain = Connection::open_in_memory()?;
         assert_eq!(
-            prepared_again(&plain),
+            prepared_again(&plain)?,
             2,
             "the control does not show what this is about"
         );
-        let prepared = Connection::open_in_memory().unwrap();
-        prepare(&prepared, READER_LOCK_WAIT).unwrap();
-        assert_eq!(prepared_again(&prepared), 0);
+        let prepared = Connection::open_in_memory()?;
+        prepare(&prepared, READER_LOCK_WAIT)?;
+        assert_eq!(prepared_again(&prepared)?, 0);
+        Ok(())
     }
 
     /// How often SQLite prepared a statement again that is run three times, with other values each time.
-    fn prepared_again(connection: &Connection) -> i32 {
+    fn prepared_again(connection: &Connection) -> Result<i32, Fault> {
         assert!(migrations::migrate(connection, Timestamp::from_unix_secs(1)).is_ok());
         for octet in [1, 2, 3_u8] {
-            let mut statement = connection.prepare_cached(authorization_codes::FIND).unwrap();
-            assert!(statement.query([[octet; 32]]).unwrap().next().unwrap().is_none());
+            let mut statement = connection.prepare_cached(authorization_codes::FIND)?;
+            assert!(statement.query([[octet; 32]])?.next()?.is_none());
         }
-        let statement = connection.prepare_cached(authorization_codes::FIND).unwrap();
-        statement.get_status(StatementStatus::RePrepare)
+        let statement = connection.prepare_cached(authorization_codes::FIND)?;
+        Ok(statement.get_status(StatementStatus::RePrepare))
     }
 }
