@@ -3,6 +3,8 @@
 //! Templates escape HTML; this removes what HTML has no word against. Templates put the result into `<bdi>`, so that a name written
 //! from right to left stays in its place.
 
+use keybound_protocol::client_metadata::description::is_invisible;
+
 /// The longest name that is shown.
 const NAME_CHARS_MAX: usize = 60;
 /// Marks that may stand on one letter; more of them run over the lines above and below.
@@ -52,39 +54,6 @@ pub(crate) fn initials(name: &str) -> String {
         .filter_map(|word| word.chars().next())
         .filter(|letter| letter.is_alphanumeric());
     letters.take(2).flat_map(char::to_uppercase).take(2).collect()
-}
-
-/// Control characters, those that turn the direction of text, and those that nobody sees (Unicode's Cc, Cf, Co and what fonts show
-/// as nothing).
-fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}'
-                | '\u{34f}'
-                | '\u{600}'..='\u{605}'
-                | '\u{61c}'
-                | '\u{6dd}'
-                | '\u{70f}'
-                | '\u{115f}'
-                | '\u{1160}'
-                | '\u{17b4}'
-                | '\u{17b5}'
-                | '\u{180b}'..='\u{180f}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{2800}'
-                | '\u{3164}'
-                | '\u{e000}'..='\u{f8ff}'
-                | '\u{fe00}'..='\u{fe0f}'
-                | '\u{feff}'
-                | '\u{ffa0}'
-                | '\u{fff0}'..='\u{ffff}'
-                | '\u{1bca0}'..='\u{1bca3}'
-                | '\u{1d173}'..='\u{1d17a}'
-                | '\u{e0000}'..='\u{10ffff}'
-        )
 }
 
 fn is_mark(character: char) -> bool {

@@ -74,8 +74,44 @@ fn misleads(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Control characters, those that turn the direction of text, and those that nobody sees (Unicode's Cc, Cf, Co and what fonts show
+/// as nothing).
+pub fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{600}'..='\u{605}'
+                | '\u{61c}'
+                | '\u{6dd}'
+                | '\u{70f}'
+                | '\u{115f}'
+                | '\u{1160}'
+                | '\u{17b4}'
+                | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{2800}'
+                | '\u{3164}'
+                | '\u{e000}'..='\u{f8ff}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{ffff}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{10ffff}'
+        )
+}
+
 fn displayable(member: &'static str, text: &str) -> Result<String, ClientMetadataError> {
-    if text.chars().count() > DESCRIPTION_CHARS_MAX || text.chars().any(misleads) {
+    // Whom users are asked about has a name that they see.
+    let is_unseen = |character: char| character.is_whitespace() || is_invisible(character);
+    let is_hidden = member == "client_name" && text.chars().all(is_unseen);
+    if is_hidden || text.chars().count() > DESCRIPTION_CHARS_MAX || text.chars().any(misleads) {
         return Err(ClientMetadataError::Description { member });
     }
     Ok(text.to_owned())

@@ -437,7 +437,17 @@ fn the_names_of_methods_and_grants_read_back() {
 // covers R7591-6
 #[test]
 fn a_name_that_would_turn_or_move_what_stands_around_it_is_no_name() {
-    for name in ["a\u{202e}b", "\u{2066}a", "a\u{1b}[2J", "a\nb", "\u{0}", "\u{9b}1m"] {
+    for name in [
+        "\u{200b}",
+        "",
+        " \u{ad}\u{feff} ",
+        "a\u{202e}b",
+        "\u{2066}a",
+        "a\u{1b}[2J",
+        "a\nb",
+        "\u{0}",
+        "\u{9b}1m",
+    ] {
         let error = refused(&with(pki(), "client_name", json!(name)), &policy());
         assert!(
             matches!(error, ClientMetadataError::Description { member: "client_name" }),
