@@ -76,12 +76,9 @@ pub struct SignInAttempt<'a> {
 /// Why somebody was not signed in. For operators, except for what [`text`](Self::text) says.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInRefusal {
-    /// The name is nobody's.
-    #[error("there is no user {presented:?}")]
-    Unknown {
-        /// What was typed, cut short.
-        presented: String,
-    },
+    /// The name is nobody's. What was typed is not kept: people type passwords there.
+    #[error("there is no user of the name that was typed")]
+    Unknown,
     /// The name is somebody's and the password is not.
     #[error("the password of {0} is wrong")]
     WrongPassword(UserName),
@@ -126,7 +123,7 @@ impl SignInRefusal {
     /// What is shown. One text for everything that depends on who was named.
     pub fn text(&self) -> &'static str {
         match self {
-            SignInRefusal::Unknown { .. }
+            SignInRefusal::Unknown
             | SignInRefusal::WrongPassword(_)
             | SignInRefusal::Disabled(_)
             | SignInRefusal::LockedOut { .. }
@@ -145,7 +142,7 @@ impl SignInRefusal {
             SignInRefusal::TooMany(too_many) => Some(too_many.retry_after),
             SignInRefusal::Hashing(PasswordHashingError::Busy { .. } | PasswordHashingError::Failed(_))
             | SignInRefusal::Store(_) => Some(Duration::from_secs(1)),
-            SignInRefusal::Unknown { .. }
+            SignInRefusal::Unknown
             | SignInRefusal::WrongPassword(_)
             | SignInRefusal::Disabled(_)
             | SignInRefusal::LockedOut { .. }
@@ -202,7 +199,6 @@ impl UserDirectory {
             remote_address: Some(attempt.remote_address.to_string()),
             ..AuditEntry::new(attempt.now, actor)
         };
-        let presented = || attempt.name.chars().take(64).collect::<String>();
         let name = UserName::parse(attempt.name).ok();
         let begun = self.stored.begin_sign_in(name, self.lock_out, entry(Actor::Server));
         let user = match begun.await? {
@@ -213,7 +209,7 @@ impl UserDirectory {
             }
             BeginSignIn::Unknown => {
                 self.hashing.verify(attempt.password, self.hashing.decoy()).await?;
-                return Err(SignInRefusal::Unknown { presented: presented() });
+                return Err(SignInRefusal::Unknown);
             }
         };
         if !self

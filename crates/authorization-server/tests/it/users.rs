@@ -86,7 +86,7 @@ async fn wrong_unknown_disabled_and_locked_out_are_one_answer_at_one_time() {
         assert!(refusal.to_string().contains(reason), "{refusal} is not {reason}");
         times.push((reason.to_owned(), took));
     };
-    check(timed("nobody", RIGHT).await, "no user \"nobody\"");
+    check(timed("nobody", RIGHT).await, "no user of the name that was typed");
     check(timed("no name at all", RIGHT).await, "no user");
     check(timed("eve", RIGHT).await, "disabled");
     check(timed("eve", "wrong password").await, "disabled");
@@ -157,7 +157,7 @@ async fn one_address_prefix_has_so_many_attempts_whatever_names_it_tries() {
     }
     for name in ["nobody", "noone"] {
         let refusal = sign_in(&it.world, name, RIGHT).await.unwrap_err();
-        assert!(matches!(refusal, SignInRefusal::Unknown { .. }), "{refusal}");
+        assert!(matches!(refusal, SignInRefusal::Unknown), "{refusal}");
     }
     let refusal = sign_in(&it.world, "ada", RIGHT).await.unwrap_err();
     assert!(matches!(refusal, SignInRefusal::TooMany(_)), "{refusal}");

@@ -94,7 +94,8 @@ async fn a_failed_sign_in_never_says_what_was_wrong() {
         let reply = browser.post(&login, &form).await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST);
         let refusal = world.refusal(&reply).await;
-        assert!(refusal.reason.contains(name), "{refusal:?}");
+        // A password that was typed as a name is not kept; the name of a user is no secret to an operator.
+        assert_eq!(refusal.reason.contains(name), name == "helena", "{refusal:?}");
         let html = text(&reply);
         assert!(!html.contains(password), "a password is never sent back");
         pages.push(html.replace(name, "NAME"));
