@@ -21,7 +21,9 @@ use keybound_protocol::json::JsonObject;
 use keybound_protocol::peer_certificate::PresentedCertificate;
 use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::time::Timestamp;
-use keybound_protocol::token_exchange::{TokenExchangeError, TradedToken, subject_of};
+use keybound_protocol::token_exchange::{
+    TokenExchangeError, TradedToken, act_of, actors_of as foreign_actors_of, subject_of,
+};
 use keybound_resource_server::{
     AccessTokenRefusal, Binding, IssuerSettings, KeySource, Refused, ResourceServer, RoutePolicy, SettingsError,
     Validation,
@@ -74,7 +76,7 @@ pub(crate) enum NotTraded {
     NoSubject,
     #[error("its `act` or `may_act` is not a JSON object")]
     Actor,
-    #[error("its subject would be {subject:?}, which is a client or a user of this server")]
+    #[error("its subject, or an actor, would be {subject:?}, which is a client or a user of this server")]
     SubjectTaken { subject: String },
     #[error(transparent)]
     Exchange(#[from] TokenExchangeError),
@@ -232,6 +234,7 @@ impl Entry {
             expires_at: live.expires_at,
             actor,
             may_act,
+            is_foreign: false,
         })
     }
 
@@ -252,17 +255,14 @@ impl Entry {
         let claims: &Arc<AccessTokenClaims> = accepted.claims();
         let issuer_subject = claims.subject.clone().ok_or(NotTraded::NoSubject)?;
         let subject = subject_of(&self.settings.subject_prefix, &issuer_subject)?;
-        // However the prefix was chosen: nobody elsewhere becomes somebody here.
-        let named = ClientId::parse(&subject).ok();
-        let is_client = named
-            .map(|named| server.clients.find(&named))
-            .transpose()?
-            .flatten()
-            .is_some();
-        if is_client || subject.starts_with(USER_PREFIX) {
-            return Err(NotTraded::SubjectTaken { subject });
-        }
+        require_free(server, &subject)?;
         let [actor, may_act] = actors_of(token)?;
+        // Those who acted before are called as that issuer calls them, too.
+        let actors = actor.map(|act| foreign_actors_of(&self.settings.subject_prefix, &act));
+        let actors = actors.transpose()?.unwrap_or_default();
+        for actor in &actors {
+            require_free(server, actor)?;
+        }
         Ok(TradedToken {
             issuer: claims.issuer.clone(),
             issuer_subject,
@@ -270,10 +270,22 @@ impl Entry {
             scope: claims.scope.clone(),
             audience: claims.audience.clone(),
             expires_at: claims.expires_at,
-            actor,
+            actor: act_of(&actors),
             may_act,
+            is_foreign: true,
         })
     }
+}
+
+/// However the prefix was chosen: nobody elsewhere becomes somebody here.
+fn require_free(server: &Server, subject: &str) -> Result<(), NotTraded> {
+    let named = ClientId::parse(subject).ok();
+    let client = named.map(|named| server.clients.find(&named)).transpose()?;
+    if client.flatten().is_some() || subject.starts_with(USER_PREFIX) {
+        let subject = subject.to_owned();
+        return Err(NotTraded::SubjectTaken { subject });
+    }
+    Ok(())
 }
 
 /// What the identifiers of our own users begin with.

@@ -44,6 +44,8 @@ pub struct TradedToken {
     pub actor: Option<JsonObject>,
     /// `may_act`: who alone may act.
     pub may_act: Option<JsonObject>,
+    /// Whether another issuer made it, whose `sub` is nobody here.
+    pub is_foreign: bool,
 }
 
 /// Whose request it is, and what the operator permits.
@@ -188,6 +190,34 @@ pub fn subject_of(prefix: &str, subject: &str) -> Result<String, TokenExchangeEr
     is_usable.then_some(mapped).ok_or(TokenExchangeError::Subject)
 }
 
+/// The actors in `act` of a token of another issuer, the current one first, each [as this server calls it](subject_of).
+///
+/// # Errors
+/// [`TokenExchangeError`] for one without `sub`, for one too long, and for more than [`ACTORS_MAX`].
+pub fn actors_of(prefix: &str, act: &JsonObject) -> Result<Vec<String>, TokenExchangeError> {
+    let mut actors = Vec::new();
+    let mut next = Some(act);
+    while let Some(act) = next {
+        if actors.len() == ACTORS_MAX {
+            return Err(TokenExchangeError::TooManyActors);
+        }
+        actors.push(subject_of(prefix, act.string("sub")?.unwrap_or_default())?);
+        next = act.object("act")?;
+    }
+    Ok(actors)
+}
+
+/// `act` with these actors, the current one first, and nothing else that an issuer said of them. `None` if there are none.
+pub fn act_of(actors: &[String]) -> Option<JsonObject> {
+    let act = actors.iter().rev().fold(None, |inner: Option<Value>, actor| {
+        let mut act = Map::new();
+        act.insert("sub".to_owned(), actor.clone().into());
+        act.extend(inner.map(|inner| ("act".to_owned(), inner)));
+        Some(Value::Object(act))
+    });
+    JsonObject::parse(act?.to_string().as_bytes()).ok()
+}
+
 /// Decides what `subject`, and `actor` if there is one, are traded for.
 ///
 /// # Errors
@@ -231,6 +261,10 @@ fn require_may_act(
         Some(actor) => {
             let own = issuer.unwrap_or(&subject.issuer);
             named == Some(actor.issuer_subject.as_str()) && own == actor.issuer
+        }
+        // What another issuer calls by the name of our client is somebody else.
+        None if subject.is_foreign => {
+            named.is_none() && may_act.string("client_id")? == Some(client_id) && issuer.is_none()
         }
         None => named.or(may_act.string("client_id")?) == Some(client_id) && issuer.is_none(),
     };
@@ -346,6 +380,7 @@ mod tests {
             expires_at: NOW.plus(5 * MINUTE),
             actor: None,
             may_act: None,
+            is_foreign: true,
         }
     }
 
@@ -442,13 +477,33 @@ mod tests {
             (r#"{"sub":"service"}"#, true, false),
             (r#"{"sub":"service","iss":"https://idp.example"}"#, true, false),
             (r#"{"sub":"service","iss":"https://other.example"}"#, false, false),
-            (r#"{"sub":"api"}"#, false, true),
+            // Whom another issuer calls `api` is not the client of that name.
+            (r#"{"sub":"api"}"#, false, false),
+            (r#"{"sub":"api","client_id":"api"}"#, false, false),
             (r#"{"client_id":"api"}"#, false, true),
             (r#"{}"#, false, false),
         ] {
             let permitted = |_: &mut TokenExchangeRequest, subject: &mut TradedToken| subject.may_act = object(may_act);
             assert_eq!(check(permitted, Some(&actor), &[]).is_ok(), with_actor, "{may_act}");
             assert_eq!(check(permitted, None, &[]).is_ok(), without, "{may_act}");
+        }
+        let own = |_: &mut TokenExchangeRequest, subject: &mut TradedToken| {
+            subject.is_foreign = false;
+            subject.may_act = object(r#"{"sub":"api"}"#);
+        };
+        assert!(check(own, None, &[]).is_ok());
+        let acts = object(r#"{"sub":"a","iss":"x","act":{"sub":"b"}}"#).unwrap();
+        let actors = actors_of("idp:", &acts).unwrap();
+        assert_eq!(actors, ["idp:a", "idp:b"]);
+        assert_eq!(act_of(&actors), object(r#"{"sub":"idp:a","act":{"sub":"idp:b"}}"#));
+        assert_eq!(act_of(&[]), None);
+        for unusable in [
+            r#"{}"#,
+            r#"{"sub":""}"#,
+            r#"{"sub":1}"#,
+            r#"{"sub":"a","act":{"client_id":"b"}}"#,
+        ] {
+            assert!(actors_of("idp:", &object(unusable).unwrap()).is_err(), "{unusable}");
         }
     }
 

@@ -353,11 +353,23 @@ async fn who_acts_for_whom_stands_in_the_token() {
     assert_eq!(token["exp"], NOW + 60);
     let acted = cast.foreign(json!({"act": {"sub": "first"}}));
     let token = traded(&cast.api(&acted, &with_actor).await);
-    assert_eq!(token["act"], json!({"sub": "idp:service", "act": {"sub": "first"}}));
+    assert_eq!(token["act"], json!({"sub": "idp:service", "act": {"sub": "idp:first"}}));
     assert_eq!(
         traded(&cast.api(&acted, &[("resource", API)]).await)["act"],
-        json!({"sub": "first"})
+        json!({"sub": "idp:first"})
     );
+    // Nobody elsewhere has acted as somebody here, nor may act as our client without being it.
+    for refused in [
+        json!({"act": {"sub": "taken"}}),
+        json!({"act": {"sub": "first", "act": {"sub": "taken"}}}),
+        json!({"act": {"client_id": "first"}}),
+        json!({"may_act": {"sub": "api"}}),
+    ] {
+        let reply = cast.api(&cast.foreign(refused), &[("resource", API)]).await;
+        cast.refused(&reply, "invalid_request", TRADED).await;
+    }
+    let named = cast.foreign(json!({"may_act": {"client_id": "api"}}));
+    assert_eq!(cast.api(&named, &[("resource", API)]).await.status, StatusCode::OK);
 
     let only_service = cast.foreign(json!({"may_act": {"sub": "service"}}));
     assert_eq!(cast.api(&only_service, &with_actor).await.status, StatusCode::OK);
