@@ -157,6 +157,10 @@ pub(crate) enum ApprovalRefusal {
     Request(#[from] BackchannelRequestError),
     #[error("the signed request's keys could not be fetched")]
     KeysUnavailable(#[from] KeySetError),
+    #[error("the signed request was used before")]
+    RequestReplayed,
+    #[error("the signed request has an empty `jti`")]
+    RequestWithoutId,
     #[error("the client could not ask for it any more: {0}")]
     NotPermittedAnyMore(BackchannelRequestError),
     #[error("the client has registered no way of delivery that is served here")]
@@ -187,7 +191,9 @@ impl ApprovalRefusal {
             }
             ApprovalRefusal::CodesTaken => ErrorCode::ServerError,
             ApprovalRefusal::Request(error) => error.code(),
-            ApprovalRefusal::KeysUnavailable(_) => ErrorCode::InvalidRequest,
+            ApprovalRefusal::KeysUnavailable(_)
+            | ApprovalRefusal::RequestReplayed
+            | ApprovalRefusal::RequestWithoutId => ErrorCode::InvalidRequest,
             ApprovalRefusal::NoDelivery | ApprovalRefusal::Pushed => ErrorCode::UnauthorizedClient,
             ApprovalRefusal::UnknownUser => ErrorCode::UnknownUserId,
             ApprovalRefusal::UserCodeMissing => ErrorCode::MissingUserCode,

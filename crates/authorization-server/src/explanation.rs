@@ -9,6 +9,7 @@ use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::FormError;
 use keybound_protocol::refusal::Refusal;
 use keybound_protocol::rule::{Outcome, RuleOutcome};
+use keybound_protocol::token_exchange::TokenExchangeError;
 use keybound_protocol::token_request::TokenRequestError;
 use keybound_tls::LayerRefusal;
 
@@ -51,6 +52,7 @@ const DELIVERY: &str = "way of delivery registered and served";
 const BACKCHANNEL_REQUEST: &str = "backchannel authentication request acceptable";
 const USER_FOUND: &str = "user known by the hint";
 const USER_CODE: &str = "user's code right";
+const REQUEST_ONCE: &str = "signed request not used before";
 const APPROVAL_ROOM: &str = "room for one more request of a user";
 const DECISION: &str = "user said yes";
 const GRANT_PARAMETERS: &str = "every parameter of the grant sent, and well-formed";
@@ -137,7 +139,7 @@ const AT_DEVICE_AUTHORIZATION: [&str; 9] = [
     APPROVAL_ROOM,
     STORE,
 ];
-const AT_BACKCHANNEL_AUTHENTICATION: [&str; 15] = [
+const AT_BACKCHANNEL_AUTHENTICATION: [&str; 16] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -151,6 +153,7 @@ const AT_BACKCHANNEL_AUTHENTICATION: [&str; 15] = [
     GRANTED,
     USER_FOUND,
     USER_CODE,
+    REQUEST_ONCE,
     APPROVAL_ROOM,
     STORE,
 ];
@@ -356,6 +359,9 @@ fn approval_fix(refusal: &ApprovalRefusal) -> &'static str {
         ApprovalRefusal::CodesTaken => "try again; if it stays so, the system's random numbers repeat",
         ApprovalRefusal::Request(error) => backchannel_fix(error),
         ApprovalRefusal::NotPermittedAnyMore(error) => backchannel_fix(error),
+        ApprovalRefusal::RequestReplayed | ApprovalRefusal::RequestWithoutId => {
+            "sign a new request for each attempt, with a jti that was not used before"
+        }
         ApprovalRefusal::KeysUnavailable(_) => "let the client's jwks_uri answer",
         ApprovalRefusal::NoDelivery => {
             "register backchannel_token_delivery_mode poll or ping; push needs backchannel.push_enabled, OpenID Connect, and no FAPI profile"
@@ -409,6 +415,8 @@ fn approval_rule(refusal: &ApprovalRefusal) -> &'static str {
         ApprovalRefusal::Request(BackchannelRequestError::RequestObject(_)) | ApprovalRefusal::KeysUnavailable(_) => {
             REQUEST_OBJECT
         }
+        ApprovalRefusal::RequestWithoutId => REQUEST_OBJECT,
+        ApprovalRefusal::RequestReplayed => REQUEST_ONCE,
         ApprovalRefusal::Request(_) => BACKCHANNEL_REQUEST,
         ApprovalRefusal::NoDelivery | ApprovalRefusal::Pushed => DELIVERY,
         ApprovalRefusal::NotPermittedAnyMore(_) => STILL_PERMITTED,
@@ -447,9 +455,10 @@ fn asked_fix(error: &AuthorizationRequestError) -> &'static str {
         AuthorizationRequestError::ChallengeMissing(_) | AuthorizationRequestError::Challenge(_) => {
             "send code_challenge with code_challenge_method=S256"
         }
-        AuthorizationRequestError::Scope(_)
-        | AuthorizationRequestError::ScopeNotRegistered { .. }
-        | AuthorizationRequestError::ScopeReserved(_) => "ask for less, or register the scope (keybound client update)",
+        AuthorizationRequestError::Scope(_) | AuthorizationRequestError::ScopeNotRegistered { .. } => {
+            "ask for less, or register the scope (keybound client update)"
+        }
+        AuthorizationRequestError::ScopeReserved(_) => "ask for no word that begins with keybound: no user grants one",
         AuthorizationRequestError::Resource { .. }
         | AuthorizationRequestError::ResourceUnknown(_)
         | AuthorizationRequestError::TooManyResources => {
@@ -481,6 +490,11 @@ fn exchange_fix(refusal: &NotTraded) -> &'static str {
         }
         NotTraded::NoSubject | NotTraded::Actor => "let the issuer say in the token for whom it is",
         NotTraded::SubjectTaken { .. } => "choose another subject_prefix for the issuer in [[token_exchange]]",
+        NotTraded::Exchange(TokenExchangeError::Ended { .. }) => "get a new token from its issuer, and trade that",
+        NotTraded::Exchange(TokenExchangeError::Subject) => {
+            "let the issuer name everybody in the token by a sub that is not empty and, with subject_prefix of [[token_exchange]], at most 255 octets long"
+        }
+        NotTraded::Exchange(TokenExchangeError::ActorNotPermitted) => "let whom may_act of the token names trade it",
         NotTraded::Exchange(_) => {
             "ask for access tokens, for no more scope than the one traded has, and for one resource of [[token_exchange]]"
         }

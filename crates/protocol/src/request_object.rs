@@ -152,6 +152,17 @@ pub struct RequestObject {
     claims: JsonObject,
 }
 
+/// By what a request object is known that is good for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneTimeUse<'a> {
+    /// `jti`
+    pub token_id: &'a str,
+    /// When it is refused in any case.
+    pub remember_until: Timestamp,
+    /// `iat`
+    pub issued_at: Option<Timestamp>,
+}
+
 impl RequestObjectKind {
     fn required_claims(self) -> &'static [&'static str] {
         match self {
@@ -211,6 +222,21 @@ impl RequestObject {
             Some(nested) => Err(RequestObjectError::Nested(nested)),
             None => Ok(Self { claims }),
         }
+    }
+
+    /// Its `jti`, until when it has to be remembered once it was used (`exp` and the leeway), and its `iat`; `None` without `jti` or `exp`,
+    /// or with a `jti` that is empty.
+    pub fn one_time(&self) -> Option<OneTimeUse<'_>> {
+        let date = |claim| {
+            let date = self.claims.numeric_date(claim).ok().flatten();
+            date.map(Timestamp::from_unix_secs)
+        };
+        let token_id = self.claims.string("jti").ok().flatten();
+        Some(OneTimeUse {
+            token_id: token_id.filter(|token_id| !token_id.is_empty())?,
+            remember_until: date("exp")?.plus(CLOCK_LEEWAY),
+            issued_at: date("iat"),
+        })
     }
 
     /// What the client signed.

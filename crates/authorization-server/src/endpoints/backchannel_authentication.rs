@@ -16,12 +16,14 @@ use keybound_protocol::base64url;
 use keybound_protocol::client::Client;
 use keybound_protocol::client_metadata::{ClientKeys, DeliveryMode};
 use keybound_protocol::confirmation::Confirmation;
+use keybound_protocol::digest::{hex, sha256};
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::request_object::{RequestObject, RequestObjectKind, RequestObjectPolicy};
 use keybound_protocol::user::{UserName, UserSubject};
 use keybound_store::{
-    ApprovalChannel, ApprovalRequestHash, CreateApprovalRequest, NewApprovalRequest, StoreError, StoredUser,
+    ApprovalChannel, ApprovalRequestHash, ConsumeClientAssertion, CreateApprovalRequest, NewApprovalRequest,
+    OneTimeAssertion, StoreError, StoredUser,
 };
 use zeroize::Zeroizing;
 
@@ -62,7 +64,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
             DeliveryMode::Poll | DeliveryMode::Ping => None,
         };
         server.approvals.ask(request.asker(&client, &credential))?;
-        let parameters = parameters(server, request, &client.client).await?;
+        let (parameters, once) = parameters(server, request, &client.client).await?;
         let policy = authorization_requests::policy(request.configuration, false);
         let asked = BackchannelRequest::parse(&client.client, &parameters, &policy).map_err(ApprovalRefusal::from)?;
         if mode == DeliveryMode::Push {
@@ -74,12 +76,23 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         if registered.user_code_parameter {
             require_user_code(server, &user, asked.user_code.as_deref()).await?;
         }
-        Ok::<_, Reason>((asked, user, mode, confirmation))
+        Ok::<_, Reason>((asked, user, mode, confirmation, once))
     };
-    let (asked, user, mode, confirmation) = asked.await.map_err(refused)?;
+    let (asked, user, mode, confirmation, once) = asked.await.map_err(refused)?;
     // The last thing: an assertion is spent for a request that is kept and for nothing else.
     let entry = || request.audit_entry(client_id);
     let identified = server.authentication.spend(&client, credential, entry).await?;
+    // Durable before anything comes of it: a signed request is good once (CIBA Core §7.1.1: `jti`).
+    if let Some(once) = once {
+        let consumed = server
+            .store
+            .client_assertions
+            .consume_client_assertion(once, entry())
+            .await;
+        if consumed.map_err(|error| refused(error.into()))? == ConsumeClientAssertion::AlreadyUsed {
+            return Err(refused(ApprovalRefusal::RequestReplayed.into()));
+        }
+    }
     let mut octets = Zeroizing::new([0; AUTH_REQ_ID_RANDOM_BYTES]);
     let drawn = server.tokens.random.fill(octets.as_mut());
     drawn.map_err(|error| refused(IssueError::from(error).into()))?;
@@ -136,9 +149,9 @@ async fn parameters(
     server: &Server,
     request: &ClientRequest<'_>,
     client: &Arc<Client>,
-) -> Result<AuthorizationParameters, ApprovalRefusal> {
+) -> Result<(AuthorizationParameters, Option<OneTimeAssertion>), ApprovalRefusal> {
     let Some(jwt) = request.form().get("request") else {
-        return Ok(AuthorizationParameters::of_form(request.form()));
+        return Ok((AuthorizationParameters::of_form(request.form()), None));
     };
     require_nothing_beside_request(request.form())?;
     let metadata = client.metadata();
@@ -158,7 +171,15 @@ async fn parameters(
     };
     let object = RequestObject::verify(jwt, client, &keys, &policy).map_err(BackchannelRequestError::from)?;
     let parameters = AuthorizationParameters::of_request_object(&object).map_err(BackchannelRequestError::from)?;
-    Ok(parameters)
+    // Its `jti` may be as long as a form is: what is remembered is not. No client assertion has this form.
+    let once = object.one_time().ok_or(ApprovalRefusal::RequestWithoutId)?;
+    let once = OneTimeAssertion {
+        client_id: client.client_id().clone(),
+        token_id: format!("request {}", hex(&sha256(once.token_id.as_bytes()))),
+        issued_at: once.issued_at,
+        until: once.remember_until,
+    };
+    Ok((parameters, Some(once)))
 }
 
 /// The user that a hint names, if that is somebody who can sign in. We issue no login hint tokens, so none names anybody.

@@ -278,6 +278,19 @@ async fn a_signed_request_is_complete_and_alone() {
     let reply = ask(&cast, &[("request", &good), ("binding_message", "beside")]).await;
     cast.world.assert_refused(&reply, 400, "invalid_request", REQUEST).await;
     assert_eq!(ask(&cast, &[("request", &good)]).await.status, 200);
+    // Good once, also under another signature; a minute later as little.
+    cast.world.clock.advance(60);
+    for replayed in [good, sign(&request(json!({"binding_message": "again"})))] {
+        let reply = ask(&cast, &[("request", &replayed)]).await;
+        let rule = "signed request not used before";
+        let refusal = cast.world.assert_refused(&reply, 400, "invalid_request", rule).await;
+        assert!(refusal.reason.contains("used before"), "{}", refusal.reason);
+        assert!(refusal.fix.unwrap().contains("jti"));
+    }
+    let reply = ask(&cast, &[("request", &sign(&request(json!({"jti": ""}))))]).await;
+    assert_eq!(reply.json()["error"], json!("invalid_request"));
+    let next = sign(&request(json!({"jti": "2"})));
+    assert_eq!(ask(&cast, &[("request", &next)]).await.status, 200);
 }
 
 /// A listener that counts connections, and should count none.
