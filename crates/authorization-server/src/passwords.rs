@@ -2,7 +2,8 @@
 //!
 //! One hash takes some 20 ms and 19 MiB. On a thread that serves connections each of them would delay every token request there;
 //! in unbounded number they would take the memory. So a few threads take one after the other from a queue of limited length, and
-//! whoever finds it full is told to come back. Nothing is kept between two hashes.
+//! whoever finds it full is told to come back. Nothing is kept between two hashes. The threads give way to those that serve
+//! connections: where there is not enough of the processor for both, people wait, and token requests do not.
 
 use std::fmt;
 use std::io;
@@ -172,8 +173,21 @@ impl Drop for PasswordHashing {
     }
 }
 
+/// By how much the threads are nicer than the process: one of them gets a thirtieth of a core that somebody else wants.
+#[cfg(target_os = "linux")]
+const NICER_BY: i32 = 15;
+
+/// Lowers the priority of this thread alone, which is what Linux does where POSIX speaks of the process; others have no such call.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICER_BY) {
+        tracing::warn!(%error, "passwords are hashed at the priority of everything else");
+    }
+}
+
 /// What each thread does, until nobody can ask any more.
 fn run(jobs: &Mutex<Receiver<Job>>) {
+    give_way();
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { password, work }) = job else { return };
@@ -321,6 +335,19 @@ mod tests {
         }
         assert!((1..=3).contains(&done), "one at work, one waiting: {done}");
         assert_eq!(busy + done, 8);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_the_threads_that_hash_give_way() {
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let ours = niceness();
+        let given_way = std::thread::spawn(move || {
+            give_way();
+            niceness()
+        });
+        assert_eq!(given_way.join().unwrap(), (ours + NICER_BY).min(19));
+        assert_eq!(niceness(), ours);
     }
 
     #[test]
