@@ -10,6 +10,7 @@
 
 mod counts;
 mod footprint;
+mod guesses;
 mod keybound;
 mod machine;
 mod measurement;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::bench::guesses::Guesses;
 use crate::bench::keybound::Keybound;
 use crate::bench::measurement::{Figures, LoadRun};
 use crate::bench::pki::Pki;
@@ -60,7 +62,7 @@ pub fn run(options: &[String]) -> anyhow::Result<bool> {
         for (row, row_figures) in rows.iter().zip(&mut figures) {
             for (run, run_figures) in row.runs.iter().zip(row_figures) {
                 let measured = measurement::measure(run, &pki, &sitting)?;
-                println!("   {round}: {:<28} {:<16} {measured}", row.title, run.server.name);
+                println!("   {round}: {:<28} {:<16} {measured}", row.title, run.name());
                 run_figures.push(measured);
             }
         }
@@ -130,7 +132,12 @@ fn prepare_machine() -> anyhow::Result<()> {
     if machine::cores() < 2 {
         bail!("two cores are needed: one for the server, one for the load");
     }
-    let needed = [("nginx", "nginx"), ("taskset", "util-linux"), ("openssl", "openssl")];
+    let needed = [
+        ("nginx", "nginx"),
+        ("taskset", "util-linux"),
+        ("openssl", "openssl"),
+        ("curl", "curl"),
+    ];
     let missing = needed.iter().filter(|(program, _)| !workspace::is_installed(program));
     let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
     if !packages.is_empty() {
@@ -264,6 +271,7 @@ impl Subjects {
             });
         }
         self.add_grant_rows(&mut rows);
+        self.add_password_row(&mut rows);
         let tokens = TOKENS.to_string();
         let in_turn = ["--tokens", tokens.as_str()];
         let (nginx, proxy) = (Some(&self.nginx), Some(&self.proxy));
@@ -365,6 +373,27 @@ impl Subjects {
                 runs,
             });
         }
+    }
+}
+
+impl Subjects {
+    /// Tokens while people sign in, whose passwords are hashed on the core that is measured.
+    fn add_password_row<'a>(&'a self, rows: &mut Vec<Row<'a>>) {
+        let Some(keybound) = &self.keybound else { return };
+        let run = || {
+            let form = "grant_type=client_credentials&client_id=client-1";
+            let common = ["--path", "/token", "--body", form, "--expect", "access_token"];
+            LoadRun::new(&keybound.server, None, &[&common, &["--connections", "16"]])
+        };
+        let guesses = Guesses {
+            public_port: keybound.server_start.public_port,
+        };
+        rows.push(Row {
+            title: "token, while passwords are hashed",
+            reference: keybound.server.name,
+            goal: Some((0.9, 0.95)),
+            runs: vec![run(), run().while_guessing(guesses)],
+        });
     }
 }
 

@@ -6,6 +6,8 @@
 //!      [--new-connections]                          a full handshake for every request
 //!      [--key-exchange x25519|hybrid]
 //!      [--body FORM]                                POST; without it GET
+//!      [--header FIELD]...                          more header fields
+//!      [--status N]                                 of a right answer, if not 200
 //!      [--issuer NAME --audience URI --tokens N]    N distinct bound tokens, in turn
 //!      [--fresh]                                    … each token once; ends when they are spent
 //!      [--codes DATABASE --count N]                 each `{secret}` of FORM is a code of this server, used once
@@ -67,6 +69,7 @@ struct Plan {
     duration: Option<(Duration, Duration)>,
     requests: usize,
     expect: String,
+    status: u16,
     /// The request around its token: before and after.
     request: (Vec<u8>, Vec<u8>),
     /// Where in the latter a secret stands.
@@ -89,7 +92,10 @@ impl Plan {
                 .context("either --seconds or --requests")?,
         };
         let method = if body.is_some() { "POST" } else { "GET" };
-        let before = format!("{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nAccept: */*\r\n");
+        let mut before = format!("{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nAccept: */*\r\n");
+        while let Some(field) = arguments.optional::<String>("--header")? {
+            before += &format!("{field}\r\n");
+        }
         let mut after = String::new();
         if new_connections {
             after += "Connection: close\r\n";
@@ -110,6 +116,7 @@ impl Plan {
             duration,
             requests,
             expect: arguments.required("--expect")?,
+            status: arguments.optional("--status")?.unwrap_or(200),
             request: (before.into_bytes(), after.into_bytes()),
             secret_place,
         })
@@ -329,7 +336,7 @@ impl Load {
         stream.flush().await?;
         let answer = read_answer(stream, buffer).await?;
         let body = buffer.get(answer.body).unwrap_or_default();
-        let right = answer.status == 200 && find(body, self.plan.expect.as_bytes()).is_some();
+        let right = answer.status == self.plan.status && find(body, self.plan.expect.as_bytes()).is_some();
         if !right {
             let body: String = String::from_utf8_lossy(body).chars().take(200).collect();
             self.tally.problem(|| format!("status {}: {body}", answer.status));

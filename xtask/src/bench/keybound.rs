@@ -23,6 +23,8 @@ pub(super) struct Start {
     pub(super) command: &'static str,
     pub(super) configuration: PathBuf,
     pub(super) port: u16,
+    /// Where the pages are; the gateway has none.
+    pub(super) public_port: u16,
     pub(super) operations_port: u16,
 }
 
@@ -60,7 +62,7 @@ impl Start {
             )?;
         }
         let mut moved = String::new();
-        let (mut port, mut operations_port) = (self.port, self.operations_port);
+        let (mut port, mut public_port, mut operations_port) = (self.port, self.public_port, self.operations_port);
         for line in text.lines() {
             let listens = ["listen = ", "public = ", "mutual_tls = ", "operations = "];
             let listens = listens.iter().find(|key| line.starts_with(**key));
@@ -70,7 +72,7 @@ impl Start {
                     match *key {
                         "listen = " | "mutual_tls = " => port = free,
                         "operations = " => operations_port = free,
-                        _ => {}
+                        _ => public_port = free,
                     }
                     moved += &format!("{key}\"127.0.0.1:{free}\"\n");
                 }
@@ -83,6 +85,7 @@ impl Start {
             command: self.command,
             configuration,
             port,
+            public_port,
             operations_port,
         })
     }
@@ -155,6 +158,9 @@ key_file = "secrets/keys.kek"
 [tokens]
 default_resource = "{AUDIENCE}"
 
+[limits]
+sign_ins_per_minute = 100000
+
 [[trust_anchors]]
 name = "bench"
 file = "{pki}/ca.pem"
@@ -181,6 +187,7 @@ name = "read"
         command: "serve",
         configuration,
         port,
+        public_port,
         operations_port,
     })
 }
@@ -219,6 +226,7 @@ binding = "required"
         command: "gateway",
         configuration,
         port,
+        public_port: port,
         operations_port,
     })
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::Sitting;
+use super::guesses::{Guesses, Guessing};
 use super::pki::Pki;
 use super::server::{LOAD_CORE, Server, pinned, program};
 use crate::processes;
@@ -28,6 +29,8 @@ pub(super) struct LoadRun<'a> {
     pub(super) server: &'a Server,
     /// The API behind the server, whose work is not disturbance.
     upstream: Option<&'a Server>,
+    /// Who tries passwords meanwhile.
+    guesses: Option<Guesses>,
     arguments: Vec<String>,
 }
 
@@ -42,8 +45,22 @@ impl<'a> LoadRun<'a> {
         Self {
             server,
             upstream,
+            guesses: None,
             arguments,
         }
+    }
+
+    /// The same while people sign in at this server.
+    pub(super) fn while_guessing(self, guesses: Guesses) -> Self {
+        Self {
+            guesses: Some(guesses),
+            ..self
+        }
+    }
+
+    /// What the run is called.
+    pub(super) fn name(&self) -> &'static str {
+        self.guesses.as_ref().map_or(self.server.name, Guesses::name)
     }
 
     /// The load generator with these arguments, on its core.
@@ -82,6 +99,8 @@ pub(super) struct Figures {
     pub(super) others_cores: f64,
     pub(super) wrong: usize,
     pub(super) first_problem: Option<String>,
+    /// Passwords that were tried meanwhile, for each second; `None` if nobody was to try any.
+    pub(super) guesses_per_second: Option<f64>,
 }
 
 impl Figures {
@@ -104,6 +123,9 @@ impl fmt::Display for Figures {
             self.load_cores,
             self.others_cores
         )?;
+        if let Some(guesses) = self.guesses_per_second {
+            write!(f, "  passwords: {guesses:.0}/s")?;
+        }
         if self.wrong > 0 {
             write!(
                 f,
@@ -146,6 +168,12 @@ fn measure_once(run: &LoadRun<'_>, pki: &Pki, sitting: &Sitting) -> anyhow::Resu
         let codes = CODES_PER_SECOND * (sitting.seconds + 0.5);
         command.args(["--count", &format!("{codes:.0}")]);
     }
+    let guessing = run
+        .guesses
+        .as_ref()
+        .map(|guesses| guesses.start(pki, sitting.seconds))
+        .transpose()?;
+    let guesser = guessing.as_ref().map(Guessing::process_id);
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -156,8 +184,8 @@ fn measure_once(run: &LoadRun<'_>, pki: &Pki, sitting: &Sitting) -> anyhow::Resu
     let messages = BufReader::new(child.stderr.take().context("unreachable: standard error is piped")?);
     for message in messages.lines().map_while(Result::ok) {
         match message.as_str() {
-            "measuring" => before = Some(Usage::now(run, load)),
-            "done" => after = Some(Usage::now(run, load)),
+            "measuring" => before = Some(Usage::now(run, &[Some(load), guesser])),
+            "done" => after = Some(Usage::now(run, &[Some(load), guesser])),
             complaint => println!("   load: {complaint}"),
         }
     }
@@ -178,6 +206,7 @@ fn measure_once(run: &LoadRun<'_>, pki: &Pki, sitting: &Sitting) -> anyhow::Resu
         others_cores: (share(|u| u.machine) - server_cores - load_cores - upstream_cores).max(0.0),
         wrong: result.wrong + result.failed,
         first_problem: result.first_problem,
+        guesses_per_second: guessing.map(Guessing::end).transpose()?,
     })
 }
 
@@ -190,10 +219,11 @@ struct Usage {
 }
 
 impl Usage {
-    fn now(run: &LoadRun<'_>, load: u32) -> Self {
+    fn now(run: &LoadRun<'_>, load: &[Option<u32>]) -> Self {
+        let load = load.iter().flatten();
         Self {
             server: processes::processor_time(run.server.process_id()),
-            load: processes::processor_time(load),
+            load: load.map(|process| processes::processor_time(*process)).sum(),
             upstream: run.upstream.map_or(Duration::ZERO, |upstream| {
                 processes::processor_time(upstream.process_id())
             }),

@@ -25,6 +25,7 @@ struct Entry {
     load_cores: f64,
     disturbed: usize,
     wrong: usize,
+    guesses_per_second: Option<f64>,
 }
 
 impl Table {
@@ -33,7 +34,7 @@ impl Table {
             .runs
             .iter()
             .zip(figures)
-            .map(|(run, figures)| Entry::new(run.server.name, &figures))
+            .map(|(run, figures)| Entry::new(run.name(), &figures))
             .collect();
         Self {
             title: row.title,
@@ -45,6 +46,11 @@ impl Table {
 
     pub(super) fn has_wrong_answers(&self) -> bool {
         self.entries.iter().any(|entry| entry.wrong > 0)
+    }
+
+    /// Ours is compared with a peer, or with itself undisturbed.
+    fn is_ours(&self, entry: &Entry) -> bool {
+        entry.server.starts_with("keybound") && entry.server != self.reference
     }
 
     fn write(&self, text: &mut String) {
@@ -67,6 +73,15 @@ impl Table {
                 entry.load_cores * 100.0
             );
         }
+        for entry in &self.entries {
+            if let Some(guesses) = entry.guesses_per_second {
+                let _ = writeln!(
+                    text,
+                    "\n{}: {guesses:.0} passwords each second meanwhile.",
+                    entry.server
+                );
+            }
+        }
         for entry in self.entries.iter().filter(|entry| entry.disturbed > 0) {
             let _ = writeln!(
                 text,
@@ -78,7 +93,7 @@ impl Table {
             let _ = writeln!(text, "\n**{}: {} wrong answers.**", entry.server, entry.wrong);
         }
         if let Some((now, later)) = self.goal
-            && let Some(ours) = self.entries.iter().find(|entry| entry.server.starts_with("keybound"))
+            && let Some(ours) = self.entries.iter().find(|entry| self.is_ours(entry))
         {
             let ratio = ours.per_second / reference;
             let now = if now > 0.0 {
@@ -108,6 +123,9 @@ impl Entry {
             load_cores: median_of(|f| f.load_cores),
             disturbed: figures.iter().filter(|f| f.is_disturbed()).count(),
             wrong: figures.iter().map(|f| f.wrong).sum(),
+            guesses_per_second: Some(figures.iter().filter_map(|f| f.guesses_per_second).collect())
+                .filter(|guesses: &Vec<f64>| !guesses.is_empty())
+                .map(median),
         }
     }
 }
@@ -131,7 +149,9 @@ certificates, X25519 on both sides unless the title says hybrid (X25519MLKEM768,
 means a full mutual handshake for each request; kept alive means 16 connections, new means 64 at a time. Nothing is resumed.
 
 - *ceiling*: hyper, rustls and aws-lc-rs, one ES256 signature and a JSON answer, nothing else. What physics leaves.
-- *keybound serve*: client credentials of a `tls_client_auth` client; audit, metrics and log on.
+- *ceiling and writer*: the ceiling, which before each answer hands the rows that a code exchange leaves to a bare writer in groups.
+- *keybound serve*: a `tls_client_auth` client; audit, metrics and log on. Client credentials, unless the title says otherwise.
+- *keybound serve, hashing*: the same while others try passwords in vain, which are hashed on the same core.
 - *nginx*: one worker, mutual TLS, plain proxying to the same API, no access log; it looks at no token.
 - *verifying-proxy*: hyper and rustls, one ES256 verification, expiry and binding compared, for each request; nothing else.
 - *keybound gateway*: {TOKENS} distinct bound tokens in turn, or a new one for each request where the title says so.
