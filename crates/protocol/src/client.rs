@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::client_metadata::ClientMetadata;
 use crate::secret::SecretHash;
+use crate::serde_as_text::serde_as_text;
 
 /// The longest client identifier in octets.
 pub const CLIENT_ID_BYTES_MAX: usize = 256;
@@ -81,17 +82,7 @@ impl std::borrow::Borrow<str> for ClientId {
     }
 }
 
-impl serde::Serialize for ClientId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for ClientId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(ClientId, |value| &value.0);
 
 /// Who made a client, and so how far its metadata is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::base64url;
+use crate::serde_as_text::serde_as_text;
 
 /// How many random octets a grant's identifier is made of.
 pub const GRANT_ID_RANDOM_BYTES: usize = 16;
@@ -62,17 +63,7 @@ impl FromStr for GrantId {
     }
 }
 
-impl serde::Serialize for GrantId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for GrantId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(GrantId, |value| &value.0);
 
 #[cfg(test)]
 mod tests {

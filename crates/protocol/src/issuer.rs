@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use url::Url;
 
+use crate::serde_as_text::serde_as_text;
+
 /// The longest issuer identifier in octets.
 pub const ISSUER_BYTES_MAX: usize = 1024;
 
@@ -116,17 +118,7 @@ impl FromStr for Issuer {
     }
 }
 
-impl serde::Serialize for Issuer {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Issuer {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(Issuer, |value| &value.text);
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 /// How many arrays and objects may be nested, the outermost included.
@@ -392,17 +392,6 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         }
         Ok(JsonValue::Object(JsonObject(members)))
     }
-}
-
-/// Says that a type's own `Deserialize` failed, for the few that are read by serde.
-pub(crate) fn deserialize_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: std::str::FromStr,
-    T::Err: fmt::Display,
-{
-    let text = <Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
-    text.parse().map_err(D::Error::custom)
 }
 
 #[cfg(test)]

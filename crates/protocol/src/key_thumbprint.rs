@@ -3,11 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
-use crate::json::deserialize_text;
 use crate::jwk::Jwk;
+use crate::serde_as_text::serde_as_text;
 use crate::thumbprint::{CertificateThumbprint, ThumbprintError, ThumbprintText};
 
 /// The SHA-256 JWK thumbprint of a public key: the value of `cnf.jkt` and of `dpop_jkt` (RFC 9449 §6.1, §10).
@@ -75,14 +74,4 @@ impl FromStr for KeyThumbprint {
     }
 }
 
-impl Serialize for KeyThumbprint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_text())
-    }
-}
-
-impl<'de> Deserialize<'de> for KeyThumbprint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<KeyThumbprint, D::Error> {
-        deserialize_text(deserializer)
-    }
-}
+serde_as_text!(KeyThumbprint, |value| &value.to_text());

@@ -68,6 +68,7 @@ pub mod rule;
 pub mod scope;
 pub mod secret;
 pub mod self_signed_tls_client_auth;
+mod serde_as_text;
 pub mod server_metadata;
 pub mod signature_algorithm;
 pub mod signer;

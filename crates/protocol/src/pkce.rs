@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq;
 use crate::base64url;
 use crate::digest::sha256;
 use crate::error_code::ErrorCode;
+use crate::serde_as_text::serde_as_text;
 
 /// The shortest code verifier (RFC 7636 §4.1).
 pub const VERIFIER_CHARS_MIN: usize = 43;
@@ -170,14 +171,4 @@ impl std::str::FromStr for CodeChallenge {
     }
 }
 
-impl serde::Serialize for CodeChallenge {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_text())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for CodeChallenge {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(CodeChallenge, |value| &value.to_text());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::authentication_method::AuthenticationMethod;
+use crate::serde_as_text::serde_as_text;
 use crate::signature_algorithm::SignatureAlgorithm;
 
 /// A security profile, from lax to strict.
@@ -149,17 +150,7 @@ impl Profile {
     }
 }
 
-impl serde::Serialize for Profile {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Profile {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(Profile, |value| value.name());
 
 impl fmt::Display for Profile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

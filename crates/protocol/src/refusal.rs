@@ -14,6 +14,7 @@ use crate::confirmation::CertificateThumbprint;
 use crate::error_code::ErrorCode;
 use crate::peer_certificate::EndEntityCertificate;
 use crate::rule::{Outcome, RuleOutcome};
+use crate::serde_as_text::serde_as_text;
 use crate::time::Timestamp;
 
 pub use bounds::REFUSAL_JSON_BYTES_MAX;
@@ -125,17 +126,7 @@ impl FromStr for RefusalId {
     }
 }
 
-impl Serialize for RefusalId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for RefusalId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(RefusalId, |value| value.as_str());
 
 /// What a refusal record says of the certificate that was presented: names and dates, never the certificate itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::serde_as_text::serde_as_text;
+
 /// The longest resource URI in octets.
 pub const RESOURCE_BYTES_MAX: usize = 2048;
 
@@ -80,17 +82,7 @@ impl FromStr for ResourceUri {
     }
 }
 
-impl serde::Serialize for ResourceUri {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for ResourceUri {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(ResourceUri, |value| &value.0);
 
 #[cfg(test)]
 mod tests {

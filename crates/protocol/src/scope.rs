@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::serde_as_text::serde_as_text;
+
 /// Scope values that begin with this are ours: granted by `client_credentials` only, to clients from configuration files
 /// or made by an administrator.
 pub const RESERVED_SCOPE_PREFIX: &str = "keybound:";
@@ -138,17 +140,7 @@ impl FromStr for Scope {
     }
 }
 
-impl serde::Serialize for Scope {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Scope {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(Scope, |value| &value.0);
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::serde_as_text::serde_as_text;
+
 /// A JOSE signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SignatureAlgorithm {
@@ -73,17 +75,7 @@ impl FromStr for SignatureAlgorithm {
     }
 }
 
-impl serde::Serialize for SignatureAlgorithm {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for SignatureAlgorithm {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(SignatureAlgorithm, |value| value.name());
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use crate::base64url;
+use crate::serde_as_text::serde_as_text;
 
 /// The longest user name in characters: an e-mail address fits.
 pub const USER_NAME_CHARACTERS_MAX: usize = 254;
@@ -274,17 +275,7 @@ impl FromStr for UserSubject {
     }
 }
 
-impl serde::Serialize for UserSubject {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for UserSubject {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::deserialize_text(deserializer)
-    }
-}
+serde_as_text!(UserSubject, |value| &value.0);
 
 #[cfg(test)]
 mod tests {

@@ -17,44 +17,27 @@ struct Migration {
     sql: &'static str,
 }
 
+/// A step from its file.
+macro_rules! migration {
+    ($number:literal, $name:literal) => {
+        Migration {
+            name: $name,
+            sql: include_str!(concat!("migrations/", $number, "_", $name, ".sql")),
+        }
+    };
+}
+
 /// All steps, oldest first; the first is version 1. Released steps are never edited, only followed.
 const MIGRATIONS: &[Migration] = &[
-    Migration {
-        name: "first",
-        sql: include_str!("migrations/0001_first.sql"),
-    },
-    Migration {
-        name: "users",
-        sql: include_str!("migrations/0002_users.sql"),
-    },
-    Migration {
-        name: "registration",
-        sql: include_str!("migrations/0003_registration.sql"),
-    },
-    Migration {
-        name: "grants",
-        sql: include_str!("migrations/0004_grants.sql"),
-    },
-    Migration {
-        name: "approval_requests",
-        sql: include_str!("migrations/0005_approval_requests.sql"),
-    },
-    Migration {
-        name: "bound_keys",
-        sql: include_str!("migrations/0006_bound_keys.sql"),
-    },
-    Migration {
-        name: "silent_grants",
-        sql: include_str!("migrations/0007_silent_grants.sql"),
-    },
-    Migration {
-        name: "opened_requests",
-        sql: include_str!("migrations/0008_opened_requests.sql"),
-    },
-    Migration {
-        name: "client_terms",
-        sql: include_str!("migrations/0009_client_terms.sql"),
-    },
+    migration!("0001", "first"),
+    migration!("0002", "users"),
+    migration!("0003", "registration"),
+    migration!("0004", "grants"),
+    migration!("0005", "approval_requests"),
+    migration!("0006", "bound_keys"),
+    migration!("0007", "silent_grants"),
+    migration!("0008", "opened_requests"),
+    migration!("0009", "client_terms"),
 ];
 
 /// The newest schema version that this build knows.
