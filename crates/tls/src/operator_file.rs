@@ -19,13 +19,12 @@ pub const REVOCATION_LISTS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorFileError {
     /// It cannot be opened or read.
-    #[error("{file}: {source}")]
+    #[error("{file}: {cause}")]
     Unreadable {
         /// The file.
         file: String,
-        /// The cause.
-        #[source]
-        source: io::Error,
+        /// The cause. No `source`: the message has it already, and a chain would say it twice.
+        cause: io::Error,
     },
     /// Something else than a file goes by this name.
     #[error("{file}: {kind}, not a file")]
@@ -67,7 +66,7 @@ impl OperatorFileError {
 
     /// Whether there is nothing of that name.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Unreadable { source, .. } if source.kind() == ErrorKind::NotFound)
+        matches!(self, Self::Unreadable { cause, .. } if cause.kind() == ErrorKind::NotFound)
     }
 }
 
@@ -97,7 +96,7 @@ pub fn read_from(source: impl Read, name: &str, bytes_max: u64) -> Result<Vec<u8
     let read = source.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes);
     let file = name.to_owned();
     match read {
-        Err(source) => Err(OperatorFileError::Unreadable { file, source }),
+        Err(cause) => Err(OperatorFileError::Unreadable { file, cause }),
         Ok(read) if read as u64 > bytes_max => Err(OperatorFileError::TooLong { file, bytes_max }),
         Ok(_) => Ok(bytes),
     }
@@ -109,7 +108,7 @@ pub fn read_from(source: impl Read, name: &str, bytes_max: u64) -> Result<Vec<u8
 /// [`OperatorFileError::Unreadable`], [`OperatorFileError::NotAFile`]
 pub fn open(path: &Path) -> Result<File, OperatorFileError> {
     let file = || path.display().to_string();
-    let unreadable = |source| OperatorFileError::Unreadable { file: file(), source };
+    let unreadable = |cause| OperatorFileError::Unreadable { file: file(), cause };
     // Looked at before it is opened: opening a named pipe waits for its other end.
     let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
     match unfit(kind) {
@@ -175,7 +174,9 @@ mod tests {
         check(Path::new("/dev/zero"), 10, Err("a character device, not a file"));
         check(directory.path(), 10, Err("a directory, not a file"));
         check(&path("none"), 10, Err("No such file or directory (os error 2)"));
-        assert!(open(&path("none")).unwrap_err().is_not_found());
+        let absent = open(&path("none")).unwrap_err();
+        assert!(absent.is_not_found());
+        assert!(std::error::Error::source(&absent).is_none(), "it would be said twice");
         assert!(open(&path("pipe")).unwrap_err().fix().unwrap().contains("/dev/stdin"));
     }
 
