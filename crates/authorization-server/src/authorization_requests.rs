@@ -37,6 +37,9 @@ pub(crate) enum RequestRefusal {
     /// A `request_uri` where there must be none: in a pushed request (RFC 9126 §2.1), or beside `request` (RFC 9101 §5).
     #[error("`request_uri` must not be sent here")]
     RequestUriNotAllowed,
+    /// A `request_uri` that the client, or somebody else, would have to be asked about (RFC 9101 §5.2): nothing is fetched for a browser.
+    #[error("`request_uri` refers to another place, and only those of /par are read")]
+    RequestUriReference,
     /// The request object is not acceptable.
     #[error(transparent)]
     RequestObject(#[from] RequestObjectError),
@@ -75,6 +78,7 @@ impl RequestRefusal {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             RequestRefusal::RequestUriNotAllowed => ErrorCode::InvalidRequest,
+            RequestRefusal::RequestUriReference => ErrorCode::RequestUriNotSupported,
             RequestRefusal::RequestObject(error) => error.code(),
             RequestRefusal::KeysUnavailable(_) => ErrorCode::InvalidRequestObject,
             RequestRefusal::Request(error) => error.code(),
@@ -112,6 +116,16 @@ pub(crate) async fn read(
             HintedUser::Subject(subject.as_str().to_owned())
         })),
     )
+}
+
+/// Refuses a request that lies elsewhere. The client is told where it says beside it.
+pub(crate) fn refuse_reference(configuration: &Configuration, asked: Asked<'_>) -> RefusedRequest {
+    let parameters = AuthorizationParameters::of_form(asked.form);
+    let policy = policy(configuration, asked.is_pushed);
+    RefusedRequest {
+        reason: RequestRefusal::RequestUriReference,
+        target: AuthorizationRequest::named_target(asked.client, &parameters, &policy).map(Box::new),
+    }
 }
 
 /// What this server knows when it judges what clients ask users for.

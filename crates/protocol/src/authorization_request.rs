@@ -139,6 +139,16 @@ impl AuthorizationRequest {
         parse::parse(client, parameters, policy)
     }
 
+    /// Where `client` may be told about a request that is not read, because the rest of it lies elsewhere. `None` if it names no
+    /// redirect URI of its own.
+    pub fn named_target(
+        client: &Client,
+        parameters: &AuthorizationParameters,
+        policy: &AuthorizationPolicy<'_>,
+    ) -> Option<ResponseTarget> {
+        parse::named_target(client, parameters, policy)
+    }
+
     /// Judges by what is registered for `client` now a request that was judged before and stored.
     ///
     /// # Errors

@@ -85,6 +85,13 @@ impl ClaimsRequest {
         }
     }
 
+    /// The authentication contexts of which the client insists on one: an essential `acr` of the ID token with values. A sign-in of
+    /// another one has failed (§5.5.1.1). Whoever names none is content with any, and with none.
+    pub fn required_authentication_contexts(&self) -> Option<&[JsonValue]> {
+        let acr = self.id_token.get("acr")?;
+        (acr.essential && !acr.values.is_empty()).then_some(acr.values.as_slice())
+    }
+
     /// Whether this claim is wanted in the ID token.
     pub fn wants_in_id_token(&self, claim: &str) -> bool {
         self.id_token.contains_key(claim)

@@ -69,6 +69,10 @@ pub enum ErrorCode {
     RequestNotSupported,
     /// RFC 9101 §7
     RequestUriNotSupported,
+    /// OpenID Connect Core §3.1.2.6
+    RegistrationNotSupported,
+    /// OpenID Connect Core Error Code unmet_authentication_requirements 1.0: nobody can sign in here in the way that the client insists on.
+    UnmetAuthenticationRequirements,
     /// RFC 9396 §5
     InvalidAuthorizationDetails,
     /// RFC 9449 §5
@@ -108,7 +112,7 @@ pub enum AuthorizationScheme {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -138,6 +142,8 @@ impl ErrorCode {
         Self::InvalidRequestUri,
         Self::RequestNotSupported,
         Self::RequestUriNotSupported,
+        Self::RegistrationNotSupported,
+        Self::UnmetAuthenticationRequirements,
         Self::InvalidAuthorizationDetails,
         Self::InvalidDpopProof,
         Self::UseDpopNonce,
@@ -181,6 +187,8 @@ impl ErrorCode {
             Self::InvalidRequestUri => "invalid_request_uri",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
@@ -233,6 +241,8 @@ impl ErrorCode {
             Self::InvalidRequestUri => "the request_uri is unknown, used or expired",
             Self::RequestNotSupported => "request objects are not supported",
             Self::RequestUriNotSupported => "this kind of request_uri is not supported",
+            Self::RegistrationNotSupported => "the registration parameter is not supported",
+            Self::UnmetAuthenticationRequirements => "users cannot sign in here in the way that was asked for",
             Self::InvalidAuthorizationDetails => "the authorization details are not acceptable",
             Self::InvalidDpopProof => "the DPoP proof is not acceptable",
             Self::UseDpopNonce => "the DPoP proof has to carry the nonce of this response",
@@ -298,6 +308,8 @@ impl ErrorCode {
             | Self::InvalidRequestUri
             | Self::RequestNotSupported
             | Self::RequestUriNotSupported
+            | Self::RegistrationNotSupported
+            | Self::UnmetAuthenticationRequirements
             | Self::InvalidAuthorizationDetails
             | Self::ExpiredLoginHintToken
             | Self::UnknownUserId

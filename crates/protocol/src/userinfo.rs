@@ -45,12 +45,12 @@ pub fn scopes_supported() -> impl Iterator<Item = &'static str> {
     std::iter::once(OPENID_SCOPE).chain(CLAIMS_OF_SCOPE.into_iter().map(|(scope, _)| scope))
 }
 
-/// The claims that may be asked for, as metadata lists them.
+/// The claims that may be told, as metadata lists them. `acr` is not among them: no sign-in here has one.
 pub fn claims_supported() -> impl Iterator<Item = &'static str> {
     let of_scopes = CLAIMS_OF_SCOPE
         .into_iter()
         .flat_map(|(_, claims)| claims.iter().copied());
-    ["sub", "iss", "auth_time", "acr"].into_iter().chain(of_scopes)
+    ["sub", "iss", "auth_time"].into_iter().chain(of_scopes)
 }
 
 /// What the userinfo endpoint answers: `sub`, and what was asked for by scope or by name, as far as it is known.

@@ -12,6 +12,7 @@ use keybound_protocol::client::{Client, ClientId};
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::Form;
 use keybound_store::RequestUriHash;
+use url::Url;
 
 use crate::authorization_requests::{self, Asked, RefusedRequest};
 use crate::error::Reason;
@@ -96,10 +97,20 @@ async fn judged(page: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Rea
     };
     let client_id = ClientId::parse(presented).map_err(|_| unknown())?;
     let client = page.server.clients.find(&client_id)?.ok_or_else(unknown)?;
+    let asked = Asked {
+        client: &client.client,
+        form,
+        is_pushed: false,
+        now: page.now,
+    };
     if let Some(request_uri) = form.get("request_uri") {
         // RFC 9101 §5: nobody could tell which of both counts.
         if form.get("request").is_some() {
             return Err(AuthorizationRefusal::RequestTwice.into());
+        }
+        if is_reference(request_uri) {
+            let refused = authorization_requests::refuse_reference(page.configuration, asked);
+            return refuse(page, &client.client, refused).await;
         }
         let (request, pushed) = pushed(page, &client.client, request_uri)?;
         // The client may have become another since it pushed.
@@ -109,16 +120,15 @@ async fn judged(page: &PageRequest<'_>, form: &Form<'_>) -> Result<Response, Rea
             Err(refused) => refuse(page, &client.client, refused.into()).await,
         };
     }
-    let asked = Asked {
-        client: &client.client,
-        form,
-        is_pushed: false,
-        now: page.now,
-    };
     match authorization_requests::read(page.server, page.configuration, asked).await {
         Ok(request) => go_on(page, &client.client, &request, None).await,
         Err(refused) => refuse(page, &client.client, refused).await,
     }
+}
+
+/// Whether a `request_uri` is an address that could be asked for the request (RFC 9101 §5.2).
+fn is_reference(request_uri: &str) -> bool {
+    Url::parse(request_uri).is_ok_and(|url| matches!(url.scheme(), "https" | "http"))
 }
 
 /// Tells the client, if it may be told, else the user.

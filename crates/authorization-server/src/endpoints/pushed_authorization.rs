@@ -51,7 +51,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         (Some(proof), asked) => asked.bound_to_dpop_key(proof),
         (None, asked) => asked,
     };
-    // The tokens of such a client are bound to a certificate: a code that is bound to a key, too, could never be redeemed.
+    // As with `dpop_jkt`, which was judged with the request: the tokens of such a client are bound to a certificate.
     let metadata = client.client.metadata();
     if authorization_request.dpop_jkt().is_some() && metadata.requires_bound_access_tokens(request.attempt.profile) {
         return Err(refused(Reason::TwoBindings));

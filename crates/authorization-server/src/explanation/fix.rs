@@ -199,6 +199,9 @@ fn request_fix(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::RequestUriNotAllowed => {
             return "push the request itself, and send request_uri to /authorize alone";
         }
+        RequestRefusal::RequestUriReference => {
+            return "push the request to /par and send the request_uri it is given, or send it as request";
+        }
         RequestRefusal::RequestObject(_) => {
             return "sign the request object with a registered key, made out to the issuer, with exp and nbf within an hour";
         }
@@ -241,6 +244,13 @@ fn asked_fix(error: &AuthorizationRequestError) -> &'static str {
         | AuthorizationRequestError::Prompt(_)
         | AuthorizationRequestError::MaxAge
         | AuthorizationRequestError::DpopThumbprint => "correct the parameter",
+        AuthorizationRequestError::TwoBindings => {
+            "leave dpop_jkt out; or register dpop_bound_access_tokens = true and tls_client_certificate_bound_access_tokens = false"
+        }
+        AuthorizationRequestError::AuthenticationContext { .. } => {
+            "ask for acr without values, or not as essential: sign-ins have no authentication context here"
+        }
+        AuthorizationRequestError::RegistrationParameter => "register the client beforehand, and send client_id alone",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use keybound_protocol::authorization_request::AuthorizationRequestError;
 use keybound_protocol::backchannel_authentication::BackchannelRequestError;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::token_request::TokenRequestError;
@@ -137,7 +138,7 @@ const AT_BACKCHANNEL_AUTHENTICATION: [&str; 16] = [
     STORE,
 ];
 const ELSEWHERE: [&str; 3] = [PATH, METHOD, STORE];
-const AT_AUTHORIZATION: [&str; 14] = [
+const AT_AUTHORIZATION: [&str; 15] = [
     METHOD,
     MEDIA_TYPE,
     FORM,
@@ -145,6 +146,7 @@ const AT_AUTHORIZATION: [&str; 14] = [
     REQUEST_URI,
     REQUEST_OBJECT,
     REQUEST,
+    BINDING,
     SILENT,
     PageRefusal::RULES[8],
     PageRefusal::RULES[9],
@@ -266,6 +268,8 @@ pub(super) fn failed_rule(reason: &Reason) -> &'static str {
         Reason::AuthorizationRequest(RequestRefusal::RequestObject(_) | RequestRefusal::KeysUnavailable(_)) => {
             REQUEST_OBJECT
         }
+        Reason::AuthorizationRequest(RequestRefusal::RequestUriReference) => REQUEST_URI,
+        Reason::AuthorizationRequest(RequestRefusal::Request(AuthorizationRequestError::TwoBindings)) => BINDING,
         Reason::AuthorizationRequest(_) => REQUEST,
         Reason::PushedTooOften(_) => ASKED_SELDOM,
         Reason::TooManyPushedRequests => PUSHED_ROOM,

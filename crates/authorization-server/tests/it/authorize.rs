@@ -1,7 +1,9 @@
 //! The authorization endpoint (RFC 6749 §3.1, §4.1): who is sent where, and with what.
 
 use http::{Method, StatusCode};
+use keybound_protocol::base64url;
 use keybound_protocol::issuer::Issuer;
+use keybound_protocol::refusal::Refusal;
 use keybound_store::RefusalQuery;
 use serde_json::{Value, json};
 use url::Url;
@@ -20,11 +22,13 @@ struct Cast {
 async fn cast() -> Cast {
     let authority = Authority::root("corp");
     let pushing = json!({"require_pushed_authorization_requests": true});
+    let unbound = json!({"tls_client_certificate_bound_access_tokens": false});
     let world = Plan::new()
         .trusts("corp", &authority)
         .client("demo", code_client(tls_client("demo.example")))
         .client("other", code_client(tls_client("demo.example")))
         .client("pushing", with(code_client(tls_client("demo.example")), pushing))
+        .client("unbound", with(code_client(tls_client("demo.example")), unbound))
         .client("machine", tls_client("demo.example"))
         .start()
         .await;
@@ -59,6 +63,23 @@ impl Cast {
         let reply = self.world.post(Some(&self.demo), "/par", &form).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
         reply.json()["request_uri"].as_str().unwrap().to_owned()
+    }
+
+    /// The one refusal on record.
+    async fn recorded(&self) -> Refusal {
+        let query = RefusalQuery {
+            limit: 10,
+            ..RefusalQuery::default()
+        };
+        // Records are written in batches.
+        for _ in 0..100 {
+            let page = self.world.store.refusals.list_refusals(query.clone()).await.unwrap();
+            if let [refusal] = page.refusals.as_slice() {
+                return refusal.clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("no record");
     }
 
     /// A refusal that is shown to the user and takes nobody anywhere.
@@ -179,6 +200,16 @@ async fn the_client_is_told_what_is_wrong_with_the_rest() {
             "invalid_authorization_details",
         ),
         (changed("demo", &[("prompt", "none")]), "login_required"),
+        (changed("demo", &[("prompt", "none login")]), "invalid_request"),
+        (changed("demo", &[("prompt", "select_account none")]), "invalid_request"),
+        (changed("demo", &[("registration", "{}")]), "registration_not_supported"),
+        (
+            changed(
+                "demo",
+                &[("claims", r#"{"id_token":{"acr":{"essential":true,"values":["1"]}}}"#)],
+            ),
+            "unmet_authentication_requirements",
+        ),
         (changed("pushing", &[]), "invalid_request"),
     ] {
         let reply = cast.authorize(&request).await;
@@ -196,22 +227,25 @@ async fn the_client_is_told_what_is_wrong_with_the_rest() {
 async fn what_a_client_is_told_by_a_redirect_is_on_record() {
     let cast = cast().await;
     told(&cast.authorize(&changed("demo", &[("scope", "admin")])).await);
-    let query = RefusalQuery {
-        limit: 10,
-        ..RefusalQuery::default()
-    };
-    // Records are written in batches.
-    for _ in 0..100 {
-        let page = cast.world.store.refusals.list_refusals(query.clone()).await.unwrap();
-        if let [refusal] = page.refusals.as_slice() {
-            assert_eq!(refusal.client_id.as_deref(), Some("demo"));
-            assert_eq!((refusal.status, refusal.endpoint.as_str()), (303, "/authorize"));
-            assert_eq!(refusal.error_code.unwrap().as_str(), "invalid_scope");
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("no record");
+    let refusal = cast.recorded().await;
+    assert_eq!(refusal.client_id.as_deref(), Some("demo"));
+    assert_eq!((refusal.status, refusal.endpoint.as_str()), (303, "/authorize"));
+    assert_eq!(refusal.error_code.unwrap().as_str(), "invalid_scope");
+}
+
+// covers R9449-6
+#[tokio::test]
+async fn a_client_whose_tokens_are_bound_to_a_certificate_is_sent_away_with_its_key() {
+    let cast = cast().await;
+    let jkt = base64url::encode(&[7; 32]);
+    let reply = cast.authorize(&changed("demo", &[("dpop_jkt", &jkt)])).await;
+    let expected = pairs(&[("error", "invalid_request"), ("state", "a state"), ("iss", ISSUER)]);
+    assert_eq!(told(&reply), expected);
+    let refusal = cast.recorded().await;
+    assert_eq!(refusal.failed_rule().unwrap().rule, crate::rfc9449::BINDING);
+    assert!(refusal.reason.contains("one of both too many"), "{refusal:?}");
+    assert_begun(&cast.authorize(&changed("demo", &[])).await);
+    assert_begun(&cast.authorize(&changed("unbound", &[("dpop_jkt", &jkt)])).await);
 }
 
 // covers FAPI-21, R9207-1
@@ -328,14 +362,28 @@ async fn a_pushed_request_opens_pages_until_its_time_is_over() {
     cast.assert_shown(&cast.authorize(&with_client("other")).await, "invalid_request_uri")
         .await;
     for foreign in [
-        "https://evil.example/request.jwt",
-        "http://169.254.169.254/latest",
         "urn:ietf:params:oauth:request_uri:unknown",
         "urn:ietf:params:oauth:request_uri:",
         "file:///etc/passwd",
     ] {
         let reply = cast.authorize(&[("client_id", "demo"), ("request_uri", foreign)]).await;
         cast.assert_shown(&reply, "invalid_request_uri").await;
+    }
+    // What is kept elsewhere is asked of nobody. The client is told where it says beside it, and only there.
+    for elsewhere in ["https://evil.example/request.jwt", "http://169.254.169.254/latest"] {
+        let alone = [("client_id", "demo"), ("request_uri", elsewhere)];
+        let evil = [&alone[..], &[("redirect_uri", "https://evil.example/")]].concat();
+        for request in [&alone[..], &evil] {
+            let reply = cast.authorize(request).await;
+            cast.assert_shown(&reply, "request_uri_not_supported").await;
+        }
+        let reply = cast.authorize(&changed("demo", &[("request_uri", elsewhere)])).await;
+        let expected = [
+            ("error", "request_uri_not_supported"),
+            ("state", "a state"),
+            ("iss", ISSUER),
+        ];
+        assert_eq!(told(&reply), pairs(&expected), "{elsewhere}");
     }
     cast.world.clock.advance(59);
     assert_begun(&cast.authorize(&with_client("demo")).await);

@@ -95,6 +95,18 @@ pub enum AuthorizationRequestError {
     /// `dpop_jkt` is not a thumbprint.
     #[error("`dpop_jkt` is not the base64url of a SHA-256")]
     DpopThumbprint,
+    /// A code bound to a key, for a client whose tokens are bound to a certificate: it could never be redeemed.
+    #[error("the client's access tokens are bound to a certificate, and `dpop_jkt` names a key: one of both too many")]
+    TwoBindings,
+    /// The client insists on one of these authentication contexts, and this server tells none apart (OpenID Connect Core §5.5.1.1).
+    #[error("the client insists on one of {} values of `acr`, and sign-ins have none here", .values)]
+    AuthenticationContext {
+        /// How many would do.
+        values: usize,
+    },
+    /// The client describes itself in the request (OpenID Connect Core §7.2.1), which is for providers that know no clients.
+    #[error("`registration` was sent, and clients are registered beforehand here")]
+    RegistrationParameter,
 }
 
 /// Who has to use PKCE.
@@ -124,7 +136,10 @@ impl AuthorizationRequestError {
             | Self::Claims(_)
             | Self::Prompt(_)
             | Self::MaxAge
-            | Self::DpopThumbprint => ErrorCode::InvalidRequest,
+            | Self::DpopThumbprint
+            | Self::TwoBindings => ErrorCode::InvalidRequest,
+            Self::AuthenticationContext { .. } => ErrorCode::UnmetAuthenticationRequirements,
+            Self::RegistrationParameter => ErrorCode::RegistrationNotSupported,
             Self::GrantNotRegistered => ErrorCode::UnauthorizedClient,
             Self::ResponseTypeUnsupported(_) => ErrorCode::UnsupportedResponseType,
             Self::Scope(_) | Self::ScopeNotRegistered { .. } | Self::ScopeReserved(_) => ErrorCode::InvalidScope,

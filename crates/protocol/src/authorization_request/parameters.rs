@@ -7,7 +7,7 @@ use crate::json::{JsonObject, JsonTypeError, JsonValue};
 use crate::request_object::{RequestObject, RequestObjectError};
 
 /// The parameters that count, those of backchannel authentication (CIBA Core §7.1) last. All others are ignored (RFC 6749 §3.1).
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "response_type",
     "client_id",
     "redirect_uri",
@@ -25,6 +25,7 @@ const NAMES: [&str; 23] = [
     "claims",
     "authorization_details",
     "dpop_jkt",
+    "registration",
     "login_hint_token",
     "id_token_hint",
     "binding_message",
@@ -91,7 +92,7 @@ impl AuthorizationParameters {
 
 fn text(claims: &JsonObject, name: &'static str) -> Result<Option<String>, JsonTypeError> {
     match (name, claims.get(name)) {
-        ("claims", Some(value @ JsonValue::Object(_)))
+        ("claims" | "registration", Some(value @ JsonValue::Object(_)))
         | ("authorization_details", Some(value @ JsonValue::Array(_)))
         | ("max_age" | "requested_expiry", Some(value @ JsonValue::Number(_))) => Ok(serde_json::to_string(value).ok()),
         (name, _) => claims.string(name).map(|text| text.map(str::to_owned)),

@@ -56,15 +56,9 @@ pub(super) fn parse(
         profile: client.metadata().effective_profile(policy.profile),
     };
     // Before there is a redirect URI that belongs to the client, nobody is redirected.
-    let redirect_uri = question
-        .redirect_uri()
+    let mut target = question
+        .target()
         .map_err(|reason| AuthorizationRefusal { reason, target: None })?;
-    let mut target = ResponseTarget {
-        client_id: client.client_id().clone(),
-        redirect_uri,
-        state: None,
-        response_mode: ResponseMode::default(),
-    };
     question
         .complete(&mut target)
         .and_then(|()| question.request(target.clone()))
@@ -72,6 +66,24 @@ pub(super) fn parse(
             reason,
             target: Some(Box::new(target)),
         })
+}
+
+/// Where a client may be told about a request that was not read, because its rest lies elsewhere: only where it says itself.
+pub(super) fn named_target(
+    client: &Client,
+    parameters: &AuthorizationParameters,
+    policy: &AuthorizationPolicy<'_>,
+) -> Option<ResponseTarget> {
+    parameters.get("redirect_uri")?;
+    let question = Question {
+        client,
+        parameters,
+        policy,
+        profile: client.metadata().effective_profile(policy.profile),
+    };
+    let mut target = question.target().ok()?;
+    question.complete(&mut target).ok()?;
+    Some(target)
 }
 
 /// Words that the client registered, none of them reserved.
@@ -123,6 +135,16 @@ impl Question<'_> {
         Ok(RedirectUri::choose(registered, presented, may_be_missing)?)
     }
 
+    /// Where the answer goes, by redirect URI alone.
+    fn target(&self) -> Result<ResponseTarget> {
+        Ok(ResponseTarget {
+            client_id: self.client.client_id().clone(),
+            redirect_uri: self.redirect_uri()?,
+            state: None,
+            response_mode: ResponseMode::default(),
+        })
+    }
+
     /// Adds what the answer needs, so that every later refusal has it.
     fn complete(&self, target: &mut ResponseTarget) -> Result<()> {
         target.state = self.text("state", STATE_BYTES_MAX)?;
@@ -143,9 +165,12 @@ impl Question<'_> {
             Some("code") => {}
             Some(other) => return Err(AuthorizationRequestError::ResponseTypeUnsupported(shortened(other))),
         }
+        if self.parameters.get("registration").is_some() {
+            return Err(AuthorizationRequestError::RegistrationParameter);
+        }
         let form = self.form();
         form.require(self.client, self.policy)?;
-        Ok(AuthorizationRequest {
+        let request = AuthorizationRequest {
             code_challenge: self.code_challenge()?,
             scope: self.scope()?,
             resources: self.resources()?,
@@ -165,7 +190,12 @@ impl Question<'_> {
             hinted_user: None,
             form,
             target,
-        })
+        };
+        // Last: everything else about the request is good.
+        if request.dpop_jkt.is_some() && metadata.requires_bound_access_tokens(self.policy.profile) {
+            return Err(AuthorizationRequestError::TwoBindings);
+        }
+        Ok(request)
     }
 
     fn form(&self) -> RequestForm {
@@ -242,6 +272,10 @@ impl Question<'_> {
             None => ClaimsRequest::default(),
             Some(text) => ClaimsRequest::parse(text)?,
         };
+        // Whoever insists gets that or no ID token at all, and it is known already that no sign-in will do.
+        if let Some(values) = claims.required_authentication_contexts() {
+            return Err(AuthorizationRequestError::AuthenticationContext { values: values.len() });
+        }
         if self.max_age()?.is_some() {
             claims = claims.with_id_token_claim("auth_time");
         }

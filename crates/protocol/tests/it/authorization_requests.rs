@@ -399,6 +399,68 @@ fn openid_parameters_are_read_and_judged() {
 }
 
 #[test]
+fn an_authentication_context_that_the_client_insists_on_is_refused_and_no_other() {
+    for insists in [
+        r#"{"id_token":{"acr":{"essential":true,"values":["urn:mace:incommon:iap:silver","1"]}}}"#,
+        r#"{"id_token":{"acr":{"essential":true,"value":"0"}}}"#,
+    ] {
+        let request = changed(&[("claims", insists), ("acr_values", "0 1")]);
+        let reason = told(DEFAULT, &metadata(), &request);
+        assert_eq!(reason.code(), ErrorCode::UnmetAuthenticationRequirements, "{insists}");
+    }
+    for content in [
+        r#"{"id_token":{"acr":{"essential":true}}}"#,
+        r#"{"id_token":{"acr":{"essential":true,"values":[]}}}"#,
+        r#"{"id_token":{"acr":{"values":["1"]}}}"#,
+        r#"{"id_token":{"acr":{"essential":false,"value":"1"}}}"#,
+        r#"{"id_token":{"acr":null}}"#,
+        r#"{"userinfo":{"acr":{"essential":true,"values":["1"]}}}"#,
+    ] {
+        accepted(&metadata(), &changed(&[("claims", content)]));
+    }
+    accepted(&metadata(), &changed(&[("acr_values", "0 1")]));
+}
+
+#[test]
+fn a_client_does_not_describe_itself_in_its_request() {
+    for registration in ["{}", r#"{"redirect_uris":["https://evil.example/"]}"#, "x"] {
+        let reason = told(DEFAULT, &metadata(), &changed(&[("registration", registration)]));
+        assert_eq!(reason.code(), ErrorCode::RegistrationNotSupported, "{registration}");
+    }
+    accepted(&metadata(), &changed(&[("registration", "")]));
+    // What says how pages look, and to whom, is no reason to refuse anything.
+    let shown = [
+        ("display", "hologram"),
+        ("ui_locales", "xx-bogus de"),
+        ("claims_locales", "tlh"),
+        ("login_hint", "<b>"),
+    ];
+    accepted(&metadata(), &changed(&shown));
+}
+
+// covers R9449-6
+#[test]
+fn a_client_whose_tokens_are_bound_to_a_certificate_names_no_key() {
+    let jkt = keybound_protocol::base64url::encode(&[7; 32]);
+    let names_key = changed(&[("dpop_jkt", &jkt)]);
+    let bound = with(metadata(), "tls_client_certificate_bound_access_tokens", json!(true));
+    let reason = told(DEFAULT, &bound, &names_key);
+    assert_eq!(reason, AuthorizationRequestError::TwoBindings);
+    assert_eq!(reason.code(), ErrorCode::InvalidRequest);
+    // The profile binds tokens to certificates, too, where the client has not registered that a key does it.
+    assert_eq!(
+        told(FAPI, &metadata(), &names_key),
+        AuthorizationRequestError::TwoBindings
+    );
+    let by_key = with(metadata(), "dpop_bound_access_tokens", json!(true));
+    for (server, metadata) in [(DEFAULT, metadata()), (DEFAULT, by_key.clone()), (FAPI, by_key)] {
+        let request = parse(server, &metadata, &names_key).unwrap();
+        assert_eq!(request.dpop_jkt(), Some(jkt.as_str()));
+    }
+    accepted(&bound, &good());
+}
+
+#[test]
 fn a_client_without_the_grant_is_told_so_where_it_has_a_redirect_uri() {
     let machine = with(metadata(), "grant_types", json!(["client_credentials"]));
     let reason = told(DEFAULT, &with(machine, "response_types", Value::Null), &good());
