@@ -15,6 +15,17 @@ use crate::scene::now;
 use crate::scripted_server::{Asked, ScriptedServer};
 use crate::waiting_command::WaitingCommand;
 
+/// Refreshes a token by the file that comes next.
+const REFRESH: [&str; 7] = [
+    "token",
+    "get",
+    "--client",
+    "client",
+    "--grant",
+    "refresh",
+    "--refresh-token",
+];
+
 /// What a good server answers.
 fn good(asked: &Asked) -> (u16, Value) {
     match asked.path.as_str() {
@@ -232,18 +243,8 @@ fn what_a_server_writes_cannot_rewrite_the_terminal() {
             )
         });
         std::fs::write(server.path("r"), "r0").unwrap();
-        let refresh = [
-            "token",
-            "get",
-            "--client",
-            "client",
-            "--grant",
-            "refresh",
-            "--refresh-token",
-            "r",
-        ];
         let said = server
-            .run(&[&["--output", output], &refresh[..]].concat())
+            .run(&[&["--output", output], &REFRESH[..], &["r"]].concat())
             .expect_code(0);
         neutral(&said.stdout);
         neutral(&said.stderr);
@@ -254,32 +255,23 @@ fn what_a_server_writes_cannot_rewrite_the_terminal() {
 #[test]
 fn the_successor_of_a_rotated_refresh_token_is_written_where_it_was_read() {
     let server = ScriptedServer::start(json!({}), good);
-    let refresh = [
-        "token",
-        "get",
-        "--client",
-        "client",
-        "--grant",
-        "refresh",
-        "--refresh-token",
-    ];
     // The token alone.
     std::fs::write(server.path("token"), "refresh-0\n").unwrap();
-    let said = server.run(&[&refresh[..], &["token"]].concat()).expect_code(0);
+    let said = server.run(&[&REFRESH[..], &["token"]].concat()).expect_code(0);
     assert_eq!(said.stdout.trim(), "access-1");
     assert_eq!(
         std::fs::read_to_string(server.path("token")).unwrap().trim(),
         "refresh-1"
     );
     // The same one again is no rotation, and nothing is written.
-    server.run(&[&refresh[..], &["token"]].concat()).expect_code(0);
+    server.run(&[&REFRESH[..], &["token"]].concat()).expect_code(0);
     // An answer of `--output json`.
     std::fs::write(
         server.path("tokens.json"),
         json!({"access_token": "a", "refresh_token": "refresh-0"}).to_string(),
     )
     .unwrap();
-    server.run(&[&refresh[..], &["tokens.json"]].concat()).expect_code(0);
+    server.run(&[&REFRESH[..], &["tokens.json"]].concat()).expect_code(0);
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(server.path("tokens.json")).unwrap()).unwrap();
     assert_eq!(
         (&kept["access_token"], &kept["refresh_token"]),
@@ -292,7 +284,7 @@ fn the_successor_of_a_rotated_refresh_token_is_written_where_it_was_read() {
         .collect();
     assert_eq!(sent, ["refresh-0", "refresh-1", "refresh-0"]);
     // From standard input it could get lost.
-    server.run(&[&refresh[..], &["-"]].concat()).expect_code(2);
+    server.run(&[&REFRESH[..], &["-"]].concat()).expect_code(2);
     assert_eq!(server.asked().len(), 3);
 }
 
@@ -301,16 +293,7 @@ fn the_successor_of_a_rotated_refresh_token_is_written_where_it_was_read() {
 fn a_new_identity_is_presented_and_kept_with_what_is_needed_to_go_on() {
     let server = ScriptedServer::start(json!({}), good);
     std::fs::write(server.path("token"), "refresh-0").unwrap();
-    let refresh = [
-        "token",
-        "get",
-        "--client",
-        "client",
-        "--grant",
-        "refresh",
-        "--refresh-token",
-        "token",
-    ];
+    let refresh = [&REFRESH[..], &["token"]].concat();
     server.run(&refresh).expect_code(0);
     let flags = [
         "--new-identity=phone",
@@ -350,11 +333,11 @@ fn a_new_identity_is_presented_and_kept_with_what_is_needed_to_go_on() {
     let said = server.run(&[&refresh[..], &flags].concat()).expect_code(4);
     assert!(said.stderr.contains("exists already"), "{said:?}");
     std::fs::write(server.path("file"), "").unwrap();
-    let below_a_file = server.run(&[&refresh[..], &["--new-identity=file/phone"]].concat());
+    let below_a_file = server.run(&[&REFRESH[..], &["--new-identity=file/phone"]].concat());
     assert_eq!(below_a_file.code, 1, "{below_a_file:?}");
     assert_eq!(server.asked().len(), asked, "nothing was sent");
     // Without a name each gets a directory of its own.
-    server.run(&[&refresh[..], &["--new-identity"]].concat()).expect_code(0);
+    server.run(&[&REFRESH[..], &["--new-identity"]].concat()).expect_code(0);
     assert_eq!(std::fs::read_dir(server.path("client/identities")).unwrap().count(), 1);
 }
 
