@@ -333,11 +333,11 @@ fn a_new_identity_is_presented_and_kept_with_what_is_needed_to_go_on() {
     let said = server.run(&[&refresh[..], &flags].concat()).expect_code(4);
     assert!(said.stderr.contains("exists already"), "{said:?}");
     std::fs::write(server.path("file"), "").unwrap();
-    let below_a_file = server.run(&[&REFRESH[..], &["--new-identity=file/phone"]].concat());
+    let below_a_file = server.run(&[&refresh[..], &["--new-identity=file/phone"]].concat());
     assert_eq!(below_a_file.code, 1, "{below_a_file:?}");
     assert_eq!(server.asked().len(), asked, "nothing was sent");
     // Without a name each gets a directory of its own.
-    server.run(&[&REFRESH[..], &["--new-identity"]].concat()).expect_code(0);
+    server.run(&[&refresh[..], &["--new-identity"]].concat()).expect_code(0);
     assert_eq!(std::fs::read_dir(server.path("client/identities")).unwrap().count(), 1);
 }
 
