@@ -115,15 +115,28 @@ impl Client {
         ];
         // Read before the request: by its answer the handle is spent, and nothing that can fail may come between a token and its client.
         let metadata = self.server.metadata(now).await?;
-        let error = match self.token_response(form, pending.identity.clone(), now).await {
-            Ok(response) => {
+        // CIBA Core §10.1.1 promises an ID token; a server without OpenID asks its users all the same.
+        let issues_id_tokens = metadata.names(MetadataList::IdTokenSigningAlgorithms).is_some();
+        let is_required = issues_id_tokens && pending.grant_type == GrantType::BackchannelAuthentication;
+        let asked = match is_required {
+            true => self.server.keys(now).await.map(Some).map_err(ClientError::from),
+            false => Ok(None),
+        };
+        let asked = match asked {
+            Ok(keys) => {
+                let response = self.token_response(form, pending.identity.clone(), now).await;
+                response.map(|response| (response, keys))
+            }
+            Err(error) => Err(error),
+        };
+        let error = match asked {
+            Ok((response, keys)) => {
                 pending.has_ended = true;
-                // CIBA Core §10.1.1 promises one; a server without OpenID asks its users all the same.
-                let issues_id_tokens = metadata.names(MetadataList::IdTokenSigningAlgorithms).is_some();
                 let expected = ExpectedIdToken {
                     nonce: ExpectedNonce::NotSent,
                     max_age_secs: None,
-                    is_required: issues_id_tokens && pending.grant_type == GrantType::BackchannelAuthentication,
+                    is_required,
+                    keys,
                 };
                 let response = self.with_verified_id_token(response, expected, now).await?;
                 return Ok(Poll::Approved(Box::new(response)));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use keybound_protocol::endpoint::Endpoint;
 use keybound_protocol::grant_type::GrantType;
 use keybound_protocol::json::JsonObject;
+use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::pkce::S256;
 use keybound_protocol::server_metadata::{MetadataFlag, MetadataList, ServerMetadata};
 use keybound_protocol::time::Timestamp;
@@ -23,6 +24,8 @@ pub(crate) struct ExpectedIdToken<'a> {
     pub(crate) max_age_secs: Option<u64>,
     /// Whether a response without one is refused.
     pub(crate) is_required: bool,
+    /// The issuer's keys, where they were had before anything was spent.
+    pub(crate) keys: Option<JwkSet>,
 }
 
 /// A request that the server keeps (RFC 9126 §2.2).
@@ -178,6 +181,12 @@ impl Client {
             answer = UnverifiedResponse::from_signed(&signed, &keys, &policy, now)?;
         }
         let code = answer.verify(&pending, self.server.issuer())?;
+        // Before the code is spent: what it is good for once is not to be lost for want of keys.
+        let wants_id_token = pending.request.wants_id_token();
+        let keys = match wants_id_token {
+            true => Some(self.server.keys(now).await?),
+            false => None,
+        };
         let form = vec![
             ("grant_type", GrantType::AuthorizationCode.name().to_owned()),
             ("code", code.into_text()),
@@ -185,7 +194,6 @@ impl Client {
             ("code_verifier", pending.secrets.verifier.as_str().to_owned()),
         ];
         let response = self.token_response(form, pending.identity.clone(), now).await?;
-        let wants_id_token = pending.request.wants_id_token();
         let expected = ExpectedIdToken {
             nonce: match wants_id_token {
                 true => ExpectedNonce::Sent(&pending.secrets.nonce),
@@ -193,11 +201,15 @@ impl Client {
             },
             max_age_secs: pending.request.max_age_secs(),
             is_required: wants_id_token,
+            keys,
         };
         self.with_verified_id_token(response, expected, now).await
     }
 
     /// The response, if its ID token is accepted.
+    ///
+    /// One that nobody has to have is left out if the keys for it cannot be had now: the tokens beside it are there, and the server may
+    /// have spent what they came of.
     pub(crate) async fn with_verified_id_token(
         &self,
         mut response: TokenResponse,
@@ -215,7 +227,20 @@ impl Client {
                 false => Ok(response),
             };
         };
-        let keys = self.server.keys(now).await?;
+        let keys = match expected.keys {
+            Some(keys) => keys,
+            None => match self.server.keys(now).await {
+                Ok(keys) => keys,
+                Err(error) if expected.is_required => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "an ID token that cannot be verified is left out"
+                    );
+                    return Ok(response);
+                }
+            },
+        };
         let policy = IdTokenPolicy {
             issuer,
             client_id: &self.client_id,

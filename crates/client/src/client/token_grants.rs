@@ -35,6 +35,7 @@ impl Client {
             nonce: ExpectedNonce::Unknown,
             max_age_secs: None,
             is_required: false,
+            keys: None,
         };
         self.with_verified_id_token(response, expected, now).await
     }

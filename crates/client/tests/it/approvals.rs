@@ -1,7 +1,7 @@
 //! Waiting for a user who decides elsewhere: that the server's pace is kept (RFC 8628 §3.5, CIBA Core §7, §11).
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Response, StatusCode};
@@ -356,6 +356,41 @@ async fn an_id_token_for_somebody_else_ends_the_request() {
         Err(ClientError::Ended)
     ));
     assert_eq!(script.site.seen_at("/token").len(), 1);
+}
+
+// covers CIBA-4
+#[tokio::test]
+async fn nobody_asks_for_tokens_while_the_keys_for_their_id_token_are_away() {
+    let is_away = Arc::new(AtomicBool::new(true));
+    let keys_away = Arc::clone(&is_away);
+    let more = json!({"id_token_signing_alg_values_supported": ["ES256"], "jwks_uri": "/keys"});
+    let script = Script::new(more, move |seen, issuer| match seen.path.as_str() {
+        "/keys" if keys_away.load(Ordering::SeqCst) => status(StatusCode::SERVICE_UNAVAILABLE),
+        "/keys" => json_response(&issuer.keys().to_json()),
+        "/bc-authorize" => json_response(&json!({"auth_req_id": "request-1", "expires_in": 120, "interval": 2})),
+        _ => {
+            let header = json!({"alg": issuer.signer.algorithm(), "kid": issuer.signer.key_id()});
+            let claims = json!({"iss": issuer.issuer, "sub": "u.1", "aud": "demo", "iat": NOW, "exp": after(600)});
+            let id_token = issuer.sign(&header, &claims);
+            json_response(&json!({"access_token": "t", "token_type": "Bearer", "id_token": id_token}))
+        }
+    });
+    let client = script.client();
+    let request = BackchannelRequest::new(UserHint::Login("ada".to_owned()), &Scope::empty());
+    let mut pending = client.begin_backchannel_authentication(&request, NOW).await.unwrap();
+    let outcome = client.poll(&mut pending, after(2)).await.unwrap();
+    // As if the server itself were away: less often, and nothing is lost.
+    assert!(
+        matches!(outcome, Poll::Pending { next_poll_at } if next_poll_at == after(6)),
+        "{outcome:?}"
+    );
+    assert_eq!(script.site.seen_at("/token").len(), 0);
+    is_away.store(false, Ordering::SeqCst);
+    let outcome = client.poll(&mut pending, after(6)).await.unwrap();
+    let Poll::Approved(response) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(response.id_token().unwrap().subject(), "u.1");
 }
 
 // covers CIBA-4

@@ -54,6 +54,31 @@ async fn the_successor_takes_the_place_of_the_refresh_token() {
     assert_eq!(sent, ["r1", "r2", "r3"], "none twice");
 }
 
+// covers R-FAPI-6, R9700-4
+#[tokio::test]
+async fn tokens_are_kept_though_the_keys_for_the_id_token_beside_them_are_away() {
+    let script = Script::new(json!({"jwks_uri": "/away"}), |seen, issuer| match seen.path.as_str() {
+        "/away" => status(StatusCode::SERVICE_UNAVAILABLE),
+        _ => {
+            let header = json!({"alg": issuer.signer.algorithm(), "kid": issuer.signer.key_id()});
+            let claims =
+                json!({"iss": issuer.issuer, "sub": "u.1", "aud": "demo", "iat": NOW, "exp": NOW.unix_secs() + 300});
+            json_response(&json!({
+                "access_token": "a", "token_type": "Bearer", "expires_in": 300, "refresh_token": "successor",
+                "id_token": issuer.sign(&header, &claims),
+            }))
+        }
+    });
+    let (client, grant) = held(&script, &Party::new("demo"));
+    let presented = RefreshToken::parse("r1").unwrap();
+    let response = client.refresh(&presented, &TokenRequest::new(), NOW).await.unwrap();
+    // What nobody verified is nobody's word.
+    assert!(response.id_token().is_none());
+    assert_eq!(response.refresh_token().unwrap().expose_text(), "successor");
+    assert_eq!(grant.token(NOW).await.unwrap().expose_text(), "a");
+    assert_eq!(grant.refresh_token().await.unwrap().expose_text(), "successor");
+}
+
 // covers R-FAPI-6
 #[tokio::test]
 async fn without_a_successor_the_same_one_stays_good() {

@@ -38,6 +38,26 @@ async fn sign_in(
     client.finish_authorization(pending, &answer, NOW).await
 }
 
+#[tokio::test]
+async fn no_code_is_spent_while_the_keys_for_its_id_token_are_away() {
+    let script = Script::new(json!({"jwks_uri": "/away"}), |seen, _| good(seen));
+    let client = script.client();
+    for (scope, redeems) in [("openid read", false), ("read", true)] {
+        let pending = client
+            .begin_authorization(&request(scope), secrets(), NOW)
+            .await
+            .unwrap();
+        let answer = query(&[("code", "c"), ("state", &state()), ("iss", &script.site.issuer())]);
+        let outcome = client.finish_authorization(pending, &answer, NOW).await;
+        assert_eq!(outcome.is_ok(), redeems, "{scope}: {outcome:?}");
+        assert!(
+            redeems || matches!(outcome, Err(ClientError::Discovery(_))),
+            "{outcome:?}"
+        );
+        assert_eq!(script.site.seen_at("/token").len(), usize::from(redeems), "{scope}");
+    }
+}
+
 fn sign(issuer: &TokenIssuer, claims: &Value) -> String {
     let header = json!({"alg": issuer.signer.algorithm(), "kid": issuer.signer.key_id(), "typ": "JWT"});
     issuer.sign(&header, claims)

@@ -21,8 +21,8 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// `more` are members of the metadata beside the usual ones (null takes one away); `answer` answers all endpoints. It gets the
-    /// issuer and its keys.
+    /// `more` are members of the metadata beside the usual ones (null takes one away, a path is one of this server's); `answer` answers
+    /// all endpoints. It gets the issuer and its keys.
     pub(crate) fn new(
         more: Value,
         answer: impl Fn(&Seen, &TokenIssuer) -> Response<ResponseBody> + Send + Sync + 'static,
@@ -35,7 +35,10 @@ impl Script {
                 "/.well-known/oauth-authorization-server" => {
                     let mut document = document(&issuer);
                     for (name, value) in more.as_object().unwrap() {
-                        document[name] = value.clone();
+                        document[name] = match value.as_str() {
+                            Some(path) if path.starts_with('/') => format!("{issuer}{path}").into(),
+                            _ => value.clone(),
+                        };
                     }
                     document.as_object_mut().unwrap().retain(|_, value| !value.is_null());
                     json_response(&document)
