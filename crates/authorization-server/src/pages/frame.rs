@@ -1,7 +1,7 @@
 //! What every page shows around its content: whose it is, where one is, and which theme.
 
 use super::assets::ASSETS;
-use super::theme::Theme;
+use super::theme::{self, Theme};
 use super::{PageRequest, untrusted_text};
 
 /// The frame of one page.
@@ -27,7 +27,7 @@ impl Frame {
     /// The frame of the page that a request asks for.
     pub(crate) fn of(request: &PageRequest<'_>) -> Frame {
         Frame {
-            here: Some(request.parts.uri.path().to_owned()),
+            here: Some(theme::come_back_to(&request.parts.uri)),
             ..Frame::bare(request.configuration, Theme::of(&request.parts.headers))
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Uri;
 use http::header::SET_COOKIE;
 use keybound_protocol::form::Form;
 
@@ -11,6 +12,9 @@ use crate::router::{self, Route, Side};
 
 /// How long the choice is kept.
 const KEPT: Duration = Duration::from_secs(365 * 86_400);
+
+/// The longest query of a page that is come back to, in octets.
+const QUERY_BYTES_MAX: usize = 512;
 
 /// A theme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +61,7 @@ impl Theme {
 /// `POST /theme`: keeps the choice and goes back to the page.
 pub(super) fn post(request: &PageRequest<'_>, form: &Form<'_>) -> Response {
     let issuer_path = &request.configuration.issuer_path;
-    // Back only to a page of ours, by its path alone: whatever else is asked for is no place to be sent to.
+    // Back only to a page of ours: whatever else is asked for is no place to be sent to.
     let page = form.get("page").filter(|page| is_page(issuer_path, page));
     let location = page.map_or_else(|| format!("{issuer_path}/grants"), str::to_owned);
     let mut response = page_response::see_other(&location);
@@ -69,11 +73,26 @@ pub(super) fn post(request: &PageRequest<'_>, form: &Form<'_>) -> Response {
     response
 }
 
-fn is_page(issuer_path: &str, path: &str) -> bool {
+/// The page at this address as it is come back to: with its query, if that is one that [`post`] sends anybody back with.
+pub(super) fn come_back_to(uri: &Uri) -> String {
+    match uri.query() {
+        Some(query) if is_plain_query(query) => format!("{}?{query}", uri.path()),
+        _ => uri.path().to_owned(),
+    }
+}
+
+fn is_page(issuer_path: &str, address: &str) -> bool {
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
     let is_plain = path
         .bytes()
         .all(|octet| octet.is_ascii_alphanumeric() || b"/-_".contains(&octet));
-    is_plain && router::find(Side::Public, issuer_path, path).is_some_and(Route::is_page)
+    is_plain && is_plain_query(query) && router::find(Side::Public, issuer_path, path).is_some_and(Route::is_page)
+}
+
+/// What pages of ours have as queries: names and values that are percent-encoded, and few.
+fn is_plain_query(query: &str) -> bool {
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~%&=+".contains(&octet);
+    query.len() <= QUERY_BYTES_MAX && query.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -92,11 +111,32 @@ mod tests {
             "/token",
             "/jwks",
             "/tenant/grants",
+            "/grants?a=1?b=2",
+            "/grants?a=1#b",
+            "/grants?a=1\r\nSet-Cookie: x=y",
+            "/grants?a=1 b",
+            "/token?a=1",
+            "?a=1",
+            "//evil.example?a=1",
         ] {
             assert!(!is_page("", path), "{path:?}");
         }
-        for path in ["/grants", "/sign-in", "/interaction/AAAAAAAAAAAAAAAAAAAAAA/login"] {
+        for path in [
+            "/grants",
+            "/sign-in",
+            "/interaction/AAAAAAAAAAAAAAAAAAAAAA/login",
+            "/device?user_code=WDJB-MJHT&x=%C3%A4+b",
+        ] {
             assert!(is_page("", path), "{path:?}");
+            assert_eq!(come_back_to(&path.parse().unwrap()), path);
+        }
+        assert!(!is_page("", &format!("/device?{}", "a".repeat(QUERY_BYTES_MAX + 1))));
+        for odd in ["/device?user_code=<b>", "/device?next=//evil.example", "/device?a=1?b"] {
+            let uri: Result<Uri, _> = odd.parse();
+            assert!(
+                uri.is_err() || uri.is_ok_and(|uri| come_back_to(&uri) == "/device"),
+                "{odd}"
+            );
         }
         assert!(is_page("/tenant", "/tenant/grants"));
         assert!(!is_page("/tenant", "/grants"));
