@@ -399,6 +399,7 @@ impl Server {
             DecideApprovalRequest::Decided => {}
             DecideApprovalRequest::AlreadyDecided => return Err(DecisionRefusal::AlreadyDecided),
             DecideApprovalRequest::Expired => return Err(DecisionRefusal::Expired),
+            DecideApprovalRequest::UserBarred => return Err(DecisionRefusal::UserBarred),
             DecideApprovalRequest::OfAnother | DecideApprovalRequest::Unknown => return Err(DecisionRefusal::Unknown),
         }
         if let Some(callback) = callback {

@@ -244,7 +244,7 @@ fn require_unfinished(page: &PageRequest<'_>, found: &StoredInteraction) -> Resu
 /// The user consented: stores the grant and its code, and takes the code to the client.
 ///
 /// # Errors
-/// [`PageRefusal`] if the interaction, or another of its `request_uri`, was finished meanwhile.
+/// [`PageRefusal`] if the interaction, or another of its `request_uri`, was finished meanwhile, or the user was disabled.
 pub(crate) async fn grant(
     page: &PageRequest<'_>,
     open: OpenInteraction,
@@ -371,6 +371,7 @@ async fn complete(
         CompleteInteraction::Completed => return Ok(()),
         CompleteInteraction::AlreadyCompleted => PageRefusal::InteractionFinished,
         CompleteInteraction::RequestUriSpent => PageRefusal::RequestUriSpent,
+        CompleteInteraction::UserBarred => PageRefusal::UserBarred,
         CompleteInteraction::Expired => PageRefusal::InteractionExpired,
         CompleteInteraction::NotSignedIn | CompleteInteraction::Unknown => PageRefusal::UnknownInteraction,
     };

@@ -26,6 +26,8 @@ use crate::pages::{PageRequest, session};
 pub(crate) enum SilentRefusal {
     #[error("prompt=none, and nobody is signed in in this browser")]
     NobodySignedIn,
+    #[error("prompt=none, and the user who was signed in is gone or disabled")]
+    UserBarred,
     #[error("prompt=none, and {0}")]
     SignIn(#[from] UnwantedSignIn),
     #[error("prompt=none, and id_token_hint is no ID token that this server is known to have made for this client")]
@@ -42,9 +44,10 @@ impl SilentRefusal {
     /// The code for it (§3.1.2.6).
     pub(crate) fn code(self) -> ErrorCode {
         match self {
-            SilentRefusal::NobodySignedIn | SilentRefusal::SignIn(_) | SilentRefusal::HintUnverified => {
-                ErrorCode::LoginRequired
-            }
+            SilentRefusal::NobodySignedIn
+            | SilentRefusal::UserBarred
+            | SilentRefusal::SignIn(_)
+            | SilentRefusal::HintUnverified => ErrorCode::LoginRequired,
             SilentRefusal::PublicClient | SilentRefusal::NothingGiven | SilentRefusal::NotCovered { .. } => {
                 ErrorCode::ConsentRequired
             }
@@ -54,7 +57,10 @@ impl SilentRefusal {
     /// What to do about it.
     pub(crate) fn fix(self) -> &'static str {
         match self {
-            SilentRefusal::NobodySignedIn | SilentRefusal::SignIn(_) | SilentRefusal::HintUnverified => {
+            SilentRefusal::NobodySignedIn
+            | SilentRefusal::UserBarred
+            | SilentRefusal::SignIn(_)
+            | SilentRefusal::HintUnverified => {
                 "let the client send the browser again without prompt=none, so that the user can sign in"
             }
             SilentRefusal::PublicClient | SilentRefusal::NothingGiven | SilentRefusal::NotCovered { .. } => {
@@ -99,6 +105,8 @@ pub(crate) async fn grant(
     let entry = page.entry_of(&signed_in.subject);
     match grants.give_silently(silent, entry).await? {
         GiveSilently::Given => Ok(drawn.code_text),
+        // The session ended with the user's right to have one.
+        GiveSilently::UserBarred => Err(SilentRefusal::UserBarred.into()),
         // It ended meanwhile.
         GiveSilently::NotAllowed => Err(SilentRefusal::NothingGiven.into()),
         GiveSilently::RequestUriSpent => Err(AuthorizationRefusal::RequestUriSpent.into()),

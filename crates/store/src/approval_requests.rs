@@ -149,6 +149,8 @@ pub enum DecideApprovalRequest {
     AlreadyDecided,
     /// It is for another user, or the grant is for another client; nothing changed.
     OfAnother,
+    /// The user who approves is gone or disabled; nothing changed.
+    UserBarred,
     /// Its time is over.
     Expired,
     /// There is no such request.
@@ -235,7 +237,7 @@ pub trait ApprovalRequests: Send + Sync {
     ) -> Answer<Vec<StoredApprovalRequest>>;
 
     /// Records what the user decided, and the grant if it is one. Atomic: of any number of callers exactly one gets
-    /// [`Decided`](DecideApprovalRequest::Decided).
+    /// [`Decided`](DecideApprovalRequest::Decided), and nobody who is disabled or deleted at the same time leaves a grant behind.
     fn decide_approval_request(
         &self,
         hash: ApprovalRequestHash,

@@ -116,6 +116,8 @@ pub enum GiveSilently {
     Given,
     /// What it is based on has ended, is another user's or another client's, ends earlier, or is none that a user gave; nothing changed.
     NotAllowed,
+    /// The user is gone or disabled; nothing changed.
+    UserBarred,
     /// Its pushed request was finished before; nothing changed.
     RequestUriSpent,
 }

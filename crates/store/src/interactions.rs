@@ -7,7 +7,7 @@ use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::UserSubject;
 
 use crate::secret_hash::secret_hash;
-use crate::{Answer, AuditEntry, AuthorizationCode, Grant, NewUserSession, RequestUriHash, StoreError};
+use crate::{Answer, AuditEntry, AuthorizationCode, Grant, RequestUriHash, StoreError, UserSessionStart};
 
 /// No interaction lives longer than this: a pushed request is kept so long, to be spent by one.
 pub const INTERACTION_LIFETIME_MAX: Duration = Duration::from_secs(900);
@@ -96,6 +96,8 @@ pub enum SignInToInteraction {
     SignedIn,
     /// It was finished before; nothing changed.
     AlreadyCompleted,
+    /// The user is gone or disabled; nothing changed.
+    UserBarred,
     /// Its time is over.
     Expired,
     /// There is no such interaction.
@@ -113,6 +115,8 @@ pub enum CompleteInteraction {
     RequestUriSpent,
     /// The grant is not of the user that is signed in, or not to the client that asked; nothing changed.
     NotSignedIn,
+    /// The user who consents is gone or disabled; nothing changed.
+    UserBarred,
     /// Its time is over.
     Expired,
     /// There is no such interaction.
@@ -129,18 +133,19 @@ pub trait Interactions: Send + Sync {
     /// The interaction with this identifier; `None` also for one that began before a backup was restored. A point read.
     fn find_interaction(&self, hash: &InteractionHash) -> Result<Option<StoredInteraction>, StoreError>;
 
-    /// Ties the user who signed in to an interaction, and starts the user's session, if there is to be one.
+    /// Ties the user who signed in to an interaction, and starts the user's session, if there is to be one; the one that it takes the
+    /// place of ends in the same transaction.
     fn sign_in_to_interaction(
         &self,
         hash: InteractionHash,
         signed_in: SignedIn,
-        session: Option<NewUserSession>,
+        session: Option<UserSessionStart>,
         entry: AuditEntry,
     ) -> Answer<SignInToInteraction>;
 
     /// Finishes an interaction: spends it and its pushed request, and records what was granted. Atomic: of any number of
     /// callers, also with several interactions of one pushed request, exactly one gets
-    /// [`Completed`](CompleteInteraction::Completed).
+    /// [`Completed`](CompleteInteraction::Completed); and nobody who is disabled or deleted at the same time leaves a grant behind.
     fn complete_interaction(
         &self,
         hash: InteractionHash,

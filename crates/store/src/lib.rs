@@ -109,7 +109,9 @@ pub use trust_anchors::{
     CreateTrustAnchor, DeleteTrustAnchor, NewTrustAnchor, ReplaceTrustAnchor, StoredTrustAnchor, TrustAnchors,
 };
 pub use upkeep::{Removed, Upkeep, WriteCounts};
-pub use user_sessions::{EndUserSession, NewUserSession, StartUserSession, UserSessionHash, UserSessions};
+pub use user_sessions::{
+    EndUserSession, NewUserSession, StartUserSession, UserSessionHash, UserSessionStart, UserSessions,
+};
 pub use users::{
     BeginSignIn, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PasswordHash, StoredUser, UserChange, UserPage,
     UserRemoval, Users,

@@ -24,11 +24,22 @@ pub struct NewUserSession {
     pub idle_until: Timestamp,
 }
 
+/// A session that starts where another may have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserSessionStart {
+    /// The session.
+    pub session: NewUserSession,
+    /// The one that its browser had until now, if any; whose ever it was, it ends in the same transaction. One that is none does no harm.
+    pub instead_of: Option<UserSessionHash>,
+}
+
 /// The outcome of [`UserSessions::start_user_session`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartUserSession {
-    /// Durable.
+    /// Durable; what it took the place of has ended.
     Started,
+    /// The user is gone or disabled; nothing changed.
+    UserBarred,
     /// The hash is on file: a broken random generator.
     AlreadyStarted,
 }
@@ -44,8 +55,8 @@ pub enum EndUserSession {
 
 /// Sessions of users.
 pub trait UserSessions: Send + Sync {
-    /// Starts a session.
-    fn start_user_session(&self, session: NewUserSession, entry: AuditEntry) -> Answer<StartUserSession>;
+    /// Starts a session, and ends the one that it takes the place of: at no time does the browser have both, or neither.
+    fn start_user_session(&self, start: UserSessionStart, entry: AuditEntry) -> Answer<StartUserSession>;
 
     /// The session with this cookie; `None` also for one that started before a backup was restored. Expiry is the caller's to
     /// judge: it holds the time. A point read; never cached.

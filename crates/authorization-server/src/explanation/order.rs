@@ -155,7 +155,7 @@ const AT_AUTHORIZATION: [&str; 15] = [
     RESPONSE_SIGNED,
     PageRefusal::RULES[11],
 ];
-const AT_PAGES: [&str; 15] = [
+const AT_PAGES: [&str; 16] = [
     PATH,
     METHOD,
     MEDIA_TYPE,
@@ -169,6 +169,7 @@ const AT_PAGES: [&str; 15] = [
     PageRefusal::RULES[5],
     PageRefusal::RULES[6],
     PageRefusal::RULES[7],
+    PageRefusal::RULES[12],
     PageRefusal::RULES[11],
     STORE,
 ];

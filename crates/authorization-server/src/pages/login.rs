@@ -56,13 +56,13 @@ pub(super) async fn go_on(
         // OpenID Connect Core §3.1.2.2, §5.5.1: the client asked for one user, and this is another.
         return interaction::deny(request, open, ErrorCode::LoginRequired).await;
     }
-    session::end(request).await?;
-    let (secret, new_session) = session::begin(signed_in.clone(), request.now)?;
+    let (secret, start) = session::begin(request, signed_in.clone())?;
     let entry = request.entry_of(&signed_in.subject);
     let stored = &request.server.store.interactions;
-    let outcome = stored.sign_in_to_interaction(open.hash, signed_in, Some(new_session), entry);
+    let outcome = stored.sign_in_to_interaction(open.hash, signed_in, Some(start), entry);
     match outcome.await? {
         SignInToInteraction::SignedIn => {}
+        SignInToInteraction::UserBarred => return Err(PageRefusal::UserBarred.into()),
         SignInToInteraction::AlreadyCompleted => return Err(PageRefusal::InteractionFinished.into()),
         SignInToInteraction::Expired => return Err(PageRefusal::InteractionExpired.into()),
         SignInToInteraction::Unknown => return Err(PageRefusal::UnknownInteraction.into()),

@@ -40,6 +40,8 @@ pub(crate) enum PageRefusal {
     Upstream(#[from] UpstreamError),
     #[error(transparent)]
     UpstreamUser(#[from] SignInRefusal),
+    #[error("the user is gone or disabled")]
+    UserBarred,
     #[error("the random number generator failed, or the same number came twice")]
     Random,
     #[error("the page could not be made")]
@@ -55,6 +57,7 @@ const CLIENT: &str = "the client that asked exists";
 const FORM_TOKEN: &str = "the form has the token of this browser";
 const DECISION: &str = "the form says what to do";
 const UPSTREAM: &str = "the other provider signs a user in who may come in here";
+const USER: &str = "the user may act";
 const SELDOM: &str = "the address prefix begins interactions within its limit";
 const OPENED_SELDOM: &str = "the request_uri was opened fewer times than it may be";
 const ROOM: &str = "fewer interactions are open than there may be";
@@ -62,7 +65,7 @@ const WORKS: &str = "the server can make the page";
 
 impl PageRefusal {
     /// What is checked at a page, beside what is checked of every form.
-    pub(crate) const RULES: [&str; 12] = [
+    pub(crate) const RULES: [&str; 13] = [
         OWN_PAGE,
         OWN_BROWSER,
         UNFINISHED,
@@ -75,6 +78,7 @@ impl PageRefusal {
         OPENED_SELDOM,
         ROOM,
         WORKS,
+        USER,
     ];
 
     /// The rule that was not held.
@@ -88,6 +92,7 @@ impl PageRefusal {
             PageRefusal::FormToken => FORM_TOKEN,
             PageRefusal::NoDecision => DECISION,
             PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => UPSTREAM,
+            PageRefusal::UserBarred => USER,
             PageRefusal::TooOften(_) => SELDOM,
             PageRefusal::RequestUriUsedUp => OPENED_SELDOM,
             PageRefusal::TooManyInteractions => ROOM,
@@ -116,7 +121,9 @@ impl PageRefusal {
             PageRefusal::Upstream(_) => {
                 "compare [[upstream_providers]] with what the provider has on file for this server: client_id, credential, redirect URI"
             }
-            PageRefusal::UpstreamUser(_) => "see `keybound user show` whether the user is disabled here",
+            PageRefusal::UpstreamUser(_) | PageRefusal::UserBarred => {
+                "see `keybound user show` whether the user is disabled here"
+            }
             PageRefusal::ClientGone => "register the client again, or find out who deleted it (keybound audit)",
             PageRefusal::TooOften(_) => {
                 "find out who opens so many sign-ins there; limits.interactions_per_minute bounds it"
@@ -139,7 +146,9 @@ impl PageRefusal {
             PageRefusal::Upstream(UpstreamError::UnknownProvider(_) | UpstreamError::State) => {
                 ErrorCode::InvalidRequest
             }
-            PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => ErrorCode::AccessDenied,
+            PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) | PageRefusal::UserBarred => {
+                ErrorCode::AccessDenied
+            }
             PageRefusal::RequestUriSpent | PageRefusal::RequestUriUsedUp => ErrorCode::InvalidRequestUri,
             PageRefusal::TooManyInteractions | PageRefusal::TooOften(_) => ErrorCode::TemporarilyUnavailable,
             PageRefusal::Random | PageRefusal::Template(_) => ErrorCode::ServerError,
@@ -164,6 +173,7 @@ impl PageRefusal {
             PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => {
                 "nobody was signed in there who can come in here"
             }
+            PageRefusal::UserBarred => "the account cannot be used at the moment",
             PageRefusal::InteractionExpired => "the request is older than ten minutes",
             PageRefusal::InteractionFinished => "the request is finished",
             PageRefusal::RequestUriSpent => "the request_uri was used before",

@@ -5,8 +5,7 @@ use std::time::Duration;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use http::header::SET_COOKIE;
 use keybound_protocol::base64url;
-use keybound_protocol::time::Timestamp;
-use keybound_store::{NewUserSession, SignedIn, UserSessionHash};
+use keybound_store::{NewUserSession, SignedIn, UserSessionHash, UserSessionStart};
 
 use super::refusal::PageRefusal;
 use super::{PageRequest, cookies, untrusted_text};
@@ -79,22 +78,24 @@ pub(crate) fn user(request: &PageRequest<'_>, signed_in: &SignedIn) -> Result<Op
     Ok(user.filter(|user| !user.is_disabled))
 }
 
-/// A session that begins now, with the value of its cookie.
+/// A session that begins now, in place of the one that this browser had, if it had one: who signs in leaves no second way in. With the
+/// value of its cookie.
 ///
 /// # Errors
 /// [`PageRefusal::Random`]
-pub(crate) fn begin(signed_in: SignedIn, now: Timestamp) -> Result<(String, NewUserSession), PageRefusal> {
+pub(crate) fn begin(request: &PageRequest<'_>, signed_in: SignedIn) -> Result<(String, UserSessionStart), PageRefusal> {
     let secret = new_secret()?;
     let session = NewUserSession {
         hash: UserSessionHash::of(&secret),
         signed_in,
-        expires_at: now.plus(SESSION_LIFETIME),
-        idle_until: now.plus(SESSION_IDLE),
+        expires_at: request.now.plus(SESSION_LIFETIME),
+        idle_until: request.now.plus(SESSION_IDLE),
     };
-    Ok((secret, session))
+    let instead_of = cookies::find(&request.parts.headers, cookies::SESSION).map(UserSessionHash::of);
+    Ok((secret, UserSessionStart { session, instead_of }))
 }
 
-/// Ends the session that this browser had, if it had one: who signs in or out leaves no second way in.
+/// Ends the session that this browser had, if it had one: its user signs out.
 ///
 /// # Errors
 /// [`Reason::Store`]

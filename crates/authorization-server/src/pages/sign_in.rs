@@ -143,23 +143,20 @@ pub(super) async fn post(request: &PageRequest<'_>, form_data: &Form<'_>) -> Res
 /// Goes on to where the user wanted to be, with whoever signed in, here or elsewhere.
 ///
 /// # Errors
-/// [`PageRefusal::Random`], [`Reason::Store`]
+/// [`PageRefusal::UserBarred`], [`PageRefusal::Random`], [`Reason::Store`]
 pub(super) async fn go_on(
     request: &PageRequest<'_>,
     to: Destination,
     user_code: Option<String>,
     signed_in: SignedIn,
 ) -> Result<Response, Reason> {
-    session::end(request).await?;
     let entry = request.entry_of(&signed_in.subject);
-    let (secret, new_session) = session::begin(signed_in, request.now)?;
-    let started = request
-        .server
-        .store
-        .user_sessions
-        .start_user_session(new_session, entry);
-    if started.await? == StartUserSession::AlreadyStarted {
-        return Err(PageRefusal::Random.into());
+    let (secret, start) = session::begin(request, signed_in)?;
+    let started = request.server.store.user_sessions.start_user_session(start, entry);
+    match started.await? {
+        StartUserSession::Started => {}
+        StartUserSession::UserBarred => return Err(PageRefusal::UserBarred.into()),
+        StartUserSession::AlreadyStarted => return Err(PageRefusal::Random.into()),
     }
     let mut location = format!("{}/{}", request.configuration.issuer_path, to.name());
     if let Some(user_code) = user_code.filter(|_| to == Destination::Device) {

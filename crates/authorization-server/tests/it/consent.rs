@@ -8,10 +8,11 @@ use keybound_protocol::client::ClientId;
 use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::pkce::CodeVerifier;
 use keybound_protocol::time::Timestamp;
-use keybound_protocol::user::UserSubject;
+use keybound_protocol::user::{UserName, UserSubject};
 use keybound_store::{
     Actor, AuditEntry, AuthorizationCode, AuthorizationCodeHash, BeginInteraction, BrowserSecretHash,
-    CompleteInteraction, Grant, InteractionHash, InteractionOutcome, NewInteraction, SignedIn, Store,
+    CompleteInteraction, Grant, InteractionHash, InteractionOutcome, NewInteraction, NewUser, PasswordHash, SignedIn,
+    Store,
 };
 use serde_json::{Value, json};
 
@@ -69,6 +70,23 @@ fn next() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Has the store know the user, if it does not yet: nobody else is given anything.
+async fn require_user(store: &Store, entry: AuditEntry) {
+    if store.users.find_user_by_subject(&user()).unwrap().is_some() {
+        return;
+    }
+    let new = NewUser {
+        name: UserName::parse("consenting").unwrap(),
+        subject: user(),
+        password_hash: PasswordHash::from_phc("none"),
+        user_code_hash: None,
+        claims: "{}".into(),
+        is_disabled: false,
+    };
+    // Of two who come at once, one is enough.
+    store.users.create_user(new, entry).await.unwrap();
+}
+
 /// Has the user consent; returns the code, which is good for a minute.
 pub(crate) async fn give(store: &Store, now: i64, consent: &Consent) -> String {
     let (number, now) = (next(), Timestamp::from_unix_secs(now));
@@ -122,6 +140,7 @@ pub(crate) async fn give(store: &Store, now: i64, consent: &Consent) -> String {
         code: Box::new(code),
     };
     let entry = AuditEntry::new(now, Actor::User(user().as_str().to_owned()));
+    require_user(store, entry.clone()).await;
     let completed = store.interactions.complete_interaction(hash, granted, entry).await;
     assert_eq!(completed.unwrap(), CompleteInteraction::Completed);
     text

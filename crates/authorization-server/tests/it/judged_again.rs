@@ -115,20 +115,25 @@ impl Scene {
 
     /// Waits for the newest record of a refusal, the `number`th.
     async fn newest_reason(&self, number: usize) -> String {
-        let query = RefusalQuery {
-            limit: 50,
-            ..RefusalQuery::default()
-        };
-        // Records are written in batches.
-        for _ in 0..200 {
-            let page = self.world.store.refusals.list_refusals(query.clone()).await.unwrap();
-            if page.refusals.len() == number {
-                return page.refusals[0].reason.clone();
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        panic!("no {number}th record")
+        reasons(&self.world, number).await.remove(0)
     }
+}
+
+/// Waits until so many refusals are on record; their reasons, the newest first.
+pub(crate) async fn reasons(world: &World, number: usize) -> Vec<String> {
+    let query = RefusalQuery {
+        limit: 50,
+        ..RefusalQuery::default()
+    };
+    // Records are written in batches.
+    for _ in 0..200 {
+        let page = world.store.refusals.list_refusals(query.clone()).await.unwrap();
+        if page.refusals.len() == number {
+            return page.refusals.into_iter().map(|refusal| refusal.reason).collect();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("no {number}th record")
 }
 
 // covers R9126-7, FAPI-5, FAPI-9

@@ -10,6 +10,7 @@ mod answer_time;
 mod approvals;
 mod authorization_code;
 mod authorize;
+mod barred_meanwhile;
 mod browser;
 mod callback;
 mod campaign;

@@ -6,7 +6,7 @@ use http::Method;
 use keybound_authorization_server::Limits;
 use keybound_authorization_server::approvals::DecisionRefusal;
 use keybound_protocol::time::Timestamp;
-use keybound_store::{NewUserSession, SignedIn, UserSessionHash};
+use keybound_store::{NewUserSession, SignedIn, UserSessionHash, UserSessionStart};
 use serde_json::{Value, json};
 
 use crate::approvals::{Cast, cast, entry};
@@ -271,11 +271,15 @@ impl Browser<'_> {
             expires_at: now.plus(Duration::from_secs(3_600)),
             idle_until: now.plus(Duration::from_secs(3_600)),
         };
+        let start = UserSessionStart {
+            session,
+            instead_of: None,
+        };
         let started = cast
             .world
             .store
             .user_sessions
-            .start_user_session(session, entry(&cast.world));
+            .start_user_session(start, entry(&cast.world));
         started.await.unwrap();
         Browser {
             cast,

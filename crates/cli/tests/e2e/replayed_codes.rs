@@ -6,10 +6,10 @@ use keybound_protocol::client::ClientId;
 use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::pkce::CodeVerifier;
 use keybound_protocol::time::Timestamp;
-use keybound_protocol::user::UserSubject;
+use keybound_protocol::user::{UserName, UserSubject};
 use keybound_store::{
     Actor, AuditEntry, AuthorizationCode, AuthorizationCodeHash, BrowserSecretHash, CompleteInteraction, Grant,
-    InteractionHash, InteractionOutcome, NewInteraction, SignedIn, SqliteSettings, SqliteStore,
+    InteractionHash, InteractionOutcome, NewInteraction, NewUser, PasswordHash, SignedIn, SqliteSettings, SqliteStore,
 };
 use serde_json::json;
 
@@ -84,7 +84,18 @@ fn give(installation: &Installation, number: u8) -> String {
         .enable_all()
         .build()
         .unwrap();
+    let user = NewUser {
+        name: UserName::parse("consenting").unwrap(),
+        subject: UserSubject::from_random(&[7; 16]),
+        password_hash: PasswordHash::from_phc("none"),
+        user_code_hash: None,
+        claims: "{}".into(),
+        is_disabled: false,
+    };
     runtime.block_on(async {
+        let entry = AuditEntry::new(now, Actor::Operator);
+        // There already, from the second time on.
+        store.users.create_user(user, entry).await.unwrap();
         store.interactions.begin_interaction(interaction).await.unwrap();
         let entry = AuditEntry::new(now, Actor::Operator);
         let completed = store.interactions.complete_interaction(hash, granted, entry).await;

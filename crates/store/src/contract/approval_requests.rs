@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::grants::grant;
-use super::users::subject;
+use super::users::{disable, peopled, removal, subject};
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::approval_requests::INTERVAL_MAX;
 use crate::{
@@ -22,6 +22,7 @@ pub const CASES: &[Case] = cases![
     whoever_asks_without_pause_writes_nothing_by_it,
     a_request_is_decided_once_and_in_time,
     only_the_user_who_was_asked_approves_and_only_for_the_client_that_asked,
+    whoever_is_disabled_or_deleted_meanwhile_approves_nothing,
     a_denied_request_stays_denied,
     an_approved_request_is_redeemed_once,
     of_twenty_concurrent_redemptions_exactly_one_succeeds,
@@ -97,7 +98,7 @@ async fn redeem_at(store: &Store, number: u8, secs: i64) -> RedeemApprovalReques
 }
 
 async fn a_secret_or_a_code_on_file_is_not_recorded_again(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     let records = audit_records(&store).await;
     let same_code = NewApprovalRequest {
@@ -112,7 +113,7 @@ async fn a_secret_or_a_code_on_file_is_not_recorded_again(open: &dyn Open) {
 }
 
 async fn a_request_is_found_by_its_secret_or_code_also_after_a_restart(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     create(&store, backchannel(2, 1)).await;
     drop(store);
@@ -135,14 +136,14 @@ async fn a_request_is_found_by_its_secret_or_code_also_after_a_restart(open: &dy
 }
 
 async fn a_device_code_is_no_auth_req_id(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     let other = ApprovalRequestHash::of_auth_req_id("1");
     assert_eq!(store.approval_requests.find_approval_request(&other).unwrap(), None);
 }
 
 async fn another_clients_request_is_unknown(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     let polled = store
         .approval_requests
@@ -154,7 +155,7 @@ async fn another_clients_request_is_unknown(open: &dyn Open) {
 }
 
 async fn whoever_asks_too_early_waits_longer_for_good(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     let steps = [
         (0, PollApprovalRequest::Pending),
@@ -180,7 +181,7 @@ async fn whoever_asks_too_early_waits_longer_for_good(open: &dyn Open) {
 }
 
 async fn whoever_asks_without_pause_writes_nothing_by_it(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     let records = audit_records(&store).await;
     let interval = || {
@@ -207,7 +208,7 @@ async fn whoever_asks_without_pause_writes_nothing_by_it(open: &dyn Open) {
 }
 
 async fn a_request_is_decided_once_and_in_time(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     assert_eq!(
         decide_at(&store, 1, approved(1), 0).await,
         DecideApprovalRequest::Unknown
@@ -238,7 +239,7 @@ async fn a_request_is_decided_once_and_in_time(open: &dyn Open) {
 }
 
 async fn only_the_user_who_was_asked_approves_and_only_for_the_client_that_asked(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, backchannel(1, 1)).await;
     create(&store, device(2)).await;
     let of_other_user = Grant {
@@ -261,8 +262,44 @@ async fn only_the_user_who_was_asked_approves_and_only_for_the_client_that_asked
     );
 }
 
+async fn whoever_is_disabled_or_deleted_meanwhile_approves_nothing(open: &dyn Open) {
+    let store = peopled(open).await;
+    create(&store, backchannel(1, 1)).await;
+    create(&store, device(2)).await;
+    disable(&store, 1).await;
+    for _ in 0..2 {
+        let records = audit_records(&store).await;
+        for number in [1, 2] {
+            assert_eq!(
+                decide_at(&store, number, approved(number), 30).await,
+                DecideApprovalRequest::UserBarred
+            );
+            assert_eq!(store.grants.find_grant(&grant(number).grant_id).unwrap(), None);
+        }
+        assert_eq!(audit_records(&store).await, records);
+        let found = store.approval_requests.find_approval_request(&hash(2)).unwrap();
+        assert_eq!(found.unwrap().state, ApprovalState::Pending);
+        store
+            .users
+            .delete_user(removal("user-1", None), entry(40))
+            .await
+            .unwrap();
+    }
+    // Somebody else has the device's code and may allow it; and no is nobody's to be kept from.
+    let of_another = Grant {
+        subject: subject(2),
+        ..grant(2)
+    };
+    let decision = ApprovalDecision::Approved(Box::new(of_another));
+    assert_eq!(decide_at(&store, 2, decision, 50).await, DecideApprovalRequest::Decided);
+    assert_eq!(
+        decide_at(&store, 1, ApprovalDecision::Denied, 50).await,
+        DecideApprovalRequest::Decided
+    );
+}
+
 async fn a_denied_request_stays_denied(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     let denied = decide_at(&store, 1, ApprovalDecision::Denied, 1).await;
     assert_eq!(denied, DecideApprovalRequest::Decided);
@@ -273,7 +310,7 @@ async fn a_denied_request_stays_denied(open: &dyn Open) {
 }
 
 async fn an_approved_request_is_redeemed_once(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     assert_eq!(redeem_at(&store, 1, 0).await, RedeemApprovalRequest::Unknown);
     create(&store, device(1)).await;
     assert_eq!(redeem_at(&store, 1, 0).await, RedeemApprovalRequest::NotApproved);
@@ -287,7 +324,7 @@ async fn an_approved_request_is_redeemed_once(open: &dyn Open) {
 }
 
 async fn of_twenty_concurrent_redemptions_exactly_one_succeeds(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     decide_at(&store, 1, approved(1), 1).await;
     let redemptions: Vec<_> = (0..20)
@@ -301,7 +338,7 @@ async fn of_twenty_concurrent_redemptions_exactly_one_succeeds(open: &dyn Open) 
 }
 
 async fn a_withdrawn_grant_is_not_redeemed(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     decide_at(&store, 1, approved(1), 1).await;
     let revocation = GrantRevocation {
@@ -315,7 +352,7 @@ async fn a_withdrawn_grant_is_not_redeemed(open: &dyn Open) {
 }
 
 async fn a_user_is_shown_what_waits_for_a_decision(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     for request in [backchannel(1, 1), backchannel(2, 1), backchannel(3, 2), device(4)] {
         create(&store, request).await;
     }
@@ -334,7 +371,7 @@ async fn a_user_is_shown_what_waits_for_a_decision(open: &dyn Open) {
 }
 
 async fn after_a_restored_backup_there_is_none(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, device(1)).await;
     decide_at(&store, 1, approved(1), 1).await;
     store.upkeep.raise_epoch(t(400), entry(2)).await.unwrap();

@@ -2,6 +2,7 @@
 
 use super::access_tokens::{state, token};
 use super::grants::{code, code_hash, consent, give, grant, grant_id, is_denied, state_of};
+use super::users::peopled;
 use super::{Case, Open, audit_records, cases, entry, t};
 use crate::{
     AccessTokenHash, AccessTokenState, AuthorizationCode, Grant, GrantRevocation, GrantState, NewRefreshToken,
@@ -38,7 +39,7 @@ async fn redeem_at(store: &Store, redemption: Redemption, secs: i64) -> RedeemAu
 }
 
 async fn a_code_is_found_as_it_was_given_with_its_grant(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     give(&store, 1).await;
     let bare = AuthorizationCode {
         redirect_uri: None,
@@ -63,7 +64,7 @@ async fn a_code_is_found_as_it_was_given_with_its_grant(open: &dyn Open) {
 }
 
 async fn an_unknown_or_expired_code_or_one_of_an_ended_grant_is_not_redeemed(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     give(&store, 1).await;
     give(&store, 2).await;
     let short = Grant {
@@ -96,7 +97,7 @@ async fn an_unknown_or_expired_code_or_one_of_an_ended_grant_is_not_redeemed(ope
 }
 
 async fn a_code_is_redeemed_once_also_across_a_restart(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     give(&store, 1).await;
     assert_eq!(
         redeem_at(&store, redemption(1), 10).await,
@@ -113,7 +114,7 @@ async fn a_code_is_redeemed_once_also_across_a_restart(open: &dyn Open) {
 }
 
 async fn a_second_use_ends_the_grant_and_what_came_of_it(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     give(&store, 1).await;
     give(&store, 2).await;
     for number in [1, 2] {
@@ -151,7 +152,7 @@ async fn a_second_use_ends_the_grant_and_what_came_of_it(open: &dyn Open) {
 }
 
 async fn what_is_handed_out_is_recorded_with_the_use_or_not_at_all(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     give(&store, 1).await;
     give(&store, 2).await;
     let hash = AccessTokenHash::of_token("opaque");
@@ -188,7 +189,7 @@ async fn what_is_handed_out_is_recorded_with_the_use_or_not_at_all(open: &dyn Op
 }
 
 async fn of_twenty_concurrent_uses_exactly_one_succeeds(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     for number in 1..=100 {
         give(&store, number).await;
         let mut uses = tokio::task::JoinSet::new();
@@ -214,7 +215,7 @@ async fn of_twenty_concurrent_uses_exactly_one_succeeds(open: &dyn Open) {
 }
 
 async fn after_a_restored_backup_a_code_is_not_redeemed(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     give(&store, 1).await;
     store.upkeep.raise_epoch(t(400), entry(5)).await.unwrap();
     give(&store, 2).await;

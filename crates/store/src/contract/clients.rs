@@ -5,6 +5,7 @@ use keybound_protocol::client::ClientOrigin;
 use super::approval_requests::device;
 use super::grants::{code, code_hash, grant, interaction};
 use super::pushed_requests::pushed;
+use super::users::peopled;
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
     ApprovalDecision, ClientRemoval, ClientReplacement, CompleteInteraction, CreateApprovalRequest, CreateClient,
@@ -285,7 +286,7 @@ async fn of_many_creations_of_one_id_exactly_one_succeeds(open: &dyn Open) {
 }
 
 async fn a_client_made_anew_inherits_nothing_that_was_open(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     for name in ["demo", "other"] {
         create(&store, name, "{}").await;
     }

@@ -3,7 +3,7 @@
 use keybound_protocol::grant_id::GrantId;
 
 use super::clients::{create, removal};
-use super::users::{self, subject};
+use super::users::{self, peopled, subject};
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
     AccessTokenState, AuthorizationCode, AuthorizationCodeHash, BeginInteraction, BrowserSecretHash,
@@ -141,7 +141,7 @@ async fn revoke(store: &Store, number: u8, only_of: Option<GrantOwner>) -> Revok
 }
 
 async fn a_grant_is_found_as_it_was_given_also_after_a_restart(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let records = audit_records(&store).await;
     give(&store, 1).await;
     assert_eq!(audit_records(&store).await, records + 1);
@@ -168,7 +168,7 @@ async fn a_grant_is_found_as_it_was_given_also_after_a_restart(open: &dyn Open) 
 }
 
 async fn nobody_revokes_what_is_anothers(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     give(&store, 1).await;
     let records = audit_records(&store).await;
     for other in [
@@ -188,7 +188,7 @@ async fn nobody_revokes_what_is_anothers(open: &dyn Open) {
 }
 
 async fn a_revoked_grant_takes_every_token_of_it_along_and_no_other(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let (first, second) = (give(&store, 1).await, give(&store, 2).await);
     let opaque = |token_id: String| OpaqueAccessToken {
         token_id,
@@ -234,7 +234,7 @@ async fn a_revoked_grant_takes_every_token_of_it_along_and_no_other(open: &dyn O
 }
 
 async fn deleting_a_client_ends_its_grants_and_not_those_of_its_successor(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     create(&store, "demo", "{}").await;
     give(&store, 1).await;
     let to_other = Grant {
@@ -260,9 +260,7 @@ async fn deleting_a_client_ends_its_grants_and_not_those_of_its_successor(open: 
 }
 
 async fn deleting_a_user_ends_the_users_grants(open: &dyn Open) {
-    let store = open.open();
-    users::create(&store, "ada", 1).await;
-    users::create(&store, "grace", 2).await;
+    let store = peopled(open).await;
     let (of_ada, of_grace) = (give(&store, 1).await, grant_id(2));
     let to_grace = Grant {
         subject: subject(2),
@@ -271,7 +269,7 @@ async fn deleting_a_user_ends_the_users_grants(open: &dyn Open) {
     consent(&store, 2, to_grace, code(2)).await;
     store
         .users
-        .delete_user(users::removal("ada", None), entry(50))
+        .delete_user(users::removal("user-1", None), entry(50))
         .await
         .unwrap();
     for store in [store, open.open()] {
@@ -283,7 +281,7 @@ async fn deleting_a_user_ends_the_users_grants(open: &dyn Open) {
 }
 
 async fn after_a_restored_backup_a_grant_is_void(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let before = give(&store, 1).await;
     store.upkeep.raise_epoch(t(400), entry(20)).await.unwrap();
     let after = give(&store, 2).await;
@@ -295,7 +293,8 @@ async fn after_a_restored_backup_a_grant_is_void(open: &dyn Open) {
 }
 
 async fn listing_pages_through_a_filter_once_in_order(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
+    users::create(&store, "user-0", 0).await;
     for number in 1..=9 {
         let given = Grant {
             subject: subject(number % 3),

@@ -2,11 +2,12 @@
 
 use super::grants::{code, code_hash, grant, grant_id, interaction, signed_in};
 use super::pushed_requests::pushed;
-use super::user_sessions::session;
+use super::user_sessions::{session, starting};
+use super::users::{disable, peopled, removal};
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
     BeginInteraction, CompleteInteraction, InteractionHash, InteractionOutcome, NewInteraction, PushRequest,
-    SignInToInteraction, Store, StoredInteraction,
+    SignInToInteraction, Store, StoredInteraction, UserSessionStart,
 };
 
 /// All cases.
@@ -14,6 +15,8 @@ pub const CASES: &[Case] = cases![
     an_interaction_is_found_as_it_began_also_after_a_restart,
     a_user_signs_in_to_an_open_interaction_only,
     only_the_user_who_signed_in_consents_and_only_for_the_client_that_asked,
+    whoever_is_disabled_or_deleted_meanwhile_neither_signs_in_nor_consents,
+    signing_in_ends_the_session_that_the_browser_had,
     a_user_whose_sessions_end_has_to_sign_in_to_open_interactions_again,
     an_interaction_is_completed_once_and_in_time,
     of_two_interactions_of_a_pushed_request_one_completes,
@@ -54,12 +57,12 @@ async fn sign_in_at(store: &Store, number: u8, secs: i64) -> SignInToInteraction
     let answer =
         store
             .interactions
-            .sign_in_to_interaction(hash(number), signed_in(2), Some(session(number)), entry(secs));
+            .sign_in_to_interaction(hash(number), signed_in(2), Some(starting(number)), entry(secs));
     answer.await.unwrap()
 }
 
 async fn an_interaction_is_found_as_it_began_also_after_a_restart(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let records = audit_records(&store).await;
     begin(&store, interaction(1)).await;
     push(&store, 1).await;
@@ -88,7 +91,7 @@ async fn an_interaction_is_found_as_it_began_also_after_a_restart(open: &dyn Ope
 }
 
 async fn a_user_signs_in_to_an_open_interaction_only(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     begin(
         &store,
         NewInteraction {
@@ -118,7 +121,7 @@ async fn a_user_signs_in_to_an_open_interaction_only(open: &dyn Open) {
 }
 
 async fn only_the_user_who_signed_in_consents_and_only_for_the_client_that_asked(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     for begun in [
         NewInteraction {
             signed_in: None,
@@ -151,8 +154,64 @@ async fn only_the_user_who_signed_in_consents_and_only_for_the_client_that_asked
     );
 }
 
+async fn whoever_is_disabled_or_deleted_meanwhile_neither_signs_in_nor_consents(open: &dyn Open) {
+    let store = peopled(open).await;
+    for number in 1..=3 {
+        begin(&store, interaction(number)).await;
+    }
+    disable(&store, 2).await;
+    store
+        .users
+        .delete_user(removal("user-1", None), entry(5))
+        .await
+        .unwrap();
+    // Whoever began while its session still counted, as the page had read it.
+    begin(&store, interaction(4)).await;
+    let records = audit_records(&store).await;
+    assert_eq!(sign_in_at(&store, 3, 10).await, SignInToInteraction::UserBarred);
+    assert_eq!(store.user_sessions.find_user_session(&session(3).hash).unwrap(), None);
+    for number in [1, 4] {
+        assert_eq!(
+            complete_at(&store, number, granted(number), 10).await,
+            CompleteInteraction::UserBarred
+        );
+        assert_eq!(store.grants.find_grant(&grant_id(number)).unwrap(), None);
+    }
+    assert_eq!(audit_records(&store).await, records);
+    // It is open still: whoever else signs in goes on with it, and anybody may leave.
+    assert_eq!(
+        complete_at(&store, 4, InteractionOutcome::Denied, 10).await,
+        CompleteInteraction::Completed
+    );
+}
+
+async fn signing_in_ends_the_session_that_the_browser_had(open: &dyn Open) {
+    let store = peopled(open).await;
+    let start = |number: u8, other: u8| UserSessionStart {
+        instead_of: Some(session(other).hash),
+        ..starting(number)
+    };
+    let is_there = |number: u8| {
+        let found = store.user_sessions.find_user_session(&session(number).hash);
+        found.unwrap().is_some()
+    };
+    let outcome = store.user_sessions.start_user_session(starting(1), entry(0));
+    outcome.await.unwrap();
+    begin(&store, interaction(1)).await;
+    let sign_in = |secs| {
+        store
+            .interactions
+            .sign_in_to_interaction(hash(1), signed_in(2), Some(start(2, 1)), entry(secs))
+    };
+    // What comes too late changes nothing.
+    assert_eq!(sign_in(600).await.unwrap(), SignInToInteraction::Expired);
+    assert_eq!((is_there(1), is_there(2)), (true, false));
+    assert_eq!(sign_in(10).await.unwrap(), SignInToInteraction::SignedIn);
+    assert_eq!((is_there(1), is_there(2)), (false, true));
+}
+
 async fn a_user_whose_sessions_end_has_to_sign_in_to_open_interactions_again(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     begin(&store, interaction(1)).await;
     let ended = store.user_sessions.end_user_sessions_of(signed_in(2).subject, entry(1));
     ended.await.unwrap();
@@ -171,7 +230,7 @@ async fn a_user_whose_sessions_end_has_to_sign_in_to_open_interactions_again(ope
 }
 
 async fn an_interaction_is_completed_once_and_in_time(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     begin(&store, interaction(1)).await;
     assert_eq!(
         complete_at(&store, 2, granted(2), 10).await,
@@ -207,7 +266,7 @@ async fn an_interaction_is_completed_once_and_in_time(open: &dyn Open) {
 }
 
 async fn of_two_interactions_of_a_pushed_request_one_completes(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     for (outcome, number) in [(granted(2), 1), (InteractionOutcome::Denied, 3)] {
         store.pushed_requests.push_request(pushed(number)).await.unwrap();
         for number_of_interaction in [number, number + 1] {
@@ -238,7 +297,7 @@ async fn of_two_interactions_of_a_pushed_request_one_completes(open: &dyn Open) 
 }
 
 async fn a_pushed_request_begins_twenty_interactions_and_no_more(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let of = |number: u8, request: u8| NewInteraction {
         pushed: Some(pushed(request).hash),
         ..interaction(number)
@@ -262,7 +321,7 @@ async fn a_pushed_request_begins_twenty_interactions_and_no_more(open: &dyn Open
 }
 
 async fn of_twenty_concurrent_completions_exactly_one_succeeds(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     for number in 1..=50 {
         store.pushed_requests.push_request(pushed(number)).await.unwrap();
         let second = number + 100;
@@ -293,7 +352,7 @@ async fn of_twenty_concurrent_completions_exactly_one_succeeds(open: &dyn Open) 
 }
 
 async fn after_a_restored_backup_there_is_none(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     begin(&store, interaction(1)).await;
     store.upkeep.raise_epoch(t(400), entry(5)).await.unwrap();
     assert_eq!(store.interactions.find_interaction(&hash(1)).unwrap(), None);

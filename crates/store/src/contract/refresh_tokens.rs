@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::access_tokens::{state, token};
 use super::grants::{code_hash, give, grant_id, is_denied, state_of};
+use super::users::peopled;
 use super::{Case, Open, audit_records, cases, entry, t, thumbprint};
 use crate::{
     AccessTokenHash, AccessTokenState, GrantRevocation, GrantState, NewRefreshToken, RecordRefresh,
@@ -85,7 +86,7 @@ async fn rotate_at(store: &Store, rotation: Rotation, secs: i64) -> RotateRefres
 }
 
 async fn a_token_is_found_with_its_grant_also_after_a_restart(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let holders = [
         RefreshTokenHolder::AuthenticatedClient,
         holder(),
@@ -114,7 +115,7 @@ async fn a_token_is_found_with_its_grant_also_after_a_restart(open: &dyn Open) {
 }
 
 async fn a_rotation_by_anybody_else_or_too_late_changes_nothing(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let text = first(&store, 1, holder()).await;
     let stays = first(&store, 2, RefreshTokenHolder::AuthenticatedClient).await;
     let records = audit_records(&store).await;
@@ -161,7 +162,7 @@ async fn a_rotation_by_anybody_else_or_too_late_changes_nothing(open: &dyn Open)
 }
 
 async fn a_token_is_replaced_once_and_its_successor_works_also_after_a_restart(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let first = first(&store, 1, holder()).await;
     let opaque = AccessTokenHash::of_token("opaque");
     let with_opaque = Rotation {
@@ -190,7 +191,7 @@ async fn a_token_is_replaced_once_and_its_successor_works_also_after_a_restart(o
 }
 
 async fn a_retry_within_its_window_gives_the_same_successor_again(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let first = first(&store, 1, holder()).await;
     assert_eq!(
         rotate_at(&store, rotation(&store, &first), 10).await,
@@ -216,6 +217,7 @@ async fn a_retry_within_its_window_gives_the_same_successor_again(open: &dyn Ope
 }
 
 async fn any_other_reuse_ends_the_family(open: &dyn Open) {
+    drop(peopled(open).await);
     for case in 0..4_u8 {
         let store = open.open();
         let number = case + 1;
@@ -269,7 +271,7 @@ async fn any_other_reuse_ends_the_family(open: &dyn Open) {
 }
 
 async fn a_bearer_is_never_told_a_successor_twice(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let text = first(&store, 1, RefreshTokenHolder::Bearer).await;
     let by_bearer = || Rotation {
         presenter: RefreshTokenHolder::Bearer,
@@ -281,7 +283,7 @@ async fn a_bearer_is_never_told_a_successor_twice(open: &dyn Open) {
 }
 
 async fn of_twenty_concurrent_uses_one_replaces_and_none_forks(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     for number in 1..=100 {
         let text = first(&store, number, holder()).await;
         let mut uses = tokio::task::JoinSet::new();
@@ -302,7 +304,7 @@ async fn of_twenty_concurrent_uses_one_replaces_and_none_forks(open: &dyn Open) 
 }
 
 async fn a_use_of_a_token_that_stays_moves_its_end(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let text = first(&store, 1, RefreshTokenHolder::AuthenticatedClient).await;
     let opaque = AccessTokenHash::of_token("opaque");
     let record = |idle_until, opaque, secs| {
@@ -339,7 +341,7 @@ async fn a_use_of_a_token_that_stays_moves_its_end(open: &dyn Open) {
 }
 
 async fn a_revoked_certificate_ends_the_grants_that_rest_on_it(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     first(&store, 1, holder()).await;
     first(&store, 2, RefreshTokenHolder::Certificate(thumbprint(2))).await;
     first(&store, 3, RefreshTokenHolder::AuthenticatedClient).await;
@@ -361,7 +363,7 @@ async fn a_revoked_certificate_ends_the_grants_that_rest_on_it(open: &dyn Open) 
 }
 
 async fn after_a_restored_backup_no_token_is_refreshed(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let rotated = first(&store, 1, holder()).await;
     let stays = first(&store, 2, RefreshTokenHolder::AuthenticatedClient).await;
     store.upkeep.raise_epoch(t(400), entry(5)).await.unwrap();

@@ -4,7 +4,7 @@ use keybound_protocol::grant_id::GrantId;
 
 use super::grants::{code, code_hash, consent, give, grant, grant_id, interaction, is_denied, state_of};
 use super::pushed_requests::pushed;
-use super::users::subject;
+use super::users::{disable, peopled, removal, subject};
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
     AuditQuery, BeginInteraction, CompleteInteraction, GiveSilently, Grant, GrantRevocation, GrantState,
@@ -15,6 +15,7 @@ use crate::{
 pub const CASES: &[Case] = cases![
     a_silent_grant_says_what_it_rests_on_also_after_a_restart,
     nothing_rests_on_what_does_not_count,
+    whoever_is_disabled_or_deleted_meanwhile_is_given_nothing,
     a_silent_grant_ends_with_the_one_it_rests_on_and_not_the_other_way_round,
     a_pushed_request_is_spent_once_silently_or_by_an_interaction,
     live_grants_are_those_that_count_and_that_the_user_gave,
@@ -49,7 +50,7 @@ async fn revoke(store: &Store, grant_id: GrantId) -> RevokeGrant {
 }
 
 async fn a_silent_grant_says_what_it_rests_on_also_after_a_restart(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let base = give(&store, 1).await;
     let silent = resting(2, &base);
     assert_eq!(give_silently(&store, 2, silent.clone()).await, GiveSilently::Given);
@@ -76,7 +77,7 @@ async fn a_silent_grant_says_what_it_rests_on_also_after_a_restart(open: &dyn Op
 }
 
 async fn nothing_rests_on_what_does_not_count(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let base = give(&store, 1).await;
     assert_eq!(give_silently(&store, 2, resting(2, &base)).await, GiveSilently::Given);
     let short = Grant {
@@ -126,8 +127,32 @@ async fn nothing_rests_on_what_does_not_count(open: &dyn Open) {
     assert_eq!(store.grants.find_grant(&grant_id(9)).unwrap(), None);
 }
 
+async fn whoever_is_disabled_or_deleted_meanwhile_is_given_nothing(open: &dyn Open) {
+    let store = peopled(open).await;
+    let base = give(&store, 1).await;
+    assert_eq!(give_silently(&store, 2, resting(2, &base)).await, GiveSilently::Given);
+    disable(&store, 1).await;
+    for _ in 0..2 {
+        let records = audit_records(&store).await;
+        assert_eq!(
+            give_silently(&store, 3, resting(3, &base)).await,
+            GiveSilently::UserBarred
+        );
+        assert_eq!(store.grants.find_grant(&grant_id(3)).unwrap(), None);
+        assert_eq!(audit_records(&store).await, records);
+        store
+            .users
+            .delete_user(removal("user-1", None), entry(40))
+            .await
+            .unwrap();
+    }
+    for number in [1, 2] {
+        assert_eq!(state_of(&store, &grant_id(number)), GrantState::Revoked);
+    }
+}
+
 async fn a_silent_grant_ends_with_the_one_it_rests_on_and_not_the_other_way_round(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let (base, other) = (give(&store, 1).await, give(&store, 2).await);
     for (number, base) in [(3, &base), (4, &base), (5, &other)] {
         assert_eq!(
@@ -154,7 +179,7 @@ async fn a_silent_grant_ends_with_the_one_it_rests_on_and_not_the_other_way_roun
 }
 
 async fn a_pushed_request_is_spent_once_silently_or_by_an_interaction(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let base = give(&store, 1).await;
     store.pushed_requests.push_request(pushed(1)).await.unwrap();
     let begun = NewInteraction {
@@ -184,7 +209,7 @@ async fn a_pushed_request_is_spent_once_silently_or_by_an_interaction(open: &dyn
 }
 
 async fn live_grants_are_those_that_count_and_that_the_user_gave(open: &dyn Open) {
-    let store = open.open();
+    let store = peopled(open).await;
     let given = [
         (1, grant(1)),
         (

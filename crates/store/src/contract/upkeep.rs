@@ -4,7 +4,8 @@ use super::access_tokens::{record, state, token};
 use super::clients::create;
 use super::grants::{code_hash, give, grant_id, interaction};
 use super::pushed_requests::pushed;
-use super::user_sessions::session;
+use super::user_sessions::{session, starting};
+use super::users::peopled;
 use super::{Case, Open, audit_records, cases, client, entry, t};
 use crate::{
     AccessTokenState, ConsumeClientAssertion, GrantRevocation, NewInteraction, NewRefreshToken, NewSigningKey,
@@ -89,7 +90,7 @@ async fn what_has_expired_is_removed_and_nothing_else(open: &dyn Open) {
 /// Each thing is there a second before it may go, and gone a second later.
 async fn what_came_of_a_consent_is_removed_when_nothing_depends_on_it(open: &dyn Open) {
     const DAY: i64 = 86_400;
-    let store = open.open();
+    let store = peopled(open).await;
     give(&store, 1).await;
     give(&store, 2).await;
     let redemption = Redemption {
@@ -123,7 +124,7 @@ async fn what_came_of_a_consent_is_removed_when_nothing_depends_on_it(open: &dyn
     store.interactions.begin_interaction(opened).await.unwrap();
     store
         .user_sessions
-        .start_user_session(session(1), entry(0))
+        .start_user_session(starting(1), entry(0))
         .await
         .unwrap();
     let what_is_there = |store: &Store| {

@@ -61,6 +61,24 @@ pub(crate) async fn create(store: &Store, text: &str, number: u8) -> u64 {
     }
 }
 
+/// Opens the fresh store of a case that needs users who can be given something: 1 and 2.
+pub(crate) async fn peopled(open: &dyn Open) -> Store {
+    let store = open.open();
+    create(&store, "user-1", 1).await;
+    create(&store, "user-2", 2).await;
+    store
+}
+
+/// Disables a user of [`peopled`].
+pub(crate) async fn disable(store: &Store, number: u8) {
+    let change = UserChange {
+        is_disabled: Some(true),
+        ..unchanged(&format!("user-{number}"), None)
+    };
+    let changed = store.users.change_user(change, entry(20)).await.unwrap();
+    assert!(matches!(changed, ChangeUser::Changed { .. }), "{changed:?}");
+}
+
 pub(crate) fn unchanged(text: &str, if_version: Option<u64>) -> UserChange {
     UserChange {
         name: name(text),

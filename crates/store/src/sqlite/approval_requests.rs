@@ -18,7 +18,7 @@ use super::rows::{
     all, change, client_id, counter, hash, next, one, optional_hash, optional_text, optional_timestamp, page, stored,
     timestamp, unsigned,
 };
-use super::{access_tokens, grants, refresh_tokens};
+use super::{access_tokens, grants, refresh_tokens, users};
 use crate::approval_requests::{INTERVAL_MAX, SLOW_DOWN, is_too_early};
 use crate::key_file::KeyFile;
 use crate::{
@@ -193,6 +193,9 @@ fn decide(
             };
             if !is_theirs || grant.client_id != found.request.client_id {
                 return Ok(DecideApprovalRequest::OfAnother);
+            }
+            if !users::may_act(batch.connection, &grant.subject)? {
+                return Ok(DecideApprovalRequest::UserBarred);
             }
             grants::insert(batch, grant, entry)?;
             ("approved", Some(grant.grant_id.as_str()))

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::rows::{
     all, change, client_id, counter, one, optional_text, optional_timestamp, page, stored, subject, text, timestamp,
 };
-use super::{authorization_codes, pushed_requests, revocations};
+use super::{authorization_codes, pushed_requests, revocations, users};
 use crate::{
     Answer, AuditEntry, GiveSilently, Grant, GrantOwner, GrantPage, GrantQuery, GrantRevocation, GrantState, Grants,
     LIVE_GRANTS_MAX, Revocation, RevocationSubject, RevokeGrant, SilentGrant, StoreError, StoredGrant,
@@ -156,6 +156,10 @@ fn live(
 
 fn give_silently(batch: &mut Batch<'_>, silent: &SilentGrant, entry: &AuditEntry) -> Result<GiveSilently, Fault> {
     let grant = &silent.grant;
+    // Before what it rests on is looked at, which being disabled has ended.
+    if !users::may_act(batch.connection, &grant.subject)? {
+        return Ok(GiveSilently::UserBarred);
+    }
     let base = grant.based_on.as_ref().map(|base| find(batch.connection, base));
     let base = base.transpose()?.flatten();
     let is_allowed = base.is_some_and(|base| {

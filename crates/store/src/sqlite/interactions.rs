@@ -10,11 +10,11 @@ use super::fault::Fault;
 use super::rows::{
     change, client_id, counter, hash, next, one, optional_hash, optional_subject, optional_timestamp, stored, timestamp,
 };
-use super::{authorization_codes, grants, pushed_requests, user_sessions};
+use super::{authorization_codes, grants, pushed_requests, user_sessions, users};
 use crate::{
     Answer, AuditEntry, BeginInteraction, BrowserSecretHash, CompleteInteraction, InteractionHash, InteractionOutcome,
-    Interactions, NewInteraction, NewUserSession, RequestUriHash, SignInToInteraction, SignedIn, StoreError,
-    StoredInteraction,
+    Interactions, NewInteraction, RequestUriHash, SignInToInteraction, SignedIn, StoreError, StoredInteraction,
+    UserSessionStart,
 };
 
 const WHAT: &str = "interaction";
@@ -38,7 +38,7 @@ impl Interactions for Database {
         &self,
         hash: InteractionHash,
         signed_in: SignedIn,
-        session: Option<NewUserSession>,
+        session: Option<UserSessionStart>,
         entry: AuditEntry,
     ) -> Answer<SignInToInteraction> {
         self.writer
@@ -105,7 +105,7 @@ fn sign_in(
     batch: &mut Batch<'_>,
     hash: &InteractionHash,
     signed_in: &SignedIn,
-    session: Option<&NewUserSession>,
+    session: Option<&UserSessionStart>,
     entry: &AuditEntry,
 ) -> Result<SignInToInteraction, Fault> {
     let Some(found) = find(batch.connection, hash)? else {
@@ -117,6 +117,9 @@ fn sign_in(
     if entry.at >= found.interaction.expires_at {
         return Ok(SignInToInteraction::Expired);
     }
+    if !users::may_act(batch.connection, &signed_in.subject)? {
+        return Ok(SignInToInteraction::UserBarred);
+    }
     let sql = "UPDATE interactions SET subject = ?2, auth_time = ?3, acr = ?4 WHERE hash = ?1";
     let params = (
         hash.as_bytes(),
@@ -125,10 +128,11 @@ fn sign_in(
         signed_in.acr.as_deref(),
     );
     change(batch.connection, sql, params)?;
-    if let Some(session) = session
-        && !user_sessions::insert(batch, session)?
-    {
-        return Err(Fault::unwritable(WHAT, "the cookie of its session came twice"));
+    if let Some(start) = session {
+        user_sessions::end_replaced(batch, start, entry)?;
+        if !user_sessions::insert(batch, &start.session)? {
+            return Err(Fault::unwritable(WHAT, "the cookie of its session came twice"));
+        }
     }
     let details = json!({ "client_id": found.interaction.client_id, "session": session.is_some() });
     batch.record(
@@ -160,6 +164,12 @@ fn complete(
         return Ok(CompleteInteraction::Expired);
     }
     let subject = interaction.signed_in.as_ref().map(|signed_in| &signed_in.subject);
+    // Before the sign-in is looked at, which being disabled has ended.
+    if let InteractionOutcome::Granted { grant, .. } = outcome
+        && !users::may_act(batch.connection, &grant.subject)?
+    {
+        return Ok(CompleteInteraction::UserBarred);
+    }
     if let InteractionOutcome::Granted { grant, .. } = outcome
         && (subject != Some(&grant.subject) || grant.client_id != interaction.client_id)
     {

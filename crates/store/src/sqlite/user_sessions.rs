@@ -8,20 +8,26 @@ use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::rows::{change, counter, one, stored, subject, timestamp};
+use super::users;
 use crate::{
     Answer, AuditEntry, EndUserSession, NewUserSession, SignedIn, StartUserSession, StoreError, UserSessionHash,
-    UserSessions,
+    UserSessionStart, UserSessions,
 };
 
 const WHAT: &str = "user session";
 
 impl UserSessions for Database {
-    fn start_user_session(&self, session: NewUserSession, entry: AuditEntry) -> Answer<StartUserSession> {
+    fn start_user_session(&self, start: UserSessionStart, entry: AuditEntry) -> Answer<StartUserSession> {
         self.writer.submit(move |batch| {
-            if !insert(batch, &session)? {
+            let subject = &start.session.signed_in.subject;
+            if !users::may_act(batch.connection, subject)? {
+                return Ok(StartUserSession::UserBarred);
+            }
+            if !insert(batch, &start.session)? {
                 return Ok(StartUserSession::AlreadyStarted);
             }
-            batch.record(&entry, "user_session.started", session.signed_in.subject.as_str(), None)?;
+            end_replaced(batch, &start, &entry)?;
+            batch.record(&entry, "user_session.started", subject.as_str(), None)?;
             Ok(StartUserSession::Started)
         })
     }
@@ -54,20 +60,30 @@ impl UserSessions for Database {
     }
 
     fn end_user_session(&self, hash: UserSessionHash, entry: AuditEntry) -> Answer<EndUserSession> {
-        self.writer.submit(move |batch| {
-            let sql = "DELETE FROM user_sessions WHERE hash = ?1 RETURNING subject";
-            let subject: Option<String> = one(batch.connection, sql, [hash.as_bytes()], |row| Ok(row.get(0)?))?;
-            let Some(subject) = subject else {
-                return Ok(EndUserSession::Unknown);
-            };
-            batch.record(&entry, "user_session.ended", &subject, None)?;
-            Ok(EndUserSession::Ended)
-        })
+        self.writer.submit(move |batch| end(batch, &hash, &entry))
     }
 
     fn end_user_sessions_of(&self, subject: UserSubject, entry: AuditEntry) -> Answer<u64> {
         self.writer.submit(move |batch| end_all_of(batch, &subject, &entry))
     }
+}
+
+fn end(batch: &mut Batch<'_>, hash: &UserSessionHash, entry: &AuditEntry) -> Result<EndUserSession, Fault> {
+    let sql = "DELETE FROM user_sessions WHERE hash = ?1 RETURNING subject";
+    let subject: Option<String> = one(batch.connection, sql, [hash.as_bytes()], |row| Ok(row.get(0)?))?;
+    let Some(subject) = subject else {
+        return Ok(EndUserSession::Unknown);
+    };
+    batch.record(entry, "user_session.ended", &subject, None)?;
+    Ok(EndUserSession::Ended)
+}
+
+/// Ends what a session takes the place of, as part of the verb that starts it.
+pub(super) fn end_replaced(batch: &mut Batch<'_>, start: &UserSessionStart, entry: &AuditEntry) -> Result<(), Fault> {
+    if let Some(replaced) = start.instead_of.filter(|replaced| *replaced != start.session.hash) {
+        end(batch, &replaced, entry)?;
+    }
+    Ok(())
 }
 
 /// Starts a session, as part of a verb that records it: false if the hash is on file.

@@ -76,6 +76,14 @@ impl Users for Database {
     }
 }
 
+/// Whether there is a user of this subject who is not disabled, as part of a verb that gives the user something: what disables or
+/// deletes the user comes wholly before that verb, or wholly after it and ends what it gave.
+pub(super) fn may_act(connection: &Connection, subject: &UserSubject) -> Result<bool, Fault> {
+    let sql = "SELECT is_disabled FROM users WHERE subject = ?1";
+    let is_disabled = one(connection, sql, [subject.as_str()], |row| Ok(row.get::<_, bool>(0)?))?;
+    Ok(is_disabled == Some(false))
+}
+
 fn create(batch: &mut Batch<'_>, user: &NewUser, entry: &AuditEntry) -> Result<CreateUser, Fault> {
     let exists = "SELECT 1 FROM users WHERE name = ?1 OR subject = ?2";
     let params = (user.name.as_str(), user.subject.as_str());

@@ -7,11 +7,12 @@ use std::time::Duration;
 use keybound_protocol::confirmation::CertificateThumbprint;
 use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::time::Timestamp;
-use keybound_protocol::user::UserSubject;
+use keybound_protocol::user::{UserName, UserSubject};
 use keybound_store::{
-    AuditEntry, AuthorizationCode, AuthorizationCodeHash, BrowserSecretHash, CompleteInteraction, Grant, GrantState,
-    InteractionHash, InteractionOutcome, NewInteraction, NewRefreshToken, RedeemAuthorizationCode, Redemption,
-    RefreshTokenHash, RefreshTokenHolder, RotateRefreshToken, Rotation, SignedIn, Store,
+    AuditEntry, AuthorizationCode, AuthorizationCodeHash, BrowserSecretHash, CompleteInteraction, CreateUser, Grant,
+    GrantState, InteractionHash, InteractionOutcome, NewInteraction, NewRefreshToken, NewUser, PasswordHash,
+    RedeemAuthorizationCode, Redemption, RefreshTokenHash, RefreshTokenHolder, RotateRefreshToken, Rotation, SignedIn,
+    Store,
 };
 use tokio::task::JoinSet;
 
@@ -44,10 +45,28 @@ fn code(number: u32) -> AuthorizationCodeHash {
     AuthorizationCodeHash::of(&format!("code {number}"))
 }
 
+fn user() -> UserSubject {
+    UserSubject::from_random(&[1; 16])
+}
+
+/// The user of every consent, who has to be there.
+async fn create_user(store: &Store) {
+    let new = NewUser {
+        name: UserName::parse("consenting").unwrap(),
+        subject: user(),
+        password_hash: PasswordHash::from_phc("none"),
+        user_code_hash: None,
+        claims: "{}".into(),
+        is_disabled: false,
+    };
+    let created = store.users.create_user(new, entry()).await.unwrap();
+    assert!(matches!(created, CreateUser::Created { .. }), "{created:?}");
+}
+
 /// Has a user consent, which gives a code.
 async fn consent(store: Store, number: u32) {
     let signed_in = SignedIn {
-        subject: UserSubject::from_random(&[1; 16]),
+        subject: user(),
         auth_time: NOW,
         acr: None,
     };
@@ -175,6 +194,7 @@ fn run<F: Future<Output = ()> + Send + 'static>(chain: impl Fn(Store, u32) -> F)
     let directory = Directory::new();
     let store = directory.open();
     block_on(async {
+        create_user(&store).await;
         let mut running = JoinSet::new();
         for number in 0..CHAINS {
             if running.len() as u32 >= SIDE_BY_SIDE {
