@@ -7,22 +7,24 @@ use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
 use http::{HeaderValue, StatusCode};
 use keybound_protocol::authorization_response::{AuthorizationResponse, ResponseMode, ResponseTarget};
 use keybound_protocol::issuer::Issuer;
-use keybound_protocol::signer::SigningError;
+use keybound_protocol::signer::{Signer, SigningError};
 use keybound_protocol::time::Timestamp;
 use keybound_tls::ResponseBody;
 
 use crate::response::Response;
-use crate::signing_keys::{self, SigningKeys};
+use crate::signing_keys;
 
 /// Sends the browser back to the client with the outcome.
 ///
 /// 303, so that what was posted to us is never posted on (RFC 9700 §4.12). The code is in the URL: no cache keeps the answer, and no
 /// page learns where the browser came from.
 ///
+/// `signer` makes the signature, if there is to be one.
+///
 /// # Errors
 /// [`SigningError`] if the response is to be signed and the key cannot be used.
 pub(crate) async fn redirect(
-    keys: &SigningKeys,
+    signer: Arc<dyn Signer>,
     issuer: &Issuer,
     target: &ResponseTarget,
     outcome: AuthorizationResponse<'_>,
@@ -31,7 +33,6 @@ pub(crate) async fn redirect(
     let url = match target.response_mode {
         ResponseMode::Query => outcome.to_query(target, issuer),
         ResponseMode::QueryJwt => {
-            let signer = Arc::clone(keys.ring().signer.signer());
             let unsigned = outcome.to_unsigned_jwt(target, issuer, &*signer, now);
             signing_keys::sign(signer, |signer| unsigned.sign(signer)).await?
         }

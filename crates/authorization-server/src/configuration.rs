@@ -27,7 +27,8 @@ pub(crate) struct Configuration {
     /// The host names of the issuer and of the mutual-TLS origin.
     pub(crate) hosts: Vec<String>,
     pub(crate) profile: Profile,
-    pub(crate) signing_algorithm: SignatureAlgorithm,
+    /// Every algorithm that signs, that of access tokens first.
+    pub(crate) signing_algorithms: Vec<SignatureAlgorithm>,
     pub(crate) access_token_lifetime: Duration,
     /// How long a pushed request may be used.
     pub(crate) pushed_request_lifetime: Duration,
@@ -71,7 +72,7 @@ impl Configuration {
             issuer_path: settings.issuer.path().to_owned(),
             hosts: hosts.collect(),
             profile: settings.profile,
-            signing_algorithm: settings.tokens.signing_algorithm,
+            signing_algorithms: settings.tokens.signing_algorithms(),
             access_token_lifetime: settings.tokens.access_token_lifetime.min(ACCESS_TOKEN_LIFETIME_MAX),
             pushed_request_lifetime: settings.limits.pushed_request_lifetime,
             authorization: settings.authorization.clone(),

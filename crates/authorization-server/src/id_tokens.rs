@@ -1,6 +1,5 @@
 //! ID tokens (OpenID Connect Core §2): what a client is told about the user who signed in.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use keybound_protocol::claims_request::ClaimsRequest;
@@ -73,7 +72,8 @@ pub(crate) async fn issue(
         pushed: token.pushed,
         user_claims: &user_claims,
     };
-    let signer = Arc::clone(server.keys.ring().signer.signer());
+    let registered = token.client.metadata().authorization().id_token_signed_response_alg;
+    let signer = server.keys.ring().signer_for_or_usual(registered);
     let unsigned = claims.encode_unsigned(&*signer);
     let jwt = signing_keys::sign(signer, |signer| unsigned.sign(signer)).await?;
     Ok(Some(jwt))

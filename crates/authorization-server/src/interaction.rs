@@ -398,7 +398,13 @@ pub(crate) async fn to_client(
     outcome: AuthorizationResponse<'_>,
 ) -> Result<Response, Reason> {
     let issuer = &page.configuration.issuer;
-    Ok(authorization_responses::redirect(&page.server.keys, issuer, target, outcome, page.now).await?)
+    let client = page.server.clients.find(&target.client_id)?;
+    let registered = client.and_then(|client| {
+        let authorization = client.client.metadata().authorization();
+        authorization.authorization_signed_response_alg
+    });
+    let signer = page.server.keys.ring().signer_for_or_usual(registered);
+    Ok(authorization_responses::redirect(signer, issuer, target, outcome, page.now).await?)
 }
 
 /// How long what a user allows this client lasts: a year if it may refresh, else no longer than the one token that comes of it.

@@ -243,8 +243,8 @@ impl Server {
         clients.refresh()?;
         let trust = Arc::new(Trust::new(Arc::clone(&store.trust_anchors), settings.trust_anchors));
         trust.refresh().await?;
-        let algorithm = settings.tokens.signing_algorithm;
-        let keys = Arc::new(SigningKeys::open(Arc::clone(&store.signing_keys), algorithm, now).await?);
+        let algorithms = &configuration.signing_algorithms;
+        let keys = Arc::new(SigningKeys::open(Arc::clone(&store.signing_keys), algorithms, now).await?);
         let key_sets = Arc::new(KeySets::new(settings.fetch, &limits, Arc::clone(&metrics)));
         let admin = AdminApi::new(&configuration, keys.ring().published.clone(), limits.admin_requests_max)?;
         let published = keys.ring().published.clone();
@@ -307,8 +307,8 @@ impl Server {
     async fn reload(&self, settings: Settings) -> Result<(), StartError> {
         let _changing = self.changing.lock().await;
         let configuration = Configuration::new(&settings)?;
-        let (algorithm, now) = (settings.tokens.signing_algorithm, self.clock.now());
-        let ring = self.keys.read(algorithm, now).await?;
+        let now = self.clock.now();
+        let ring = self.keys.read(&configuration.signing_algorithms, now).await?;
         let published = match &ring {
             Some(ring) => ring.published.clone(),
             None => self.keys.ring().published.clone(),
@@ -342,8 +342,9 @@ impl Server {
     async fn refresh_keys(&self) -> Result<(), StartError> {
         // Not while a reload is under way: its algorithm would be taken back.
         let _changing = self.changing.lock().await;
-        let algorithm = self.configuration.load().signing_algorithm;
-        if let Some(ring) = self.keys.read(algorithm, self.clock.now()).await? {
+        let configuration = self.configuration.load_full();
+        let read = self.keys.read(&configuration.signing_algorithms, self.clock.now());
+        if let Some(ring) = read.await? {
             let published = ring.published.clone();
             self.keys.replace(ring);
             self.admin.replace_keys(published.clone());
@@ -355,11 +356,13 @@ impl Server {
     /// Removes what has expired, and keys whose last token has.
     async fn remove_expired(&self, now: Timestamp) -> Result<(), StoreError> {
         while self.store.upkeep.remove_expired(now).await?.more {}
-        let algorithm = self.configuration.load().signing_algorithm.name().to_owned();
+        let algorithms = self.configuration.load_full();
+        let kept = algorithms.signing_algorithms.iter();
+        let kept = kept.map(|algorithm| algorithm.name().to_owned()).collect();
         let entry = AuditEntry::new(now, Actor::Server);
         self.store
             .signing_keys
-            .retire_other_signing_keys(algorithm, now.minus(OTHER_ALGORITHM_KEPT), entry)
+            .retire_other_signing_keys(kept, now.minus(OTHER_ALGORITHM_KEPT), entry)
             .await?;
         self.store
             .signing_keys

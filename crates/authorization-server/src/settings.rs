@@ -82,12 +82,28 @@ pub struct TokenSettings {
     /// `aud` when a request names no `resource`. Without one such a request is refused (`invalid_target`), for a token
     /// must never be for whoever takes it (RFC 9068 §3).
     pub default_resource: Option<ResourceUri>,
-    /// The algorithm that signs; a key of it is made at first start.
+    /// The algorithm that signs access tokens, and the rest for whoever registered none; a key of it is made at first start.
     pub signing_algorithm: SignatureAlgorithm,
+    /// The algorithms that clients may register beside it for their ID tokens, signed authorization responses and introspection
+    /// responses. A key of each is made, published and signs for them alone.
+    pub other_signing_algorithms: Vec<SignatureAlgorithm>,
     /// How long an access token lives, at most [`ACCESS_TOKEN_LIFETIME_MAX`]; longer counts as that.
     pub access_token_lifetime: Duration,
     /// Whether DPoP proofs need a nonce of this server (RFC 9449 §8).
     pub dpop_nonces: bool,
+}
+
+impl TokenSettings {
+    /// Every algorithm that signs, that of access tokens first, none twice.
+    pub fn signing_algorithms(&self) -> Vec<SignatureAlgorithm> {
+        let mut all = vec![self.signing_algorithm];
+        for other in &self.other_signing_algorithms {
+            if !all.contains(other) {
+                all.push(*other);
+            }
+        }
+        all
+    }
 }
 
 /// What authorization requests may and have to be.
@@ -194,7 +210,7 @@ impl Settings {
             methods: AuthenticationMethod::ALL.into(),
             grant_types: self.grant_types().into_iter().collect(),
             trust_anchors_if_omitted: PermittedAnchors::Every,
-            signing_algorithms: [self.tokens.signing_algorithm].into(),
+            signing_algorithms: self.tokens.signing_algorithms().into_iter().collect(),
             authorization_details_types: self.authorization.details_types.names().map(str::to_owned).collect(),
             backchannel_delivery_modes: self.delivery_modes().into_iter().collect(),
             trust_anchors: self.trust_anchors.iter().flat_map(trust_anchor_names).collect(),

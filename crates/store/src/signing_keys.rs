@@ -111,11 +111,11 @@ pub trait SigningKeys: Send + Sync {
     /// it signed has expired, leeway included).
     fn revoke_signing_key(&self, key_id: String, until: Timestamp, entry: AuditEntry) -> Answer<RevokeSigningKey>;
 
-    /// Retires the active keys of other algorithms once an active key of `algorithm` has taken over from them, and says which:
-    /// all of them must have been added before `added_before`.
+    /// Retires the active keys of algorithms that are none of `kept`, once an active key of the first of those has taken over from
+    /// them, and says which: all of them must have been added before `added_before`.
     fn retire_other_signing_keys(
         &self,
-        algorithm: String,
+        kept: Vec<String>,
         added_before: Timestamp,
         entry: AuditEntry,
     ) -> Answer<Vec<String>>;

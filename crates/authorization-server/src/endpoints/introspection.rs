@@ -91,20 +91,24 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     Ok(Answer::to(&identified, Arc::clone(&client), response).alike(is_alike))
 }
 
-/// Signs by the key of our access tokens, whoever asks: the metadata names no other algorithm (RFC 9701 §7).
+/// Signs by the key of our access tokens, or by that of the algorithm that the caller registered.
 ///
-/// A caller that registered an algorithm gets that one or none (§6). It was the server's when it was registered; an operator may have
-/// changed that since.
+/// A caller that registered an algorithm gets that one or none (RFC 9701 §6). It was the server's when it was registered; an operator
+/// may have changed that since.
 async fn sign(
     server: &Server,
     jwt: IntrospectionJwt<'_>,
     registered: Option<SignatureAlgorithm>,
 ) -> Result<String, Reason> {
-    let signer = Arc::clone(server.keys.ring().signer.signer());
-    let signing = signer.algorithm();
-    if let Some(registered) = registered.filter(|registered| *registered != signing) {
-        return Err(Reason::ResponseAlgorithm { registered, signing });
-    }
+    let signer = {
+        let ring = server.keys.ring();
+        let signing = ring.signer.signer().algorithm();
+        let signer = ring.signer_for(registered).map(Arc::clone);
+        signer.ok_or_else(|| Reason::ResponseAlgorithm {
+            registered: registered.unwrap_or(signing),
+            signing,
+        })?
+    };
     let unsigned = jwt.encode_unsigned(&*signer);
     Ok(signing_keys::sign(signer, |signer| unsigned.sign(signer)).await?)
 }

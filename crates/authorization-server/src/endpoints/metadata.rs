@@ -68,12 +68,14 @@ pub(crate) struct Documents {
 impl Documents {
     /// The documents of a server with these settings.
     pub(crate) fn new(settings: &Settings) -> Documents {
-        let configured = settings.tokens.signing_algorithm;
-        let others = SignatureAlgorithm::ALL.into_iter().filter(|other| *other != configured);
+        let configured = settings.tokens.signing_algorithms();
+        let others = SignatureAlgorithm::ALL
+            .into_iter()
+            .filter(|other| !configured.contains(other));
         Documents {
-            usual: document(settings, &[configured]),
+            usual: document(settings, &configured),
             between: others
-                .map(|other| (other, document(settings, &[configured, other])))
+                .map(|other| (other, document(settings, &[&configured[..], &[other]].concat())))
                 .collect(),
         }
     }

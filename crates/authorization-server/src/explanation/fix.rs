@@ -129,7 +129,7 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
             "see the server's log, and whether the database's disk is full or another process holds it"
         }
         Reason::ResponseAlgorithm { .. } => {
-            "register the algorithm that tokens.signing_algorithm names (introspection_signed_response_alg), or none"
+            "register an algorithm that tokens.signing_algorithm or tokens.other_signing_algorithms names (introspection_signed_response_alg), or none"
         }
         Reason::ResponseSigning(_) => "see the server's log, and rotate the signing key",
         Reason::Transport(refusal) => refusal.fix(),

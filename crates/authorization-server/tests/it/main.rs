@@ -43,6 +43,7 @@ mod pki;
 mod prover;
 mod refresh_tokens;
 mod refusal_records;
+mod registered_algorithms;
 mod registration;
 mod registration_management;
 mod registration_policies;

@@ -156,7 +156,7 @@ async fn an_algorithm_whose_key_has_retired_gets_a_new_one_that_is_published_fir
     let entry = AuditEntry::new(it.now(), Actor::Server);
     let keys = &it.world.store.signing_keys;
     let retired = keys
-        .retire_other_signing_keys("EdDSA".to_owned(), it.now(), entry)
+        .retire_other_signing_keys(vec!["EdDSA".to_owned()], it.now(), entry)
         .await;
     assert_eq!(json!(retired.unwrap()), json!([es256.0]));
     it.reload(SignatureAlgorithm::EdDsa).await;

@@ -48,11 +48,11 @@ impl SigningKeys for FailingKeys {
 
     fn retire_other_signing_keys(
         &self,
-        algorithm: String,
+        kept: Vec<String>,
         added_before: Timestamp,
         entry: AuditEntry,
     ) -> Answer<Vec<String>> {
-        self.inner.retire_other_signing_keys(algorithm, added_before, entry)
+        self.inner.retire_other_signing_keys(kept, added_before, entry)
     }
 
     fn remove_retired_signing_keys(&self, retiring_since: Timestamp, entry: AuditEntry) -> Answer<Vec<String>> {

@@ -128,6 +128,7 @@ impl Plan {
             tokens: TokenSettings {
                 default_resource: Some(ResourceUri::parse(API).unwrap()),
                 signing_algorithm: SignatureAlgorithm::Es256,
+                other_signing_algorithms: Vec::new(),
                 access_token_lifetime: Duration::from_secs(300),
                 dpop_nonces: false,
             },

@@ -128,6 +128,8 @@ pub(crate) struct Tokens {
     pub default_resource: Option<ResourceUri>,
     /// The algorithm that signs.
     pub signing_algorithm: SignatureAlgorithm,
+    /// Those that clients may register beside it for what is signed for them.
+    pub other_signing_algorithms: Vec<SignatureAlgorithm>,
     /// How long an access token lives.
     pub access_token_lifetime: Duration,
     /// Whether DPoP proofs need a nonce.
@@ -381,14 +383,13 @@ fn tokens(section: Section<'_>, profile: Profile) -> Tokens {
             .parsed("default_resource", ResourceUri::parse)
             .map(|located| located.value),
         signing_algorithm: section
-            .parsed("signing_algorithm", |text| {
-                let algorithm = text.parse::<SignatureAlgorithm>().map_err(|error| error.to_string())?;
-                match profile.signature_algorithms().contains(&algorithm) {
-                    true => Ok(algorithm),
-                    false => Err(format!("{algorithm} is not permitted by profile \"{profile}\"")),
-                }
-            })
+            .parsed("signing_algorithm", |text| permitted_algorithm(text, profile))
             .map_or(SignatureAlgorithm::Es256, |located| located.value),
+        other_signing_algorithms: section
+            .parsed_strings("other_signing_algorithms", |text| permitted_algorithm(text, profile))
+            .into_iter()
+            .map(|located| located.value)
+            .collect(),
         access_token_lifetime: bounded_duration(
             &section,
             "access_token_lifetime",
@@ -401,6 +402,15 @@ fn tokens(section: Section<'_>, profile: Profile) -> Tokens {
     };
     section.finish();
     tokens
+}
+
+/// A signature algorithm that the profile permits.
+pub(super) fn permitted_algorithm(text: &str, profile: Profile) -> Result<SignatureAlgorithm, String> {
+    let algorithm = text.parse::<SignatureAlgorithm>().map_err(|error| error.to_string())?;
+    match profile.signature_algorithms().contains(&algorithm) {
+        true => Ok(algorithm),
+        false => Err(format!("{algorithm} is not permitted by profile \"{profile}\"")),
+    }
 }
 
 fn scope(section: Section<'_>) -> Option<ScopeEntry> {

@@ -10,6 +10,7 @@ use keybound_protocol::signature_algorithm::SignatureAlgorithm;
 
 use super::diagnostic::{Diagnostic, Located};
 use super::document::{Document, Section};
+use super::server::permitted_algorithm;
 use super::value::https_url;
 
 /// What a prefix ends with, so that it is seen where the foreign identity begins.
@@ -60,13 +61,7 @@ fn entry(section: Section<'_>, own: Option<&Issuer>, profile: Profile) -> Option
     let is_own = issuer.as_ref().is_some_and(|issuer| Some(&issuer.value) == own);
     let jwks_uri = section.parsed("jwks_uri", https_url).map(|located| located.value);
     let algorithms: Vec<SignatureAlgorithm> = section
-        .parsed_strings("algorithms", |text| {
-            let algorithm = text.parse::<SignatureAlgorithm>().map_err(|error| error.to_string())?;
-            match profile.signature_algorithms().contains(&algorithm) {
-                true => Ok(algorithm),
-                false => Err(format!("{algorithm} is not permitted by profile \"{profile}\"")),
-            }
-        })
+        .parsed_strings("algorithms", |text| permitted_algorithm(text, profile))
         .into_iter()
         .map(|located| located.value)
         .collect();

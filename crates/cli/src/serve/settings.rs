@@ -76,6 +76,7 @@ fn read(policy: &PolicyEntries, issuer: Issuer, mutual_tls_origin: Url) -> (Opti
         tokens: TokenSettings {
             default_resource: policy.tokens.default_resource.clone(),
             signing_algorithm: policy.tokens.signing_algorithm,
+            other_signing_algorithms: policy.tokens.other_signing_algorithms.clone(),
             access_token_lifetime: policy.tokens.access_token_lifetime,
             dpop_nonces: policy.tokens.dpop_nonces,
         },

@@ -395,13 +395,19 @@ fn what_a_profile_changes_is_listed_and_what_it_forbids_is_found() {
                 "signing_algorithm = \"ES256\"",
                 format!("signing_algorithm = \"{algorithm}\""),
             );
-            broken(
-                directory,
-                "keybound.toml",
-                find,
-                &replace,
-                &expected.replace("RS256", algorithm),
+            let others = (
+                "# other_signing_algorithms = [\"RS256\"]",
+                format!("other_signing_algorithms = [\"EdDSA\", \"{algorithm}\"]"),
             );
+            for (find, replace) in [(find, replace), others] {
+                broken(
+                    directory,
+                    "keybound.toml",
+                    find,
+                    &replace,
+                    &expected.replace("RS256", algorithm),
+                );
+            }
         }
     }
 }

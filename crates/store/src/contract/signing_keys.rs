@@ -121,15 +121,21 @@ async fn keys_of_other_algorithms_retire_once_a_key_of_this_one_is_as_old(open: 
     rotate(&store, "es-1", "ES256", 0).await;
     rotate(&store, "ps-1", "PS256", 10).await;
     rotate(&store, "ed-1", "EdDSA", 20).await;
-    let retire = |algorithm: &str, added_before| {
+    let retire_but = |kept: &[&str], added_before| {
+        let kept = kept.iter().map(|algorithm| (*algorithm).to_owned()).collect();
         store
             .signing_keys
-            .retire_other_signing_keys(algorithm.into(), t(added_before), entry(30))
+            .retire_other_signing_keys(kept, t(added_before), entry(30))
     };
+    let retire = |algorithm: &str, added_before| retire_but(&[algorithm], added_before);
     let records = audit_records(&store).await;
     // Its successor is too young, or there is none.
     assert_eq!(retire("PS256", 10).await.unwrap(), [""; 0]);
     assert_eq!(retire("RS256", 99).await.unwrap(), [""; 0]);
+    // Or it signs beside the others.
+    assert_eq!(retire_but(&["PS256", "ES256"], 11).await.unwrap(), [""; 0]);
+    assert_eq!(retire_but(&["RS256", "PS256"], 99).await.unwrap(), [""; 0]);
+    assert_eq!(retire_but(&[], 99).await.unwrap(), [""; 0]);
     assert_eq!(audit_records(&store).await, records);
     assert_eq!(retire("PS256", 11).await.unwrap(), ["es-1"]);
     assert_eq!(retire("PS256", 11).await.unwrap(), [""; 0]);

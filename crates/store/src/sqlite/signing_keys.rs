@@ -42,12 +42,12 @@ impl SigningKeys for Database {
 
     fn retire_other_signing_keys(
         &self,
-        algorithm: String,
+        kept: Vec<String>,
         added_before: Timestamp,
         entry: AuditEntry,
     ) -> Answer<Vec<String>> {
         self.writer
-            .submit(move |batch| retire_others(batch, &algorithm, added_before, &entry))
+            .submit(move |batch| retire_others(batch, &kept, added_before, &entry))
     }
 
     fn remove_retired_signing_keys(&self, retiring_since: Timestamp, entry: AuditEntry) -> Answer<Vec<String>> {
@@ -123,16 +123,24 @@ fn revoke(
 
 fn retire_others(
     batch: &mut Batch<'_>,
-    algorithm: &str,
+    kept: &[String],
     added_before: Timestamp,
     entry: &AuditEntry,
 ) -> Result<Vec<String>, Fault> {
+    let Some(algorithm) = kept.first() else {
+        return Ok(Vec::new());
+    };
     let sql = "UPDATE signing_keys SET state = 'retiring', changed_at = ?3
-               WHERE state = 'active' AND algorithm <> ?1 AND created_at < ?2 AND EXISTS (
+               WHERE state = 'active' AND algorithm NOT IN (SELECT value FROM json_each(?4)) AND created_at < ?2 AND EXISTS (
                    SELECT 1 FROM signing_keys AS successor
                    WHERE successor.state = 'active' AND successor.algorithm = ?1 AND successor.created_at < ?2)
                RETURNING key_id";
-    let parameters = (algorithm, added_before.unix_secs(), entry.at.unix_secs());
+    let parameters = (
+        algorithm,
+        added_before.unix_secs(),
+        entry.at.unix_secs(),
+        json!(kept).to_string(),
+    );
     let retiring: Vec<String> = all(batch.connection, sql, parameters, |row| Ok(row.get(0)?))?;
     for key_id in &retiring {
         batch.record(
