@@ -147,6 +147,8 @@ pub(crate) enum ApprovalRefusal {
     Unknown,
     #[error("as many requests as there may be are waiting")]
     TooManyWaiting,
+    #[error("as many requests as there may be wait for this user's decision")]
+    TooManyOfUser,
     #[error("one request too many of this client, or from its address prefix, within a minute")]
     TooOften(TooMany),
     #[error("one question too many of this client, or from its address prefix, within a minute")]
@@ -173,6 +175,8 @@ pub(crate) enum ApprovalRefusal {
     UserCodeMissing,
     #[error("the user's code is not the one in the request")]
     UserCodeWrong,
+    #[error("too many wrong codes were sent for the user: none is taken until {until}")]
+    UserCodeLockedOut { until: Timestamp },
 }
 
 impl ApprovalRefusal {
@@ -186,9 +190,10 @@ impl ApprovalRefusal {
             ApprovalRefusal::Spent | ApprovalRefusal::Unknown | ApprovalRefusal::NotPermittedAnyMore(_) => {
                 ErrorCode::InvalidGrant
             }
-            ApprovalRefusal::TooManyWaiting | ApprovalRefusal::TooOften(_) | ApprovalRefusal::PolledTooOften(_) => {
-                ErrorCode::TemporarilyUnavailable
-            }
+            ApprovalRefusal::TooManyWaiting
+            | ApprovalRefusal::TooManyOfUser
+            | ApprovalRefusal::TooOften(_)
+            | ApprovalRefusal::PolledTooOften(_) => ErrorCode::TemporarilyUnavailable,
             ApprovalRefusal::CodesTaken => ErrorCode::ServerError,
             ApprovalRefusal::Request(error) => error.code(),
             ApprovalRefusal::KeysUnavailable(_)
@@ -197,7 +202,8 @@ impl ApprovalRefusal {
             ApprovalRefusal::NoDelivery | ApprovalRefusal::Pushed => ErrorCode::UnauthorizedClient,
             ApprovalRefusal::UnknownUser => ErrorCode::UnknownUserId,
             ApprovalRefusal::UserCodeMissing => ErrorCode::MissingUserCode,
-            ApprovalRefusal::UserCodeWrong => ErrorCode::InvalidUserCode,
+            // One for both: whoever guesses does not learn when to wait.
+            ApprovalRefusal::UserCodeWrong | ApprovalRefusal::UserCodeLockedOut { .. } => ErrorCode::InvalidUserCode,
         }
     }
 
@@ -207,7 +213,7 @@ impl ApprovalRefusal {
             ApprovalRefusal::TooOften(too_many) | ApprovalRefusal::PolledTooOften(too_many) => {
                 Some(too_many.retry_after)
             }
-            ApprovalRefusal::TooManyWaiting => Some(Duration::from_secs(30)),
+            ApprovalRefusal::TooManyWaiting | ApprovalRefusal::TooManyOfUser => Some(Duration::from_secs(30)),
             _ => None,
         }
     }

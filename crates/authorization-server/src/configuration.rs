@@ -32,6 +32,8 @@ pub(crate) struct Configuration {
     pub(crate) access_token_lifetime: Duration,
     /// How long a pushed request may be used.
     pub(crate) pushed_request_lifetime: Duration,
+    /// How many backchannel authentication requests wait for one user at a time.
+    pub(crate) approvals_waiting_per_user_max: u32,
     pub(crate) authorization: AuthorizationSettings,
     pub(crate) openid_enabled: bool,
     /// How clients of backchannel authentication may learn the outcome.
@@ -75,6 +77,7 @@ impl Configuration {
             signing_algorithms: settings.tokens.signing_algorithms(),
             access_token_lifetime: settings.tokens.access_token_lifetime.min(ACCESS_TOKEN_LIFETIME_MAX),
             pushed_request_lifetime: settings.limits.pushed_request_lifetime,
+            approvals_waiting_per_user_max: settings.limits.approvals_waiting_per_user_max,
             authorization: settings.authorization.clone(),
             openid_enabled: settings.openid_enabled,
             delivery_modes: settings.delivery_modes(),

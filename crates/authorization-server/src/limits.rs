@@ -33,7 +33,7 @@ pub struct Limits {
     pub passwords_waiting_max: usize,
     /// Attempts to sign in that one address prefix (/32 or /64) has per minute, whatever names it tries; else 429.
     pub sign_ins_per_minute: u32,
-    /// So many wrong passwords in a row lock a user out.
+    /// So many wrong passwords in a row lock a user out; and so many wrong codes of CIBA, counted apart, lock out their code.
     pub failed_sign_ins_max: u32,
     /// How long a user is locked out.
     pub lock_out: Duration,
@@ -56,6 +56,8 @@ pub struct Limits {
     pub interactions_per_minute: u32,
     /// User codes that one session, and one address prefix, may try per minute; and codes of CIBA that are tried for one user.
     pub user_codes_per_minute: u32,
+    /// Backchannel authentication requests that wait for one user's decision at a time, whichever clients made them; else 429.
+    pub approvals_waiting_per_user_max: u32,
     /// Notifications of clients that are on their way at once; further ones are not sent, and the client asks by itself.
     pub notifications_max: usize,
     /// DPoP proofs that are remembered, so that none is used twice, for up to two minutes; else 503. One key fills a sixteenth at most.
@@ -92,6 +94,7 @@ impl Default for Limits {
             public_requests_per_minute: 300,
             interactions_per_minute: 300,
             user_codes_per_minute: 10,
+            approvals_waiting_per_user_max: 20,
             notifications_max: 64,
             dpop_proofs_max: 200_000,
             admin_requests_max: 32,

@@ -6,7 +6,7 @@
 //! at a whole number of [intervals](crate::Limits::sign_in_answer_interval).
 //!
 //! Two limits hold: so many failures in a row lock a name out for a while (in the store, for every node), and one address prefix
-//! has so many attempts a minute, whatever names it tries.
+//! has so many attempts a minute, whatever names it tries. Codes of CIBA are guarded in the same way, and counted apart.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use keybound_protocol::time::Timestamp;
 use keybound_protocol::user::{USER_SUBJECT_BYTES, UserClaims, UserName, UserSubject};
 use keybound_store::{
-    Actor, AuditEntry, BeginSignIn, ChangeUser, CreateUser, LockOut, NewUser, PasswordHash, StoreError, StoredUser,
-    UserChange, Users,
+    Actor, AuditEntry, BeginSignIn, BeginUserCode, ChangeUser, CreateUser, LockOut, NewUser, PasswordHash, StoreError,
+    StoredUser, UserChange, Users,
 };
 
 use crate::answer_time::AnswerTimer;
@@ -100,6 +100,26 @@ pub enum SignInRefusal {
     #[error("one attempt too many from this address prefix within a minute")]
     TooMany(TooMany),
     /// The password was not compared.
+    #[error(transparent)]
+    Hashing(#[from] PasswordHashingError),
+    /// Our fault.
+    #[error("the store did not answer")]
+    Store(#[from] StoreError),
+}
+
+/// Why a user's code of CIBA was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UserCodeRefusal {
+    /// It is another one, or the user has none.
+    #[error("the code is not the user's")]
+    Wrong,
+    /// Too many wrong ones.
+    #[error("no code of the user is taken until {until}")]
+    LockedOut {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// It was not compared.
     #[error(transparent)]
     Hashing(#[from] PasswordHashingError),
     /// Our fault.
@@ -316,16 +336,52 @@ impl UserDirectory {
         self.hashing.hash(password, &self.random).await
     }
 
-    /// Whether this is the secret of a hash; `None` is compared with the decoy, and is nobody's.
+    /// Judges a user's code of CIBA (CIBA Core §7.1), which was counted before it is compared, whichever client sent it.
     ///
     /// # Errors
-    /// [`PasswordHashingError`]
-    pub(crate) async fn verify(
+    /// [`UserCodeRefusal`], at a time that does not depend on which it is.
+    pub(crate) async fn require_user_code(
         &self,
-        secret: Password,
-        hash: Option<&PasswordHash>,
-    ) -> Result<bool, PasswordHashingError> {
-        self.hashing.verify(secret, hash.unwrap_or(self.hashing.decoy())).await
+        subject: &UserSubject,
+        presented: Password,
+        entry: AuditEntry,
+    ) -> Result<(), UserCodeRefusal> {
+        let began = Instant::now();
+        let outcome = self.judge_user_code(subject, presented, entry).await;
+        if outcome.is_err() {
+            self.timer.wait(began, self.answer_interval).await;
+        }
+        outcome
+    }
+
+    async fn judge_user_code(
+        &self,
+        subject: &UserSubject,
+        presented: Password,
+        entry: AuditEntry,
+    ) -> Result<(), UserCodeRefusal> {
+        let begun = self
+            .stored
+            .begin_user_code(subject.clone(), self.lock_out, entry.clone());
+        let (user, locked_until) = match begun.await? {
+            BeginUserCode::Counted(user) => (user, None),
+            BeginUserCode::LockedOut { user, until } => (user, Some(until)),
+            BeginUserCode::Unknown => return Err(UserCodeRefusal::Wrong),
+        };
+        // Who has no code is compared with the decoy, and who is locked out with the code: it takes as long, and the answer is no.
+        let hash = user.user_code_hash.as_ref();
+        let is_right = self
+            .hashing
+            .verify(presented, hash.unwrap_or(self.hashing.decoy()))
+            .await?;
+        if let Some(until) = locked_until {
+            return Err(UserCodeRefusal::LockedOut { until });
+        }
+        let is_theirs = is_right && hash.is_some();
+        if !is_theirs || !self.stored.complete_user_code(user.name, user.version, entry).await? {
+            return Err(UserCodeRefusal::Wrong);
+        }
+        Ok(())
     }
 
     /// A subject for a new user.

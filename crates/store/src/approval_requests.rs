@@ -138,6 +138,8 @@ pub enum CreateApprovalRequest {
     AlreadyExists,
     /// As many as there may be are waiting; nothing changed.
     TooMany,
+    /// As many as there may be wait for this one user, whichever clients ask; nothing changed.
+    TooManyOfUser,
 }
 
 /// The outcome of [`ApprovalRequests::decide_approval_request`].
@@ -216,8 +218,14 @@ pub(crate) fn is_too_early(before: Timestamp, now: Timestamp, interval: Duration
 
 /// Approval requests.
 pub trait ApprovalRequests: Send + Sync {
-    /// Records a request.
-    fn create_approval_request(&self, request: NewApprovalRequest, entry: AuditEntry) -> Answer<CreateApprovalRequest>;
+    /// Records a request. Of those that are for one user no more than `of_user_max` wait at a time, so that nobody is asked so often
+    /// that the one that matters is not seen; what a device shows is for nobody yet.
+    fn create_approval_request(
+        &self,
+        request: NewApprovalRequest,
+        of_user_max: u32,
+        entry: AuditEntry,
+    ) -> Answer<CreateApprovalRequest>;
 
     /// The request with this hash; `None` also for one that was recorded before a backup was restored. A point read.
     fn find_approval_request(&self, hash: &ApprovalRequestHash) -> Result<Option<StoredApprovalRequest>, StoreError>;

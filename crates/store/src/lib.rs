@@ -113,8 +113,8 @@ pub use user_sessions::{
     EndUserSession, NewUserSession, StartUserSession, UserSessionHash, UserSessionStart, UserSessions,
 };
 pub use users::{
-    BeginSignIn, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PasswordHash, StoredUser, UserChange, UserPage,
-    UserRemoval, Users,
+    BeginSignIn, BeginUserCode, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PasswordHash, StoredUser,
+    UserChange, UserPage, UserRemoval, Users,
 };
 
 /// The most rows any listing verb returns at once; a larger `limit` is lowered to this.

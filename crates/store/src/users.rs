@@ -65,7 +65,7 @@ pub struct UserChange {
     pub if_version: Option<u64>,
     /// Another password. Whoever was locked out is not any more.
     pub password_hash: Option<PasswordHash>,
-    /// Another code for CIBA, or `Some(None)` for none.
+    /// Another code for CIBA, or `Some(None)` for none. What was guessed at the one before is forgotten.
     pub user_code_hash: Option<Option<PasswordHash>>,
     /// Other claims.
     pub claims: Option<String>,
@@ -150,6 +150,22 @@ pub enum BeginSignIn {
     Unknown,
 }
 
+/// The outcome of [`Users::begin_user_code`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BeginUserCode {
+    /// The attempt is counted; compare the code, then say so with [`Users::complete_user_code`] if it was right.
+    Counted(Box<StoredUser>),
+    /// Too many were wrong: whatever the code is, the answer is no.
+    LockedOut {
+        /// The user.
+        user: Box<StoredUser>,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The user is gone or disabled.
+    Unknown,
+}
+
 /// Users in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserPage {
@@ -211,4 +227,13 @@ pub trait Users: Send + Sync {
         rehashed: Option<PasswordHash>,
         entry: AuditEntry,
     ) -> Answer<bool>;
+
+    /// Counts an attempt to know a user's code of CIBA *before* it is compared, whichever client makes it, as
+    /// [`begin_sign_in`](Self::begin_sign_in) counts those at the password; and apart from them, so that a client that guesses codes
+    /// keeps nobody from signing in. An audit entry is written only for the attempt that locks.
+    fn begin_user_code(&self, subject: UserSubject, lock_out: LockOut, entry: AuditEntry) -> Answer<BeginUserCode>;
+
+    /// The code was right: forgets the failures. False if the user was changed, disabled or deleted since `version` was read: then it
+    /// counts as wrong.
+    fn complete_user_code(&self, name: UserName, version: u64, entry: AuditEntry) -> Answer<bool>;
 }

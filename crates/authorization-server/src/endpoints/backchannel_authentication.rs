@@ -22,8 +22,8 @@ use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::request_object::{RequestObject, RequestObjectKind, RequestObjectPolicy};
 use keybound_protocol::user::{UserName, UserSubject};
 use keybound_store::{
-    ApprovalChannel, ApprovalRequestHash, ConsumeClientAssertion, CreateApprovalRequest, NewApprovalRequest,
-    OneTimeAssertion, StoreError, StoredUser,
+    ApprovalChannel, ApprovalRequestHash, AuditEntry, ConsumeClientAssertion, CreateApprovalRequest,
+    NewApprovalRequest, OneTimeAssertion, StoreError, StoredUser,
 };
 use zeroize::Zeroizing;
 
@@ -40,6 +40,7 @@ use crate::id_tokens;
 use crate::passwords::{Password, PasswordHashingError};
 use crate::response;
 use crate::server::Server;
+use crate::users::UserCodeRefusal;
 
 /// Random octets of an `auth_req_id`: 256 bits, where CIBA Core §7.3 wants 128.
 const AUTH_REQ_ID_RANDOM_BYTES: usize = 32;
@@ -74,7 +75,8 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         }
         let user = find_user(server, request, &client.client, &asked.hint)?.ok_or(ApprovalRefusal::UnknownUser)?;
         if registered.user_code_parameter {
-            require_user_code(server, &user, asked.user_code.as_deref()).await?;
+            let entry = request.audit_entry(client.client.client_id());
+            require_user_code(server, &user, asked.user_code.as_deref(), entry).await?;
         }
         Ok::<_, Reason>((asked, user, mode, confirmation, once))
     };
@@ -123,10 +125,13 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         interval: POLL_INTERVAL,
         expires_at: request.attempt.now.plus(lifetime),
     };
-    let created = server.store.approval_requests.create_approval_request(new, entry());
+    let of_user_max = request.configuration.approvals_waiting_per_user_max;
+    let requests = &server.store.approval_requests;
+    let created = requests.create_approval_request(new, of_user_max, entry());
     match created.await.map_err(|error| refused(error.into()))? {
         CreateApprovalRequest::Created => {}
         CreateApprovalRequest::AlreadyExists => return Err(refused(IssueError::RandomnessRepeated.into())),
+        CreateApprovalRequest::TooManyOfUser => return Err(refused(ApprovalRefusal::TooManyOfUser.into())),
         CreateApprovalRequest::TooMany => return Err(refused(ApprovalRefusal::TooManyWaiting.into())),
     }
     // Base64url has no character that JSON escapes.
@@ -211,15 +216,27 @@ fn find_user(
 }
 
 /// §7.1: a code that the user told the client's side, so that nobody is asked whom the client only knows by name.
-async fn require_user_code(server: &Server, user: &StoredUser, presented: Option<&str>) -> Result<(), Reason> {
+async fn require_user_code(
+    server: &Server,
+    user: &StoredUser,
+    presented: Option<&str>,
+    entry: AuditEntry,
+) -> Result<(), Reason> {
     let Some(presented) = presented else {
         return Err(ApprovalRefusal::UserCodeMissing.into());
     };
     server.approvals.try_secret(&user.subject)?;
     let presented = Password::new(presented.to_owned());
-    match server.users.verify(presented, user.user_code_hash.as_ref()).await {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(PasswordHashingError::TooLong) => Err(ApprovalRefusal::UserCodeWrong.into()),
-        Err(error) => Err(Reason::PasswordHashing(error)),
-    }
+    let refusal = match server.users.require_user_code(&user.subject, presented, entry).await {
+        Ok(()) => return Ok(()),
+        Err(refusal) => refusal,
+    };
+    Err(match refusal {
+        UserCodeRefusal::Wrong | UserCodeRefusal::Hashing(PasswordHashingError::TooLong) => {
+            ApprovalRefusal::UserCodeWrong.into()
+        }
+        UserCodeRefusal::LockedOut { until } => ApprovalRefusal::UserCodeLockedOut { until }.into(),
+        UserCodeRefusal::Hashing(error) => Reason::PasswordHashing(error),
+        UserCodeRefusal::Store(error) => error.into(),
+    })
 }

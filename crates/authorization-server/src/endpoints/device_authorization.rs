@@ -51,6 +51,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
     // The last thing: an assertion is spent for a request that is kept and for nothing else.
     let entry = || request.audit_entry(client_id);
     let identified = server.authentication.spend(&client, credential, entry).await?;
+    let of_user_max = request.configuration.approvals_waiting_per_user_max;
     for _ in 0..DRAWS_MAX {
         let (device_code, user_code) = draw(&server.tokens.random).map_err(|error| refused(error.into()))?;
         let new = NewApprovalRequest {
@@ -63,9 +64,13 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
             interval: POLL_INTERVAL,
             expires_at: request.attempt.now.plus(DEVICE_CODE_LIFETIME),
         };
-        let created = server.store.approval_requests.create_approval_request(new, entry());
+        let created = server
+            .store
+            .approval_requests
+            .create_approval_request(new, of_user_max, entry());
         match created.await.map_err(|error| refused(error.into()))? {
             CreateApprovalRequest::AlreadyExists => {}
+            CreateApprovalRequest::TooManyOfUser => return Err(refused(ApprovalRefusal::TooManyOfUser.into())),
             CreateApprovalRequest::TooMany => return Err(refused(ApprovalRefusal::TooManyWaiting.into())),
             CreateApprovalRequest::Created => {
                 let answer = DeviceAuthorizationResponse {

@@ -143,6 +143,9 @@ fn approval_fix(refusal: &ApprovalRefusal) -> &'static str {
         ApprovalRefusal::Denied => "nothing: the user said no",
         ApprovalRefusal::Expired | ApprovalRefusal::Spent | ApprovalRefusal::Unknown => "begin anew",
         ApprovalRefusal::TooManyWaiting => "wait until requests that nobody answers have expired",
+        ApprovalRefusal::TooManyOfUser => {
+            "wait until the user has answered, or what waits has expired; limits.approvals_waiting_per_user_max bounds it"
+        }
         ApprovalRefusal::TooOften(_) => {
             "ask less often; limits.approval_requests_per_minute bounds it, and limits.public_requests_per_minute"
         }
@@ -165,6 +168,9 @@ fn approval_fix(refusal: &ApprovalRefusal) -> &'static str {
         ApprovalRefusal::UnknownUser => "send the name or the sub of a user who can sign in as login_hint",
         ApprovalRefusal::UserCodeMissing => {
             "send user_code, or register the client without backchannel_user_code_parameter"
+        }
+        ApprovalRefusal::UserCodeLockedOut { .. } => {
+            "wait, or give the user another code (keybound user update --user-code-file); find out which client guesses (keybound audit)"
         }
         ApprovalRefusal::UserCodeWrong => "send the code that the user has (keybound user update --user-code-file)",
     }

@@ -302,7 +302,7 @@ fn approval_rule(refusal: &ApprovalRefusal) -> &'static str {
         | ApprovalRefusal::Spent
         | ApprovalRefusal::Unknown => DECISION,
         ApprovalRefusal::PolledTooOften(_) => POLLED_SELDOM,
-        ApprovalRefusal::TooManyWaiting | ApprovalRefusal::CodesTaken => APPROVAL_ROOM,
+        ApprovalRefusal::TooManyWaiting | ApprovalRefusal::TooManyOfUser | ApprovalRefusal::CodesTaken => APPROVAL_ROOM,
         ApprovalRefusal::TooOften(_) => ASKED_SELDOM,
         ApprovalRefusal::Request(BackchannelRequestError::RequestObject(_)) | ApprovalRefusal::KeysUnavailable(_) => {
             REQUEST_OBJECT
@@ -313,6 +313,8 @@ fn approval_rule(refusal: &ApprovalRefusal) -> &'static str {
         ApprovalRefusal::NoDelivery | ApprovalRefusal::Pushed => DELIVERY,
         ApprovalRefusal::NotPermittedAnyMore(_) => STILL_PERMITTED,
         ApprovalRefusal::UnknownUser => USER_FOUND,
-        ApprovalRefusal::UserCodeMissing | ApprovalRefusal::UserCodeWrong => USER_CODE,
+        ApprovalRefusal::UserCodeMissing
+        | ApprovalRefusal::UserCodeWrong
+        | ApprovalRefusal::UserCodeLockedOut { .. } => USER_CODE,
     }
 }

@@ -115,8 +115,13 @@ impl Grants for Between<dyn Grants> {
 }
 
 impl ApprovalRequests for Between<dyn ApprovalRequests> {
-    fn create_approval_request(&self, request: NewApprovalRequest, entry: AuditEntry) -> Answer<CreateApprovalRequest> {
-        self.inner.create_approval_request(request, entry)
+    fn create_approval_request(
+        &self,
+        request: NewApprovalRequest,
+        of_user_max: u32,
+        entry: AuditEntry,
+    ) -> Answer<CreateApprovalRequest> {
+        self.inner.create_approval_request(request, of_user_max, entry)
     }
 
     fn find_approval_request(&self, hash: &ApprovalRequestHash) -> Result<Option<StoredApprovalRequest>, StoreError> {

@@ -1,7 +1,8 @@
 //! CIBA Core §7.1: whom a client wants to be asked, and what it says beside that.
 
+use keybound_protocol::client::ClientId;
 use keybound_protocol::user::{UserName, UserSubject};
-use keybound_store::{CreateUser, NewUser, PasswordHash};
+use keybound_store::{Actor, AuditQuery, CreateUser, NewUser, PasswordHash};
 use serde_json::{Value, json};
 
 use crate::approvals::{Cast, cast_from, entry};
@@ -235,4 +236,110 @@ async fn a_users_code_is_right_wrong_or_missing_and_tried_seldom() {
     // And where the client did not register that codes are needed, one is not looked at.
     let without = self::cast(false, json!({"grant_types": [CIBA]})).await;
     asked(&without, &[("user_code", "anything")]).await;
+}
+
+// covers CIBA-2
+#[tokio::test]
+async fn wrong_codes_of_all_clients_together_lock_the_users_code_out_and_nobody_is_told() {
+    let mut plan = Plan::new();
+    plan.settings.limits.user_codes_per_minute = 1_000;
+    plan.settings.limits.failed_sign_ins_max = 4;
+    let lock_out = i64::try_from(plan.settings.limits.lock_out.as_secs()).unwrap();
+    let metadata = with(polling(), json!({"backchannel_user_code_parameter": true}));
+    let cast = cast_from(plan, metadata, |plan| plan).await;
+    add_user_with_code(&cast).await;
+    let ask_with = async |client_id: &str, code: &str| {
+        let leaf = if client_id == "demo" { &cast.demo } else { &cast.other };
+        let form = [
+            ("client_id", client_id),
+            ("scope", "openid"),
+            ("login_hint", "hopper"),
+            ("user_code", code),
+        ];
+        cast.world.post(Some(leaf), "/bc-authorize", &form).await
+    };
+    let told = |reply: &crate::world::Reply| {
+        let mut body = reply.json();
+        // It names the record, each its own.
+        body.as_object_mut().unwrap().remove("error_uri");
+        (
+            reply.status,
+            body,
+            reply.headers.keys().map(ToString::to_string).collect::<Vec<_>>(),
+        )
+    };
+    let mut answers = Vec::new();
+    for client_id in ["demo", "other", "demo", "other"] {
+        let reply = ask_with(client_id, "1815").await;
+        let refusal = cast
+            .world
+            .assert_refused(&reply, 400, "invalid_user_code", USER_CODE)
+            .await;
+        assert!(refusal.reason.contains("is not the one"), "{}", refusal.reason);
+        answers.push(told(&reply));
+    }
+    for (client_id, code) in [("demo", PASSWORD), ("other", PASSWORD), ("demo", "1815")] {
+        let reply = ask_with(client_id, code).await;
+        let refusal = cast
+            .world
+            .assert_refused(&reply, 400, "invalid_user_code", USER_CODE)
+            .await;
+        assert!(refusal.reason.contains("none is taken until"), "{}", refusal.reason);
+        assert!(refusal.fix.unwrap().contains("--user-code-file"));
+        answers.push(told(&reply));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    let query = AuditQuery {
+        subject: Some("hopper".to_owned()),
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let records = cast.world.store.audit.records(query).await.unwrap().records;
+    assert_eq!(records[0].action, "user.user_code_locked_out");
+    assert_eq!(records[0].entry.actor, Actor::Client(ClientId::parse("other").unwrap()));
+    cast.world.clock.advance(lock_out - 1);
+    assert_eq!(ask_with("demo", PASSWORD).await.status, 400);
+    cast.world.clock.advance(1);
+    let reply = ask_with("demo", PASSWORD).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+}
+
+// covers CIBA-2
+#[tokio::test]
+async fn no_more_requests_wait_for_one_user_than_may_whichever_clients_make_them() {
+    let mut plan = Plan::new();
+    plan.settings.limits.approvals_waiting_per_user_max = 2;
+    let cast = cast_from(plan, polling(), |plan| plan).await;
+    let ask_as = async |client_id: &str, user: &str| {
+        let leaf = if client_id == "demo" { &cast.demo } else { &cast.other };
+        let form = [("client_id", client_id), ("scope", "openid"), ("login_hint", user)];
+        cast.world.post(Some(leaf), "/bc-authorize", &form).await
+    };
+    let first = text(&ask_as("demo", "ada").await.json(), "auth_req_id");
+    assert_eq!(ask_as("other", "ada").await.status, 200);
+    for client_id in ["demo", "other"] {
+        let reply = ask_as(client_id, "ada").await;
+        let refusal = cast
+            .world
+            .assert_refused(
+                &reply,
+                429,
+                "temporarily_unavailable",
+                "room for one more request of a user",
+            )
+            .await;
+        assert!(
+            refusal.reason.contains("wait for this user's decision"),
+            "{}",
+            refusal.reason
+        );
+        assert!(refusal.fix.unwrap().contains("limits.approvals_waiting_per_user_max"));
+        assert!(reply.header("retry-after").is_some());
+    }
+    let waiting = cast.world.server.waiting_requests_of(&cast.ada).await.unwrap();
+    assert_eq!(waiting.len(), 2);
+    assert_eq!(ask_as("demo", "grace").await.status, 200, "another user");
+    cast.decide(hash(&first), &cast.ada, false).await.unwrap();
+    assert_eq!(ask_as("demo", "ada").await.status, 200);
+    assert_eq!(ask_as("demo", "ada").await.status, 429);
 }

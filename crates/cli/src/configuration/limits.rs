@@ -163,6 +163,11 @@ pub(crate) fn server(section: Section<'_>) -> ServerLimits {
                 1..=1_000_000,
             ),
             user_codes_per_minute: read.number("user_codes_per_minute", defaults.user_codes_per_minute, 1..=1_000),
+            approvals_waiting_per_user_max: read.number(
+                "approvals_waiting_per_user_max",
+                defaults.approvals_waiting_per_user_max,
+                1..=500,
+            ),
             notifications_max: read.number("notifications_max", defaults.notifications_max, 1..=10_000),
             admin_requests_max: read.number("admin_requests_max", defaults.admin_requests_max, 1..=10_000),
             revocation_followers_max: read.number(

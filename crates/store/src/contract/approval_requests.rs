@@ -16,6 +16,7 @@ use crate::{
 pub const CASES: &[Case] = cases![
     a_secret_or_a_code_on_file_is_not_recorded_again,
     a_request_is_found_by_its_secret_or_code_also_after_a_restart,
+    no_more_wait_for_one_user_than_may_whichever_clients_ask,
     a_device_code_is_no_auth_req_id,
     another_clients_request_is_unknown,
     whoever_asks_too_early_waits_longer_for_good,
@@ -59,7 +60,7 @@ fn backchannel(number: u8, user: u8) -> NewApprovalRequest {
 }
 
 async fn create(store: &Store, request: NewApprovalRequest) {
-    let created = store.approval_requests.create_approval_request(request, entry(0));
+    let created = store.approval_requests.create_approval_request(request, 20, entry(0));
     assert_eq!(created.await.unwrap(), CreateApprovalRequest::Created);
 }
 
@@ -106,10 +107,50 @@ async fn a_secret_or_a_code_on_file_is_not_recorded_again(open: &dyn Open) {
         ..device(1)
     };
     for request in [device(1), backchannel(1, 1), same_code] {
-        let created = store.approval_requests.create_approval_request(request, entry(1));
+        let created = store.approval_requests.create_approval_request(request, 20, entry(1));
         assert_eq!(created.await.unwrap(), CreateApprovalRequest::AlreadyExists);
     }
     assert_eq!(audit_records(&store).await, records);
+}
+
+async fn no_more_wait_for_one_user_than_may_whichever_clients_ask(open: &dyn Open) {
+    let store = peopled(open).await;
+    let try_to = async |request: NewApprovalRequest, max, secs| {
+        let created = store
+            .approval_requests
+            .create_approval_request(request, max, entry(secs));
+        created.await.unwrap()
+    };
+    let of_other_client = NewApprovalRequest {
+        client_id: client("other"),
+        ..backchannel(2, 1)
+    };
+    for request in [backchannel(1, 1), of_other_client] {
+        assert_eq!(try_to(request, 2, 0).await, CreateApprovalRequest::Created);
+    }
+    let records = audit_records(&store).await;
+    assert_eq!(
+        try_to(backchannel(3, 1), 2, 1).await,
+        CreateApprovalRequest::TooManyOfUser
+    );
+    assert_eq!(store.approval_requests.find_approval_request(&hash(3)).unwrap(), None);
+    assert_eq!(audit_records(&store).await, records);
+    // Others are asked, and devices ask nobody yet.
+    for request in [backchannel(4, 2), device(5), device(6), device(7)] {
+        assert_eq!(try_to(request, 2, 1).await, CreateApprovalRequest::Created);
+    }
+    // What was answered waits no longer, and what has expired neither.
+    decide_at(&store, 1, ApprovalDecision::Denied, 2).await;
+    assert_eq!(try_to(backchannel(3, 1), 2, 2).await, CreateApprovalRequest::Created);
+    assert_eq!(
+        try_to(backchannel(8, 1), 2, 599).await,
+        CreateApprovalRequest::TooManyOfUser
+    );
+    let later = NewApprovalRequest {
+        expires_at: t(1_200),
+        ..backchannel(8, 1)
+    };
+    assert_eq!(try_to(later, 2, 600).await, CreateApprovalRequest::Created);
 }
 
 async fn a_request_is_found_by_its_secret_or_code_also_after_a_restart(open: &dyn Open) {

@@ -301,7 +301,7 @@ async fn a_client_made_anew_inherits_nothing_that_was_open(open: &dyn Open) {
         store.interactions.begin_interaction(interaction(number)).await.unwrap();
         let created = store
             .approval_requests
-            .create_approval_request(device(number), entry(0));
+            .create_approval_request(device(number), 20, entry(0));
         assert_eq!(created.await.unwrap(), CreateApprovalRequest::Created);
     }
     let outcome = InteractionOutcome::Granted {

@@ -6,8 +6,8 @@ use keybound_protocol::user::{UserName, UserSubject};
 
 use super::{Case, Open, audit_records, cases, entry, t};
 use crate::{
-    BeginSignIn, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PAGE_MAX, PasswordHash, Store, StoredUser,
-    UserChange, UserRemoval,
+    BeginSignIn, BeginUserCode, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PAGE_MAX, PasswordHash, Store,
+    StoredUser, UserChange, UserRemoval,
 };
 
 /// All cases.
@@ -26,6 +26,9 @@ pub const CASES: &[Case] = cases![
     failures_long_ago_are_forgotten,
     the_right_password_forgets_the_failures,
     nobody_is_signed_in_who_was_changed_meanwhile,
+    so_many_wrong_user_codes_lock_out_the_code_and_not_the_password,
+    the_right_user_code_of_today_forgets_the_failures,
+    of_many_user_codes_at_once_no_more_are_counted_than_allowed,
 ];
 
 const LOCK_OUT: LockOut = LockOut {
@@ -347,4 +350,99 @@ async fn nobody_is_signed_in_who_was_changed_meanwhile(open: &dyn Open) {
     let completed = store.users.complete_sign_in(name("nobody"), version, None, entry(2));
     assert!(!completed.await.unwrap());
     assert_eq!(audit_records(&store).await, records);
+}
+
+async fn begin_code(store: &Store, number: u8, secs: i64) -> BeginUserCode {
+    let begun = store.users.begin_user_code(subject(number), LOCK_OUT, entry(secs));
+    begun.await.unwrap()
+}
+
+fn is_code_counted(begun: &BeginUserCode) -> bool {
+    matches!(begun, BeginUserCode::Counted(_))
+}
+
+async fn so_many_wrong_user_codes_lock_out_the_code_and_not_the_password(open: &dyn Open) {
+    let store = peopled(open).await;
+    assert_eq!(begin_code(&store, 9, 0).await, BeginUserCode::Unknown);
+    let records = audit_records(&store).await;
+    for secs in 0..3 {
+        assert!(is_code_counted(&begin_code(&store, 1, secs).await), "{secs}");
+    }
+    assert_eq!(audit_records(&store).await, records + 1, "the lock-out, and no attempt");
+    for store in [store, open.open()] {
+        for secs in [3, 901] {
+            let begun = begin_code(&store, 1, secs).await;
+            let BeginUserCode::LockedOut { user, until } = begun else {
+                panic!("{begun:?}")
+            };
+            assert_eq!((user.subject, until), (subject(1), t(902)));
+        }
+        assert!(is_code_counted(&begin_code(&store, 2, 3).await));
+        assert!(
+            is_counted(&begin(&store, "user-1", 3).await),
+            "the password is another secret"
+        );
+    }
+    // And the other way round.
+    let store = open.open();
+    for secs in 4..7 {
+        begin(&store, "user-2", secs).await;
+    }
+    assert!(!is_counted(&begin(&store, "user-2", 7).await));
+    assert!(is_code_counted(&begin_code(&store, 2, 904).await));
+    // Another code opens at once; else time does.
+    let other_code = UserChange {
+        user_code_hash: Some(Some(PasswordHash::from_phc("$argon2id$two"))),
+        ..unchanged("user-1", None)
+    };
+    let other_password = UserChange {
+        password_hash: Some(PasswordHash::from_phc("$argon2id$two")),
+        ..unchanged("user-1", None)
+    };
+    store.users.change_user(other_password, entry(8)).await.unwrap();
+    assert!(!is_code_counted(&begin_code(&store, 1, 8).await));
+    store.users.change_user(other_code, entry(9)).await.unwrap();
+    for secs in 9..12 {
+        assert!(is_code_counted(&begin_code(&store, 1, secs).await), "{secs}");
+    }
+    assert!(!is_code_counted(&begin_code(&store, 1, 12).await));
+    assert!(is_code_counted(&begin_code(&store, 1, 911).await));
+    disable(&store, 1).await;
+    assert_eq!(begin_code(&store, 1, 912).await, BeginUserCode::Unknown);
+}
+
+async fn the_right_user_code_of_today_forgets_the_failures(open: &dyn Open) {
+    let store = peopled(open).await;
+    let version = |store: &Store| store.users.find_user(&name("user-1")).unwrap().unwrap().version;
+    let read = version(&store);
+    for secs in 0..3 {
+        begin_code(&store, 1, secs).await;
+    }
+    let complete = async |version| {
+        let completed = store.users.complete_user_code(name("user-1"), version, entry(3));
+        completed.await.unwrap()
+    };
+    let records = audit_records(&store).await;
+    assert!(!complete(read + 1_000).await, "changed since");
+    assert!(!is_code_counted(&begin_code(&store, 1, 3).await));
+    assert_eq!(audit_records(&store).await, records);
+    assert!(complete(read).await);
+    assert_eq!(audit_records(&store).await, records + 1);
+    for secs in 4..7 {
+        assert!(is_code_counted(&begin_code(&store, 1, secs).await), "{secs}");
+    }
+    disable(&store, 1).await;
+    assert!(!complete(version(&store)).await, "disabled since");
+}
+
+async fn of_many_user_codes_at_once_no_more_are_counted_than_allowed(open: &dyn Open) {
+    let store = peopled(open).await;
+    let attempts: Vec<_> = (0..50)
+        .map(|_| store.users.begin_user_code(subject(1), LOCK_OUT, entry(0)))
+        .collect();
+    let mut counted = 0;
+    for attempt in attempts {
+        counted += u32::from(is_code_counted(&attempt.await.unwrap()));
+    }
+    assert_eq!(counted, LOCK_OUT.failures_max);
 }

@@ -49,10 +49,24 @@ struct Found {
 }
 
 impl ApprovalRequests for Database {
-    fn create_approval_request(&self, request: NewApprovalRequest, entry: AuditEntry) -> Answer<CreateApprovalRequest> {
+    fn create_approval_request(
+        &self,
+        request: NewApprovalRequest,
+        of_user_max: u32,
+        entry: AuditEntry,
+    ) -> Answer<CreateApprovalRequest> {
         let (key_file, rows_max) = (Arc::clone(&self.key_file), self.limits.approval_requests_max);
-        self.writer
-            .submit(move |batch| create(batch, &request, &key_file, rows_max, &entry))
+        self.writer.submit(move |batch| {
+            if counter(batch.connection, "approval_requests")? >= rows_max {
+                return Ok(CreateApprovalRequest::TooMany);
+            }
+            if let ApprovalChannel::Backchannel { subject, .. } = &request.channel
+                && waiting_of(batch.connection, subject, entry.at)? >= u64::from(of_user_max)
+            {
+                return Ok(CreateApprovalRequest::TooManyOfUser);
+            }
+            create(batch, &request, &key_file, &entry)
+        })
     }
 
     fn find_approval_request(&self, hash: &ApprovalRequestHash) -> Result<Option<StoredApprovalRequest>, StoreError> {
@@ -121,16 +135,23 @@ impl ApprovalRequests for Database {
     }
 }
 
+/// How many requests wait for this user's decision. Bounded by what this is compared with.
+fn waiting_of(connection: &Connection, subject: &UserSubject, now: Timestamp) -> Result<u64, Fault> {
+    let sql = "SELECT count(*) FROM approval_requests
+               WHERE subject = ?1 AND state = 'pending' AND expires_at > ?2
+                 AND epoch = (SELECT value FROM counters WHERE name = 'epoch')";
+    let count = one(connection, sql, (subject.as_str(), now.unix_secs()), |row| {
+        unsigned(row, 0, WHAT)
+    })?;
+    Ok(count.unwrap_or_default())
+}
+
 fn create(
     batch: &mut Batch<'_>,
     request: &NewApprovalRequest,
     key_file: &KeyFile,
-    rows_max: u64,
     entry: &AuditEntry,
 ) -> Result<CreateApprovalRequest, Fault> {
-    if counter(batch.connection, "approval_requests")? >= rows_max {
-        return Ok(CreateApprovalRequest::TooMany);
-    }
     let (user_code, subject, token) = match &request.channel {
         ApprovalChannel::Device { user_code } => (Some(user_code.as_bytes()), None, None),
         ApprovalChannel::Backchannel { subject, notification } => (None, Some(subject.as_str()), notification.as_ref()),

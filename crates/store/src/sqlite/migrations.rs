@@ -38,6 +38,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0007", "silent_grants"),
     migration!("0008", "opened_requests"),
     migration!("0009", "client_terms"),
+    migration!("0010", "user_codes"),
 ];
 
 /// The newest schema version that this build knows.

@@ -9,14 +9,48 @@ use super::Database;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::grants::{self, Ending};
-use super::rows::{all, change, next, one, page, stored, text, timestamp, unsigned};
+use super::rows::{all, change, next, one, optional_timestamp, page, stored, text, timestamp, unsigned};
 use super::user_sessions;
 use crate::{
-    Answer, AuditEntry, BeginSignIn, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PasswordHash, StoreError,
-    StoredUser, UserChange, UserPage, UserRemoval, Users,
+    Answer, AuditEntry, BeginSignIn, BeginUserCode, ChangeUser, CreateUser, DeleteUser, LockOut, NewUser, PasswordHash,
+    StoreError, StoredUser, UserChange, UserPage, UserRemoval, Users,
 };
 
 const WHAT: &str = "user";
+
+/// How attempts at one secret are counted and forgotten.
+struct Attempts {
+    /// ?1 name, ?2 the time before which failures are forgotten, ?3 now.
+    count: &'static str,
+    /// ?1 name, ?2 until when.
+    lock: &'static str,
+    /// ?1 name.
+    forget: &'static str,
+    /// What the audit log calls it.
+    locked_out: &'static str,
+}
+
+const AT_THE_PASSWORD: Attempts = Attempts {
+    count:
+        "UPDATE users SET failures = CASE WHEN failed_at >= ?2 AND locked_until IS NULL THEN failures + 1 ELSE 1 END,
+                             failed_at = ?3, locked_until = NULL
+            WHERE name = ?1 RETURNING failures",
+    lock: "UPDATE users SET locked_until = ?2 WHERE name = ?1",
+    forget: "UPDATE users SET failures = 0, failed_at = NULL, locked_until = NULL WHERE name = ?1",
+    locked_out: "user.locked_out",
+};
+
+const AT_THE_USER_CODE: Attempts = Attempts {
+    count:
+        "UPDATE users SET user_code_failures = CASE WHEN user_code_failed_at >= ?2 AND user_code_locked_until IS NULL
+                                                       THEN user_code_failures + 1 ELSE 1 END,
+                             user_code_failed_at = ?3, user_code_locked_until = NULL
+            WHERE name = ?1 RETURNING user_code_failures",
+    lock: "UPDATE users SET user_code_locked_until = ?2 WHERE name = ?1",
+    forget: "UPDATE users SET user_code_failures = 0, user_code_failed_at = NULL, user_code_locked_until = NULL
+             WHERE name = ?1",
+    locked_out: "user.user_code_locked_out",
+};
 
 const FIND: &str = "SELECT name, subject, password_hash, user_code_hash, claims, is_disabled, locked_until, version,
                            created_at, updated_at FROM users WHERE name = ?1";
@@ -73,6 +107,16 @@ impl Users for Database {
     ) -> Answer<bool> {
         self.writer
             .submit(move |batch| complete_sign_in(batch, &name, version, rehashed.as_ref(), &entry))
+    }
+
+    fn begin_user_code(&self, subject: UserSubject, lock_out: LockOut, entry: AuditEntry) -> Answer<BeginUserCode> {
+        self.writer
+            .submit(move |batch| begin_user_code(batch, &subject, lock_out, &entry))
+    }
+
+    fn complete_user_code(&self, name: UserName, version: u64, entry: AuditEntry) -> Answer<bool> {
+        self.writer
+            .submit(move |batch| complete_user_code(batch, &name, version, &entry))
     }
 }
 
@@ -132,7 +176,10 @@ fn change_user(batch: &mut Batch<'_>, asked: &UserChange, entry: &AuditEntry) ->
     );
     change(batch.connection, sql, params)?;
     if asked.password_hash.is_some() {
-        forget_failures(batch.connection, &asked.name)?;
+        change(batch.connection, AT_THE_PASSWORD.forget, [asked.name.as_str()])?;
+    }
+    if asked.user_code_hash.is_some() {
+        change(batch.connection, AT_THE_USER_CODE.forget, [asked.name.as_str()])?;
     }
     let details = json!({
         "version": version,
@@ -197,29 +244,64 @@ fn begin_sign_in(
         count_nobody(batch.connection, entry.at)?;
         return Ok(BeginSignIn::Barred(Box::new(user)));
     }
-    let failures = count(batch.connection, &user.name, lock_out, entry.at)?;
-    if failures >= u64::from(lock_out.failures_max) {
-        // This attempt is the last one: right, it unlocks; wrong, the next is refused.
-        let until = entry.at.plus(lock_out.locked_for);
-        let sql = "UPDATE users SET locked_until = ?2 WHERE name = ?1";
-        change(batch.connection, sql, (user.name.as_str(), until.unix_secs()))?;
-        let details = json!({ "failures": failures, "until": until });
-        batch.record(entry, "user.locked_out", user.name.as_str(), Some(details))?;
+    if let Some(until) = count(batch, &AT_THE_PASSWORD, &user.name, lock_out, entry)? {
         user.locked_until = Some(until);
     }
     Ok(BeginSignIn::Counted(Box::new(user)))
 }
 
-/// Counts this attempt; older ones only as long as they lie no further back than a lock-out lasts.
-fn count(connection: &Connection, name: &UserName, lock_out: LockOut, now: Timestamp) -> Result<u64, Fault> {
-    let sql =
-        "UPDATE users SET failures = CASE WHEN failed_at >= ?2 AND locked_until IS NULL THEN failures + 1 ELSE 1 END,
-                                failed_at = ?3, locked_until = NULL
-               WHERE name = ?1 RETURNING failures";
-    let forgotten_before = now.minus(lock_out.locked_for).unix_secs();
-    let params = (name.as_str(), forgotten_before, now.unix_secs());
-    let failures = one(connection, sql, params, |row| unsigned(row, 0, WHAT))?;
-    failures.ok_or_else(|| Fault::corrupt(WHAT, "it was not there when its failures were counted"))
+/// Counts this attempt; older ones only as long as they lie no further back than a lock-out lasts. Until when the user is locked out, if
+/// this attempt is the last one: right, it unlocks; wrong, the next is refused.
+fn count(
+    batch: &mut Batch<'_>,
+    attempts: &Attempts,
+    name: &UserName,
+    lock_out: LockOut,
+    entry: &AuditEntry,
+) -> Result<Option<Timestamp>, Fault> {
+    let forgotten_before = entry.at.minus(lock_out.locked_for).unix_secs();
+    let params = (name.as_str(), forgotten_before, entry.at.unix_secs());
+    let failures = one(batch.connection, attempts.count, params, |row| unsigned(row, 0, WHAT))?
+        .ok_or_else(|| Fault::corrupt(WHAT, "it was not there when its failures were counted"))?;
+    if failures < u64::from(lock_out.failures_max) {
+        return Ok(None);
+    }
+    let until = entry.at.plus(lock_out.locked_for);
+    change(batch.connection, attempts.lock, (name.as_str(), until.unix_secs()))?;
+    let details = json!({ "failures": failures, "until": until });
+    batch.record(entry, attempts.locked_out, name.as_str(), Some(details))?;
+    Ok(Some(until))
+}
+
+fn begin_user_code(
+    batch: &mut Batch<'_>,
+    subject: &UserSubject,
+    lock_out: LockOut,
+    entry: &AuditEntry,
+) -> Result<BeginUserCode, Fault> {
+    let found = one(batch.connection, FIND_BY_SUBJECT, [subject.as_str()], stored_user)?;
+    let Some(user) = found.filter(|user| !user.is_disabled).map(Box::new) else {
+        return Ok(BeginUserCode::Unknown);
+    };
+    let sql = "SELECT user_code_locked_until FROM users WHERE subject = ?1";
+    let until = one(batch.connection, sql, [subject.as_str()], |row| {
+        optional_timestamp(row, 0)
+    })?;
+    if let Some(until) = until.flatten().filter(|until| entry.at < *until) {
+        return Ok(BeginUserCode::LockedOut { user, until });
+    }
+    count(batch, &AT_THE_USER_CODE, &user.name, lock_out, entry)?;
+    Ok(BeginUserCode::Counted(user))
+}
+
+fn complete_user_code(batch: &mut Batch<'_>, name: &UserName, version: u64, entry: &AuditEntry) -> Result<bool, Fault> {
+    let current = find(batch.connection, name)?;
+    if !current.is_some_and(|user| user.version == version && !user.is_disabled) {
+        return Ok(false);
+    }
+    change(batch.connection, AT_THE_USER_CODE.forget, [name.as_str()])?;
+    batch.record(entry, "user.user_code_accepted", name.as_str(), None)?;
+    Ok(true)
 }
 
 /// The write of an attempt to sign in as nobody, so that it takes as long as any other.
@@ -246,12 +328,6 @@ fn complete_sign_in(
     }
     batch.record(entry, "user.signed_in", name.as_str(), None)?;
     Ok(true)
-}
-
-fn forget_failures(connection: &Connection, name: &UserName) -> Result<(), Fault> {
-    let sql = "UPDATE users SET failures = 0, failed_at = NULL, locked_until = NULL WHERE name = ?1";
-    change(connection, sql, [name.as_str()])?;
-    Ok(())
 }
 
 fn find(connection: &Connection, name: &UserName) -> Result<Option<StoredUser>, Fault> {

@@ -72,7 +72,7 @@ fn write_canaries(directory: &Directory) {
             interval: Duration::from_secs(5),
             expires_at: NOW,
         };
-        let created = store.approval_requests.create_approval_request(request, entry());
+        let created = store.approval_requests.create_approval_request(request, 20, entry());
         assert_eq!(created.await.unwrap(), CreateApprovalRequest::Created);
         // Also in the log beside the database, while it is open.
         let open = contents(directory);
