@@ -22,6 +22,10 @@ const RECORDS_MAX: usize = 4_096;
 const BUFFERS: usize = 16;
 /// How long a record waits at most.
 const WRITE_INTERVAL: Duration = Duration::from_millis(100);
+/// The same after a turn with many records: where the thread shares its core with answers, short turns delay fewer of them.
+const BUSY_WRITE_INTERVAL: Duration = Duration::from_millis(10);
+/// So many are many.
+const BUSY_RECORDS: usize = 64;
 
 /// What is logged of one request.
 #[derive(Clone, Debug)]
@@ -109,14 +113,22 @@ impl Buffers {
 }
 
 fn write(buffers: &Buffers, stopped: &Receiver<()>) {
+    let mut interval = WRITE_INTERVAL;
     loop {
-        let stop = !matches!(stopped.recv_timeout(WRITE_INTERVAL), Err(RecvTimeoutError::Timeout));
+        let stop = !matches!(stopped.recv_timeout(interval), Err(RecvTimeoutError::Timeout));
+        let mut written = 0;
         for buffer in &buffers.waiting {
             let records = std::mem::take(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner));
             for record in records {
                 write_one(&record);
+                written += 1;
             }
         }
+        interval = if written < BUSY_RECORDS {
+            WRITE_INTERVAL
+        } else {
+            BUSY_WRITE_INTERVAL
+        };
         let dropped = buffers.dropped.swap(0, Relaxed);
         if dropped > 0 {
             tracing::warn!(target: "keybound::requests", dropped, "more requests than the log takes");
