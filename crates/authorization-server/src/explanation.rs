@@ -13,13 +13,14 @@ use keybound_protocol::token_request::TokenRequestError;
 use keybound_tls::LayerRefusal;
 
 pub(crate) use self::fix::fix;
-use self::order::{AUTHENTICATION, RATE, failed_rule, rules_at};
+use self::order::{AUTHENTICATION, RATE, failed_rule, rules_at, rules_of_sign_in};
 use crate::client_authentication::AuthenticationFailure;
 use crate::error::Reason;
 use crate::grants::client_credentials::GrantRefusal;
 use crate::grants::refresh_token::RefreshRefusal;
 use crate::grants::share::ShareRefusal;
 use crate::refusals::Circumstances;
+use crate::users::SignInRefusal;
 
 /// The rules of the decision that ended with `reason`.
 pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<RuleOutcome> {
@@ -34,6 +35,16 @@ pub(crate) fn rules(reason: &Reason, circumstances: &Circumstances<'_>) -> Vec<R
         }
     }
     outcomes
+}
+
+/// The rules of a sign-in by name and password that ended with `refusal`. No side of a comparison is on record: one is a secret.
+pub(crate) fn sign_in_rules(refusal: &SignInRefusal) -> Vec<RuleOutcome> {
+    let outcomes = RuleOutcome::list(&rules_of_sign_in(), refusal.rule());
+    let explained = |outcome: RuleOutcome| match outcome.outcome {
+        Outcome::Failed => outcome.detail(Refusal::reason_of(refusal)),
+        Outcome::Passed | Outcome::NotReached => outcome,
+    };
+    outcomes.into_iter().map(explained).collect()
 }
 
 /// The rule that failed, with both sides of the comparison where there are two.

@@ -8,6 +8,8 @@
 //! Two limits hold: so many failures in a row lock a name out for a while (in the store, for every node), and one address prefix
 //! has so many attempts a minute, whatever names it tries. Codes of CIBA are guarded in the same way, and counted apart.
 
+mod sign_in_refusal;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,14 +22,12 @@ use keybound_store::{
     StoredUser, UserChange, Users,
 };
 
+pub use self::sign_in_refusal::{REFUSED, SignInRefusal};
 use crate::answer_time::AnswerTimer;
 use crate::limits::Limits;
 use crate::passwords::{Password, PasswordHashing, PasswordHashingError};
-use crate::rate_limit::{AttemptLimit, TooMany};
+use crate::rate_limit::AttemptLimit;
 use crate::upstream::UpstreamUser;
-
-/// What somebody is told who was not signed in, whatever the reason.
-pub const REFUSED: &str = "The name or the password is wrong, or this account cannot sign in at the moment.";
 
 /// The users of this server.
 pub struct UserDirectory {
@@ -73,40 +73,6 @@ pub struct SignInAttempt<'a> {
     pub now: Timestamp,
 }
 
-/// Why somebody was not signed in. For operators, except for what [`text`](Self::text) says.
-#[derive(Debug, thiserror::Error)]
-pub enum SignInRefusal {
-    /// The name is nobody's. What was typed is not kept: people type passwords there.
-    #[error("there is no user of the name that was typed")]
-    Unknown,
-    /// The name is somebody's and the password is not.
-    #[error("the password of {0} is wrong")]
-    WrongPassword(UserName),
-    /// An administrator keeps the user out.
-    #[error("{0} is disabled")]
-    Disabled(UserName),
-    /// Too many wrong passwords.
-    #[error("{name} is locked out until {until}")]
-    LockedOut {
-        /// Who.
-        name: UserName,
-        /// Until when.
-        until: Timestamp,
-    },
-    /// An administrator changed the user between the question and the answer.
-    #[error("{0} was changed while signing in")]
-    Changed(UserName),
-    /// Too many attempts from one place.
-    #[error("one attempt too many from this address prefix within a minute")]
-    TooMany(TooMany),
-    /// The password was not compared.
-    #[error(transparent)]
-    Hashing(#[from] PasswordHashingError),
-    /// Our fault.
-    #[error("the store did not answer")]
-    Store(#[from] StoreError),
-}
-
 /// Why a user's code of CIBA was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserCodeRefusal {
@@ -136,39 +102,6 @@ impl SignedIn {
     /// When the password was given (`auth_time`), here or at another provider.
     pub fn auth_time(&self) -> Timestamp {
         self.auth_time
-    }
-}
-
-impl SignInRefusal {
-    /// What is shown. One text for everything that depends on who was named.
-    pub fn text(&self) -> &'static str {
-        match self {
-            SignInRefusal::Unknown
-            | SignInRefusal::WrongPassword(_)
-            | SignInRefusal::Disabled(_)
-            | SignInRefusal::LockedOut { .. }
-            | SignInRefusal::Changed(_)
-            | SignInRefusal::Hashing(PasswordHashingError::TooLong) => REFUSED,
-            SignInRefusal::TooMany(_) => "Too many attempts. Wait a minute, then try again.",
-            SignInRefusal::Hashing(_) | SignInRefusal::Store(_) => {
-                "Signing in is not possible at the moment. Try again in a few seconds."
-            }
-        }
-    }
-
-    /// Whether it says nothing against the user: HTTP 429 or 503, not a failed sign-in.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            SignInRefusal::TooMany(too_many) => Some(too_many.retry_after),
-            SignInRefusal::Hashing(PasswordHashingError::Busy { .. } | PasswordHashingError::Failed(_))
-            | SignInRefusal::Store(_) => Some(Duration::from_secs(1)),
-            SignInRefusal::Unknown
-            | SignInRefusal::WrongPassword(_)
-            | SignInRefusal::Disabled(_)
-            | SignInRefusal::LockedOut { .. }
-            | SignInRefusal::Changed(_)
-            | SignInRefusal::Hashing(PasswordHashingError::TooLong) => None,
-        }
     }
 }
 

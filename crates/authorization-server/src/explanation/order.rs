@@ -21,6 +21,7 @@ use crate::grants::refresh_token::RefreshRefusal;
 use crate::pages::refusal::PageRefusal;
 use crate::router::Route;
 use crate::trusted_issuers::NotTraded;
+use crate::users::SignInRefusal;
 
 const CURSOR: &str = "a cursor of this server";
 const HELD: &str = "room for one more follower";
@@ -191,6 +192,12 @@ pub(super) fn rules_at(route: Option<Route>, reason: &Reason) -> Cow<'static, [&
         Some(route) if route.is_page() => &AT_PAGES,
         Some(_) | None => &ELSEWHERE,
     })
+}
+
+/// The names of the rules of a form with name and password, in the order in which they are asked.
+pub(super) fn rules_of_sign_in() -> Vec<&'static str> {
+    let of_the_form = [METHOD, MEDIA_TYPE, FORM, PageRefusal::RULES[0], PageRefusal::RULES[5]];
+    [&of_the_form[..], &SignInRefusal::RULES].concat()
 }
 
 /// Rules of other grant types than the request's are left out: nobody asked them.

@@ -14,6 +14,7 @@ use super::refusal::PageRefusal;
 use super::upstream_sign_in::{self, ProviderLink};
 use super::{PageRequest, cookies, form_token, page_response, session};
 use crate::error::Reason;
+use crate::explanation;
 use crate::passwords::Password;
 use crate::refusals::Explained;
 use crate::response::{KEYBOUND_REFUSAL, Response};
@@ -238,8 +239,8 @@ pub(super) async fn authenticate(
         status,
         error_code: None,
         reason: &refusal,
-        rules: Vec::new(),
-        fix: None,
+        rules: explanation::sign_in_rules(&refusal),
+        fix: Some(refusal.fix().to_owned()),
     };
     let circumstances = request.circumstances(Route::SignIn);
     Ok(Err(NotSignedIn {

@@ -65,9 +65,9 @@ async fn a_request_uri_opens_pages_for_its_client_until_the_second_it_expires() 
     const REQUEST_URI: &str = "request_uri pushed by this client, in time, and not used up";
     let unknown = "/authorize?client_id=demo&request_uri=urn:ietf:params:oauth:request_uri:x";
     let foreign = "/authorize?client_id=demo&request_uri=https://client.example/request";
-    for path in [unknown, foreign] {
+    for (path, error) in [(unknown, "invalid_request_uri"), (foreign, "request_uri_not_supported")] {
         let reply = browser.get(path).await;
-        assert_error_page(&world, &reply, 400, "invalid_request_uri", REQUEST_URI).await;
+        assert_error_page(&world, &reply, 400, error, REQUEST_URI).await;
     }
     let path = format!("/authorize?client_id=demo&request_uri={request_uri}");
     world.clock.advance(59);

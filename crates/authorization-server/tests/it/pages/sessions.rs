@@ -84,7 +84,20 @@ async fn a_failed_sign_in_never_says_what_was_wrong() {
     let browser = Browser::of(&world);
     let login = browser.begin().await;
     let mut pages = Vec::new();
-    for (name, password) in [("helena", "another password"), ("nobody", "another password")] {
+    for (name, password, rule, fix) in [
+        (
+            "helena",
+            "another password",
+            "password of the user",
+            "set a new password",
+        ),
+        (
+            "nobody",
+            "another password",
+            "user known by the name",
+            "keybound user list",
+        ),
+    ] {
         let token = form_token(&browser.get(&login).await);
         let form = [
             ("form_token", token.as_str()),
@@ -96,6 +109,8 @@ async fn a_failed_sign_in_never_says_what_was_wrong() {
         let refusal = world.refusal(&reply).await;
         // A password that was typed as a name is not kept; the name of a user is no secret to an operator.
         assert_eq!(refusal.reason.contains(name), name == "helena", "{refusal:?}");
+        assert_eq!(refusal.failed_rule().unwrap().rule, rule, "{refusal:?}");
+        assert!(refusal.fix.as_deref().unwrap().contains(fix), "{refusal:?}");
         let html = text(&reply);
         assert!(!html.contains(password), "a password is never sent back");
         pages.push(html.replace(name, "NAME"));
