@@ -8,12 +8,12 @@ use keybound_protocol::authorization_request::{
 };
 use keybound_protocol::authorization_response::ResponseTarget;
 use keybound_protocol::client::Client;
-use keybound_protocol::client_metadata::ClientKeys;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::form::Form;
-use keybound_protocol::jwk_set::JwkSet;
 use keybound_protocol::profile::Profile;
-use keybound_protocol::request_object::{RequestObject, RequestObjectError, RequestObjectKind, RequestObjectPolicy};
+use keybound_protocol::request_object::{
+    RequestObjectError, RequestObjectKind, RequestObjectPolicy, UnverifiedRequestObject,
+};
 use keybound_protocol::time::Timestamp;
 
 use crate::configuration::Configuration;
@@ -146,11 +146,6 @@ async fn request_object(
     request: &str,
 ) -> Result<AuthorizationParameters, RequestRefusal> {
     let metadata = asked.client.metadata();
-    let keys = match metadata.keys() {
-        None => Arc::new(JwkSet::default()),
-        Some(ClientKeys::Jwks(keys)) => Arc::clone(keys),
-        Some(ClientKeys::JwksUri(uri)) => key_sets.key_set(asked.client.client_id(), uri, asked.now).await?,
-    };
     let policy = RequestObjectPolicy {
         kind: match metadata.effective_profile(configuration.profile) {
             Profile::Default => RequestObjectKind::Authorization,
@@ -160,6 +155,9 @@ async fn request_object(
         algorithms: &metadata.request_object_algorithms(configuration.profile),
         now: asked.now,
     };
-    let object = RequestObject::verify(request, asked.client, &keys, &policy)?;
+    // Before the keys are looked for: what cannot be good has nobody fetch them.
+    let object = UnverifiedRequestObject::parse(request, &policy)?;
+    let keys = key_sets.keys_of(asked.client, asked.now).await?;
+    let object = object.verify(asked.client, &keys, &policy)?;
     Ok(AuthorizationParameters::of_request_object(&object)?)
 }

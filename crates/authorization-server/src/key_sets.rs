@@ -14,7 +14,8 @@ use arc_swap::ArcSwap;
 use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use keybound_protocol::client::ClientId;
+use keybound_protocol::client::{Client, ClientId};
+use keybound_protocol::client_metadata::ClientKeys;
 use keybound_protocol::jwk_set::{JwkSet, JwkSetError};
 use keybound_protocol::time::Timestamp;
 use keybound_tls::{FetchError, GuardedFetch};
@@ -130,6 +131,18 @@ impl KeySets {
             let _ = in_flight.wait_for(|done| *done).await;
         }
         self.answer(&entry, now)
+    }
+
+    /// The keys of a client: none, those it registered, or those at its `jwks_uri`.
+    ///
+    /// # Errors
+    /// [`KeySetError`]
+    pub(crate) async fn keys_of(self: &Arc<Self>, client: &Client, now: Timestamp) -> Result<Arc<JwkSet>, KeySetError> {
+        match client.metadata().keys() {
+            None => Ok(Arc::default()),
+            Some(ClientKeys::Jwks(keys)) => Ok(Arc::clone(keys)),
+            Some(ClientKeys::JwksUri(uri)) => self.key_set(client.client_id(), uri, now).await,
+        }
     }
 
     /// The keys that were fetched from `uri` before, if they still count. Fetches nothing.

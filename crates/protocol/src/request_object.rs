@@ -146,6 +146,14 @@ pub struct RequestObjectPolicy<'a> {
     pub now: Timestamp,
 }
 
+/// A request object that was taken apart. Nothing in it is true yet; but its form, and the algorithm that it names, are such that it is
+/// worth the while to look for the client's keys.
+#[derive(Debug, Clone)]
+pub struct UnverifiedRequestObject<'a> {
+    jws: UnverifiedJws<'a>,
+    claims: JsonObject,
+}
+
 /// A request object that its client's key signed for this server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestObject {
@@ -177,26 +185,42 @@ impl RequestObjectKind {
     }
 }
 
-impl RequestObject {
-    /// Decides whether `client`, whose keys are `keys`, made the request object `jwt` for this server.
+impl RequestObjectPolicy<'_> {
+    fn of_jws(&self) -> JwsPolicy<'_> {
+        JwsPolicy {
+            algorithms: self.algorithms,
+            types: &TYPES,
+            type_may_be_missing: true,
+        }
+    }
+}
+
+impl<'a> UnverifiedRequestObject<'a> {
+    /// Takes a request object apart, before any key is looked for: whoever sends garbage has nobody fetch a client's keys.
+    ///
+    /// # Errors
+    /// About size, form, algorithm, type, and claims that are no JSON object: see [`RequestObjectError`].
+    pub fn parse(jwt: &'a str, policy: &RequestObjectPolicy<'_>) -> Result<Self, RequestObjectError> {
+        let jws = UnverifiedJws::parse(jwt)?;
+        jws.require_permitted(&policy.of_jws())?;
+        let claims = JsonObject::parse(jws.unverified_payload()).map_err(RequestObjectError::Claims)?;
+        Ok(Self { jws, claims })
+    }
+
+    /// Decides whether `client`, whose keys are `keys`, made the request object for this server.
     ///
     /// `keys` are those it registered, by value or as fetched.
     ///
     /// # Errors
     /// Signature, claims there, client, audience, dates, nothing nested, in this order: see [`RequestObjectError`].
     pub fn verify(
-        jwt: &str,
+        self,
         client: &Client,
         keys: &JwkSet,
         policy: &RequestObjectPolicy<'_>,
-    ) -> Result<Self, RequestObjectError> {
-        let jws = UnverifiedJws::parse(jwt)?;
-        let jws_policy = JwsPolicy {
-            algorithms: policy.algorithms,
-            types: &TYPES,
-            type_may_be_missing: true,
-        };
-        let claims = JsonObject::parse(jws.verify(&jws_policy, keys)?.payload()).map_err(RequestObjectError::Claims)?;
+    ) -> Result<RequestObject, RequestObjectError> {
+        self.jws.verify(&policy.of_jws(), keys)?;
+        let claims = self.claims;
         if let Some(missing) = policy
             .kind
             .required_claims()
@@ -220,10 +244,12 @@ impl RequestObject {
             .find(|claim| claims.contains(claim))
         {
             Some(nested) => Err(RequestObjectError::Nested(nested)),
-            None => Ok(Self { claims }),
+            None => Ok(RequestObject { claims }),
         }
     }
+}
 
+impl RequestObject {
     /// Its `jti`, until when it has to be remembered once it was used (`exp` and the leeway), and its `iat`; `None` without `jti` or `exp`,
     /// or with a `jti` that is empty.
     pub fn one_time(&self) -> Option<OneTimeUse<'_>> {

@@ -14,12 +14,11 @@ use keybound_protocol::backchannel_authentication::{
 };
 use keybound_protocol::base64url;
 use keybound_protocol::client::Client;
-use keybound_protocol::client_metadata::{ClientKeys, DeliveryMode};
+use keybound_protocol::client_metadata::DeliveryMode;
 use keybound_protocol::confirmation::Confirmation;
 use keybound_protocol::digest::{hex, sha256};
 use keybound_protocol::grant_type::GrantType;
-use keybound_protocol::jwk_set::JwkSet;
-use keybound_protocol::request_object::{RequestObject, RequestObjectKind, RequestObjectPolicy};
+use keybound_protocol::request_object::{RequestObjectKind, RequestObjectPolicy, UnverifiedRequestObject};
 use keybound_protocol::user::{UserName, UserSubject};
 use keybound_store::{
     ApprovalChannel, ApprovalRequestHash, AuditEntry, ConsumeClientAssertion, CreateApprovalRequest,
@@ -160,21 +159,18 @@ async fn parameters(
     };
     require_nothing_beside_request(request.form())?;
     let metadata = client.metadata();
-    let keys = match metadata.keys() {
-        None => Arc::new(JwkSet::default()),
-        Some(ClientKeys::Jwks(keys)) => Arc::clone(keys),
-        Some(ClientKeys::JwksUri(uri)) => {
-            let fetched = server.key_sets.key_set(client.client_id(), uri, request.attempt.now);
-            fetched.await?
-        }
-    };
     let policy = RequestObjectPolicy {
         kind: RequestObjectKind::BackchannelAuthentication,
         issuer: &request.configuration.issuer,
         algorithms: &metadata.backchannel_request_algorithms(request.configuration.profile),
         now: request.attempt.now,
     };
-    let object = RequestObject::verify(jwt, client, &keys, &policy).map_err(BackchannelRequestError::from)?;
+    // Before the keys are looked for: what cannot be good has nobody fetch them.
+    let object = UnverifiedRequestObject::parse(jwt, &policy).map_err(BackchannelRequestError::from)?;
+    let keys = server.key_sets.keys_of(client, request.attempt.now).await?;
+    let object = object
+        .verify(client, &keys, &policy)
+        .map_err(BackchannelRequestError::from)?;
     let parameters = AuthorizationParameters::of_request_object(&object).map_err(BackchannelRequestError::from)?;
     // Its `jti` may be as long as a form is: what is remembered is not. No client assertion has this form.
     let once = object.one_time().ok_or(ApprovalRefusal::RequestWithoutId)?;

@@ -14,13 +14,13 @@ use crate::registration::{plan, policy, register, registration};
 use crate::world::{World, tls_client, with};
 
 /// A listener that counts connections, and should count none.
-struct Canary {
-    port: u16,
+pub(crate) struct Canary {
+    pub(crate) port: u16,
     connections: Arc<AtomicUsize>,
 }
 
 impl Canary {
-    async fn start(address: &str) -> Canary {
+    pub(crate) async fn start(address: &str) -> Canary {
         let listener = TcpListener::bind(address).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -33,7 +33,7 @@ impl Canary {
         Canary { port, connections }
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.connections.load(SeqCst)
     }
 }

@@ -49,6 +49,7 @@ mod registration_management;
 mod registration_policies;
 mod replays;
 mod request_limits;
+mod request_object_keys;
 mod revocations;
 mod rfc6749;
 mod rfc7523;

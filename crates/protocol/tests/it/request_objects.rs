@@ -4,7 +4,9 @@ use keybound_protocol::authorization_request::AuthorizationParameters;
 use keybound_protocol::error_code::ErrorCode;
 use keybound_protocol::issuer::Issuer;
 use keybound_protocol::jws::JwsError;
-use keybound_protocol::request_object::{RequestObject, RequestObjectError, RequestObjectKind, RequestObjectPolicy};
+use keybound_protocol::request_object::{
+    RequestObject, RequestObjectError, RequestObjectKind, RequestObjectPolicy, UnverifiedRequestObject,
+};
 use keybound_protocol::signer::{SignatureAlgorithm, Signer};
 use serde_json::{Value, json};
 
@@ -31,7 +33,7 @@ fn verify_as(kind: RequestObjectKind, jwt: &str) -> Result<RequestObject, Reques
         now: NOW,
     };
     let keys = key_set(&[signer(SignatureAlgorithm::Es256), signer(SignatureAlgorithm::Rs256)]);
-    RequestObject::verify(jwt, &client(&metadata()), &keys, &policy)
+    UnverifiedRequestObject::parse(jwt, &policy)?.verify(&client(&metadata()), &keys, &policy)
 }
 
 fn signed(claims: &Value) -> String {
@@ -95,6 +97,61 @@ fn only_a_key_of_the_client_by_a_permitted_algorithm_makes_one() {
         with(header(), "typ", Value::Null),
     ] {
         assert!(verify_as(FapiAuthorization, &sign(&**es256, &header.to_string(), &text)).is_ok());
+    }
+}
+
+// covers R9101-2, TRAP-42
+#[test]
+fn what_no_key_could_make_good_is_refused_before_a_key_is_looked_for() {
+    let es256 = signer(SignatureAlgorithm::Es256);
+    let issuer = Issuer::parse(ISSUER).unwrap();
+    let policy = RequestObjectPolicy {
+        kind: Authorization,
+        issuer: &issuer,
+        algorithms: &SignatureAlgorithm::FAPI,
+        now: NOW,
+    };
+    let text = claims().to_string();
+    let with_header = |member: &str, value: Value| with(header(), member, value).to_string();
+    let good = signed(&claims());
+    for (jwt, reason) in [
+        (String::new(), "1 parts"),
+        ("garbage".to_owned(), "1 parts"),
+        (good.replace('.', ".."), "5 parts"),
+        (good.replacen('.', "!.", 1), "header is not base64url"),
+        ("a".repeat(16 * 1024 + 1), "longer than"),
+        (
+            sign(&**es256, &with_header("alg", json!("none")), &text),
+            "algorithm \"none\"",
+        ),
+        (
+            sign(&**es256, &with_header("alg", json!("HS256")), &text),
+            "algorithm \"HS256\"",
+        ),
+        (
+            sign(&**es256, &with_header("alg", json!("RS256")), &text),
+            "algorithm \"RS256\"",
+        ),
+        (sign(&**es256, &with_header("alg", Value::Null), &text), "has no `alg`"),
+        (
+            sign(&**es256, &with_header("typ", json!("at+jwt")), &text),
+            "type Some(\"at+jwt\")",
+        ),
+        (sign(&**es256, &with_header("crit", json!(["b64"])), &text), "`crit`"),
+        (sign(&**es256, &header().to_string(), "not json"), "not a JSON object"),
+        (sign(&**es256, &header().to_string(), "[]"), "not a JSON object"),
+    ] {
+        let error = UnverifiedRequestObject::parse(&jwt, &policy).unwrap_err();
+        assert!(error.to_string().contains(reason), "{reason}: {error}");
+        assert_eq!(error.code(), ErrorCode::InvalidRequestObject);
+    }
+    // Whose signature it is, and what it says, only the keys tell.
+    for jwt in [
+        good,
+        sign(&stranger(SignatureAlgorithm::Es256), &header().to_string(), &text),
+        sign(&**es256, &header().to_string(), "{}"),
+    ] {
+        assert!(UnverifiedRequestObject::parse(&jwt, &policy).is_ok(), "{jwt}");
     }
 }
 
