@@ -148,7 +148,7 @@ pub(crate) struct ActingClient {
     #[arg(long, value_name = "URL")]
     pub issuer: Option<String>,
     /// Who asks.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub client_id: Option<String>,
     /// The client's certificate chain, PEM.
     #[arg(long, value_name = "FILE")]
@@ -203,7 +203,7 @@ pub(crate) struct Call {
     #[command(flatten)]
     pub wanted: Wanted,
     /// Use this token instead of getting one.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub token: Option<String>,
     /// Request method.
     #[arg(long, short = 'X', default_value = "GET")]
@@ -352,6 +352,7 @@ pub(crate) struct ClientCreate {
 #[derive(Debug, Args)]
 pub(crate) struct ClientShow {
     /// The client.
+    #[arg(allow_hyphen_values = true)]
     pub client_id: String,
     /// As which administrator to act.
     #[command(flatten)]
@@ -362,6 +363,7 @@ pub(crate) struct ClientShow {
 #[derive(Debug, Args)]
 pub(crate) struct ClientUpdate {
     /// The client.
+    #[arg(allow_hyphen_values = true)]
     pub client_id: String,
     /// One JSON object that replaces the metadata, or `-` for standard input.
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["set", "unset"])]
@@ -410,6 +412,7 @@ pub(crate) enum Backchannel {
 #[derive(Debug, Args)]
 pub(crate) struct BackchannelDecision {
     /// The auth_req_id that the client was given.
+    #[arg(allow_hyphen_values = true)]
     pub auth_req_id: String,
     /// As which administrator to act.
     #[command(flatten)]
@@ -504,7 +507,7 @@ pub(crate) struct Explain {
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
     /// The certificate: a file (PEM, the leaf first, or DER; - for standard input), or its thumbprint (x5t#S256).
-    #[arg(long, value_name = "FILE|THUMBPRINT")]
+    #[arg(long, value_name = "FILE|THUMBPRINT", allow_hyphen_values = true)]
     pub certificate: PathBuf,
     /// Revoke nothing; say what would be.
     #[arg(long)]

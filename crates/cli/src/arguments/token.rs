@@ -128,7 +128,7 @@ pub(crate) struct TokenGet {
 #[derive(Debug, Args)]
 pub(crate) struct TokenInspect {
     /// The token, or `-` for standard input.
-    #[arg(default_value = "-")]
+    #[arg(default_value = "-", allow_hyphen_values = true)]
     pub token: String,
     /// Compare the binding with this certificate, PEM.
     #[arg(long, value_name = "FILE")]

@@ -23,7 +23,7 @@ use crate::arguments::{Grant, ResponseMode, TokenGet};
 use crate::exit_code::{CommandError, CommandResult, ExitCode};
 use crate::random;
 use crate::session::{Session, Wanted};
-use crate::terminal::{STRONG, Terminal, on_one_line, styled};
+use crate::terminal::{DIM, STRONG, Terminal, on_one_line, styled};
 
 /// Prints the token alone, so that it can be used in a pipe; with `--output json` the whole token response.
 pub(super) async fn run(arguments: &TokenGet, terminal: &Terminal, now: Timestamp) -> CommandResult {
@@ -211,9 +211,15 @@ async fn ciba(arguments: &TokenGet, terminal: &Terminal, session: &Session) -> R
         request = request.with_authorization_details(details);
     }
     let pending = session.begin_backchannel_authentication(&request).await?;
-    let auth_req_id = pending.expose_handle().to_owned();
+    let auth_req_id = on_one_line(pending.expose_handle());
     terminal.instruction(
-        "The server has asked the user; waiting for the decision.",
+        format!(
+            "The server has asked the user; waiting for the decision.\n{}",
+            styled(
+                DIM,
+                format!("keybound backchannel approve|deny {auth_req_id}   decides for the user")
+            )
+        ),
         &json!({ "auth_req_id": auth_req_id }),
     );
     session

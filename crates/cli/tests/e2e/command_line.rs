@@ -343,3 +343,34 @@ fn a_lone_word_is_a_list_where_a_list_is_wanted() {
     // Said to be a string, it is taken at its word.
     set(&[&subject[..], &["grant_types=\"client_credentials\""]].concat()).expect_code(5);
 }
+
+#[test]
+fn what_a_server_drew_may_begin_with_a_hyphen() {
+    let installation = Installation::start();
+    let run = |arguments: &[&str]| installation.run(arguments);
+    // One of 64 identifiers and tokens does; the letters are those of flags, too.
+    for drawn in ["-qxBs0pQ", "-hVx", "--output-x"] {
+        for command in [
+            &["backchannel", "show"][..],
+            &["backchannel", "approve"],
+            &["client", "show"],
+        ] {
+            let said = run(&[command, &[drawn]].concat()).expect_code(3);
+            assert!(!said.stderr.contains("unexpected argument"), "{said:?}");
+        }
+        let url = installation.gateway("/hello");
+        run(&["call", &url, "--client", "clients/demo", "--token", drawn]).expect_code(5);
+    }
+    // What is known is a flag all the same, before and behind.
+    let said = run(&[
+        "backchannel",
+        "show",
+        "--output",
+        "json",
+        "-x1",
+        "--admin",
+        "admin.toml",
+    ])
+    .expect_code(3);
+    assert!(said.stdout.is_empty() || said.stdout.starts_with('{'), "{said:?}");
+}
