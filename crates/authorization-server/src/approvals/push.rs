@@ -82,7 +82,7 @@ impl Pushed<'_> {
         let recipient = AuthenticatedClient::assert_authenticated_earlier(&self.client.client)
             .map(IdentifiedClient::Authenticated)
             .ok_or(PushError::PublicByNow)?;
-        let share = Granted::read(grant)?.share(&self.client.client, &configuration.resources, &Wish::default())?;
+        let share = Granted::read(grant)?.share(&self.client.client, &configuration, &Wish::default())?;
         let confirmation = self.confirmation(server)?;
         let issue = Issue {
             server,

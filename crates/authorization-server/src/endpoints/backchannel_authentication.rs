@@ -70,7 +70,7 @@ pub(crate) async fn post(server: &Server, request: &ClientRequest<'_>) -> Result
         if mode == DeliveryMode::Push {
             // Nor can it say later which part of it one token is to be for.
             let wanted = Granted::if_allowed(&asked.wanted);
-            wanted.share(&client.client, &request.configuration.resources, &Wish::default())?;
+            wanted.share(&client.client, request.configuration, &Wish::default())?;
         }
         let user = find_user(server, request, &client.client, &asked.hint)?.ok_or(ApprovalRefusal::UnknownUser)?;
         if registered.user_code_parameter {

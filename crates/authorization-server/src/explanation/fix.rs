@@ -1,5 +1,6 @@
 //! What an operator can do about a refusal.
 
+use keybound_protocol::authorization_details::AuthorizationDetailsError;
 use keybound_protocol::authorization_request::AuthorizationRequestError;
 use keybound_protocol::backchannel_authentication::BackchannelRequestError;
 use keybound_protocol::token_exchange::TokenExchangeError;
@@ -105,6 +106,11 @@ pub(crate) fn fix(reason: &Reason) -> Option<&'static str> {
             ShareRefusal::ResourceUnknown { .. } => "configure the resource ([[resources]]), or ask for another",
             ShareRefusal::SeveralResources { .. } => "send one resource: one token for each",
             ShareRefusal::NoDefaultResource => "configure tokens.default_resource, or send resource",
+            ShareRefusal::AuthorizationDetails(
+                AuthorizationDetailsError::TypeUnknown(_) | AuthorizationDetailsError::TypeNotRegistered(_),
+            ) => {
+                "register the type for the client again (authorization_details_types), and configure it ([[authorization_details_types]]), or ask for others"
+            }
             ShareRefusal::AuthorizationDetails(_) => "ask for the details that were granted, or for a part of them",
         },
         Reason::IntrospectionRequest(_) | Reason::RevocationRequest(_) => "send token",

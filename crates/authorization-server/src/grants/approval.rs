@@ -72,7 +72,7 @@ async fn exchange(
     };
     let share = Granted::read(&allowed.grant)
         .map_err(|error| refused(error.into()))?
-        .share(&grant.client.client, &grant.request.configuration.resources, &wish)
+        .share(&grant.client.client, grant.request.configuration, &wish)
         .map_err(|refusal| refused(refusal.into()))?;
     let recipient = grant.identify(credential).await?;
     let issue = Issue {

@@ -83,7 +83,7 @@ pub(crate) async fn exchange(
     };
     let share = Granted::read(&found.grant.grant)
         .map_err(|error| refused(error.into()))?
-        .share(&grant.client.client, &grant.request.configuration.resources, &wish)
+        .share(&grant.client.client, grant.request.configuration, &wish)
         .map_err(|refusal| refused(refusal.into()))?;
     let recipient = grant.identify(credential).await?;
     let issue = Issue {

@@ -76,7 +76,7 @@ pub(crate) async fn exchange(
     };
     let share = Granted::read(&found.grant.grant)
         .map_err(|error| refused(error.into()))?
-        .share(&grant.client.client, &grant.request.configuration.resources, &wish);
+        .share(&grant.client.client, grant.request.configuration, &wish);
     let share = match share {
         Ok(share) => share,
         Err(refusal) if found.superseded_at.is_some() => {

@@ -13,6 +13,7 @@ use keybound_protocol::resource::ResourceUri;
 use keybound_protocol::scope::Scope;
 use keybound_store::{Grant, StoreError};
 
+use crate::configuration::Configuration;
 use crate::resources::Resources;
 
 /// What a token request asks for of a grant; whatever it leaves out is as granted.
@@ -44,7 +45,7 @@ pub(crate) enum ShareRefusal {
     #[error("scope `{presented}` exceeds the `{registered}` that is registered of what was granted")]
     ScopeNotRegistered { presented: Scope, registered: Scope },
     /// Of all that the user allowed, nothing is registered for the client any more.
-    #[error("nothing of the granted scope `{granted}` is registered for the client any more")]
+    #[error("nothing of the granted scope `{granted}`, and no granted detail, is registered for the client any more")]
     NothingLeft { granted: Scope },
     /// A resource that the user did not allow.
     #[error("resource {presented} was not granted")]
@@ -129,13 +130,24 @@ impl Granted {
         }
     }
 
-    /// Decides what a token gets that `client` asks for by `wish`. What was taken from the client since the user allowed it is left out.
+    /// Decides what a token gets that `client` asks for by `wish`. What was taken from the client since the user allowed it is left out: words
+    /// that it has not registered any more, and details of types that it does not use, or that are not configured, any more.
     ///
     /// # Errors
     /// [`ShareRefusal`]. What is asked for is never narrowed silently: whoever asks for too much is told so.
-    pub(crate) fn share(&self, client: &Client, resources: &Resources, wish: &Wish<'_>) -> Result<Share, ShareRefusal> {
+    pub(crate) fn share(
+        &self,
+        client: &Client,
+        configuration: &Configuration,
+        wish: &Wish<'_>,
+    ) -> Result<Share, ShareRefusal> {
+        let resources = &configuration.resources;
+        let types = &configuration.authorization.details_types;
+        let types_registered = &client.metadata().authorization().authorization_details_types;
         let left = self.scope.intersection(client.metadata().scope());
-        if left.is_empty() && !self.scope.is_empty() {
+        let details_left = types.of_permitted_types(&self.authorization_details, types_registered);
+        let is_of_nothing = self.scope.is_empty() && self.authorization_details.is_empty();
+        if left.is_empty() && details_left.is_empty() && !is_of_nothing {
             return Err(ShareRefusal::NothingLeft {
                 granted: self.scope.clone(),
             });
@@ -160,9 +172,10 @@ impl Granted {
         let details = match wish.authorization_details {
             Some(presented) => {
                 presented.require_within(&self.authorization_details)?;
+                types.require_types(presented, types_registered)?;
                 presented
             }
-            None => &self.authorization_details,
+            None => &details_left,
         };
         let format = client
             .metadata()

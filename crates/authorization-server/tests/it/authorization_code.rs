@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::consent::{ACR, Consent, asking_client, public_client, text, user};
+use crate::consent::{ACR, Consent, asking_client, details_types, public_client, text, user};
 use crate::pki::{Authority, Leaf, dns, self_signed};
 use crate::world::{API, OPAQUE_API, OTHER_API, Plan, Reply, Side, World, claims, tls_client, with};
 
@@ -19,7 +19,9 @@ struct Scene {
 
 async fn scene() -> Scene {
     let authority = Authority::root("corp");
-    let world = Plan::new()
+    let mut plan = Plan::new();
+    plan.settings.authorization.details_types = details_types(&["payment", "account"]);
+    let world = plan
         .trusts("corp", &authority)
         .client("demo", asking_client("demo.example"))
         .client("other", asking_client("demo.example"))

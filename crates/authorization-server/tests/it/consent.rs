@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+use keybound_protocol::authorization_details::{AuthorizationDetailsType, AuthorizationDetailsTypes, FieldKind};
 use keybound_protocol::client::ClientId;
 use keybound_protocol::grant_id::GrantId;
 use keybound_protocol::pkce::CodeVerifier;
@@ -144,6 +145,16 @@ pub(crate) async fn give(store: &Store, now: i64, consent: &Consent) -> String {
     let completed = store.interactions.complete_interaction(hash, granted, entry).await;
     assert_eq!(completed.unwrap(), CompleteInteraction::Completed);
     text
+}
+
+/// Types of authorization details of these names, which may have an amount.
+pub(crate) fn details_types(names: &[&str]) -> AuthorizationDetailsTypes {
+    AuthorizationDetailsTypes::new(names.iter().map(|name| AuthorizationDetailsType {
+        name: (*name).to_owned(),
+        description: None,
+        required: [].into(),
+        optional: [("amount".to_owned(), FieldKind::Number)].into(),
+    }))
 }
 
 /// The metadata of a client that authenticates by certificate and asks users.

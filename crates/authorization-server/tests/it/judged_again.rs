@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::approvals::{Cast, cast};
 use crate::browser::{Browser, add_user, location, parameters, text};
 use crate::ciba::{CIBA, ask};
-use crate::consent::{Consent, VERIFIER, asking_client};
+use crate::consent::{Consent, VERIFIER, asking_client, details_types};
 use crate::pki::{Authority, Leaf, dns};
 use crate::rfc9126::{CALLBACK, code_client, good};
 use crate::world::{Plan, World, claims, tls_client, with};
@@ -280,6 +280,101 @@ async fn what_was_taken_from_a_client_is_in_no_token_of_its_grants() {
     assert_eq!(reply.json()["scope"], json!("read write"));
 }
 
+/// Settings that know these types of authorization details, and `demo` with these members.
+fn settings_with_types(scene: &Scene, configured: &[&str], members: Value) -> Settings {
+    let mut plan = Plan::new();
+    plan.settings = scene.settings.clone();
+    plan.settings.clients.clear();
+    plan.settings.authorization.details_types = details_types(configured);
+    let metadata = with(asking_client("demo.example"), members);
+    plan.client("demo", metadata).settings
+}
+
+// covers R9396-4
+#[tokio::test]
+async fn details_of_types_that_were_taken_from_a_client_are_in_no_token_of_its_grants() {
+    let scene = scene(asking_client("demo.example")).await;
+    let (world, demo) = (&scene.world, Some(&scene.demo));
+    let (payment, account) = (json!({"type": "payment", "amount": 1}), json!({"type": "account"}));
+    let become_with = async |configured: &[&str], members: Value| {
+        let settings = settings_with_types(&scene, configured, members);
+        world.server.reload(settings).await.unwrap();
+    };
+    let all = ["payment", "account"];
+    become_with(&all, json!({})).await;
+    let consent = Consent {
+        authorization_details: Some(json!([payment, account])),
+        ..Consent::to("demo")
+    };
+    let of_details_alone = Consent {
+        scope: "",
+        authorization_details: Some(json!([payment])),
+        ..Consent::to("demo")
+    };
+    let tokens = world.tokens(&scene.demo, &consent).await;
+    assert_eq!(tokens["authorization_details"], json!([payment, account]));
+    let refresh_token = tokens["refresh_token"].as_str().unwrap();
+    let of_payment = world.tokens(&scene.demo, &of_details_alone).await;
+    let code = world.code(&consent).await;
+
+    become_with(&all, json!({"authorization_details_types": ["account"]})).await;
+    for beyond in [json!([payment]), json!([account, payment])] {
+        let asked = [("authorization_details", &*beyond.to_string())];
+        let reply = world.refresh(demo, "demo", refresh_token, &asked).await;
+        let refusal = world
+            .assert_refused(&reply, 400, "invalid_authorization_details", GRANTED)
+            .await;
+        assert!(
+            refusal.reason.contains("\"payment\" is not registered by the client"),
+            "{}",
+            refusal.reason
+        );
+        assert!(refusal.fix.unwrap().contains("authorization_details_types"));
+    }
+    for reply in [
+        world.refresh(demo, "demo", refresh_token, &[]).await,
+        world.redeem(demo, "demo", &code, &[]).await,
+    ] {
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        let answer = reply.json();
+        assert_eq!(answer["authorization_details"], json!([account]));
+        let token = claims(answer["access_token"].as_str().unwrap());
+        assert_eq!(token["authorization_details"], json!([account]));
+    }
+    // Nothing else was allowed with it.
+    let of_payment = of_payment["refresh_token"].as_str().unwrap();
+    let reply = world.refresh(demo, "demo", of_payment, &[]).await;
+    let refusal = world.assert_refused(&reply, 400, "invalid_grant", GRANTED).await;
+    assert!(refusal.reason.contains("no granted detail"), "{}", refusal.reason);
+
+    // What the operator does not configure any more is in none either.
+    become_with(&["account"], json!({})).await;
+    let asked = [("authorization_details", &*json!([payment]).to_string())];
+    let reply = world.refresh(demo, "demo", refresh_token, &asked).await;
+    let refusal = world
+        .assert_refused(&reply, 400, "invalid_authorization_details", GRANTED)
+        .await;
+    assert!(refusal.reason.contains("is not configured"), "{}", refusal.reason);
+    let reply = world.refresh(demo, "demo", refresh_token, &[]).await;
+    assert_eq!(reply.json()["authorization_details"], json!([account]));
+    // Words that are gone take no detail along, and the other way round.
+    become_with(&all, json!({"scope": "other"})).await;
+    let answer = world.refresh(demo, "demo", refresh_token, &[]).await.json();
+    assert_eq!(
+        (&answer["scope"], &answer["authorization_details"]),
+        (&Value::Null, &json!([payment, account])),
+        "there are no words left to name"
+    );
+    become_with(&all, json!({})).await;
+    for (refresh_token, details) in [
+        (refresh_token, json!([payment, account])),
+        (of_payment, json!([payment])),
+    ] {
+        let reply = world.refresh(demo, "demo", refresh_token, &[]).await;
+        assert_eq!(reply.json()["authorization_details"], details);
+    }
+}
+
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 fn elsewhere(changes: Value) -> Value {
@@ -360,6 +455,14 @@ async fn what_a_user_elsewhere_is_asked_is_judged_again() {
                 .await;
             assert!(refusal.reason.contains(reason), "{}", refusal.reason);
         }
+        become_client(world, &settings, elsewhere(json!({"scope": "write"}))).await;
+        let reply = world.post(Some(&cast.demo), "/token", &form).await;
+        let refusal = world.assert_refused(&reply, 400, "invalid_grant", GRANTED).await;
+        assert!(
+            refusal.reason.contains("nothing of the granted scope"),
+            "{}",
+            refusal.reason
+        );
         become_client(world, &settings, elsewhere(json!({"scope": "read write"}))).await;
         let reply = world.post(Some(&cast.demo), "/token", &form).await;
         assert_eq!(reply.json()["scope"], json!("read"), "{reply:?}");

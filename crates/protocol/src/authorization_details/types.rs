@@ -129,17 +129,47 @@ impl AuthorizationDetailsTypes {
         registered: &[String],
     ) -> Result<(), AuthorizationDetailsError> {
         for detail in details.iter() {
-            let name = detail_type(detail).ok_or(AuthorizationDetailsError::TypeMissing)?;
-            let configured = self
-                .0
-                .get(name)
-                .ok_or_else(|| AuthorizationDetailsError::TypeUnknown(name.to_owned()))?;
-            if !registered.is_empty() && !registered.iter().any(|registered| registered == name) {
-                return Err(AuthorizationDetailsError::TypeNotRegistered(name.to_owned()));
-            }
-            configured.require(detail)?;
+            self.require_type(detail, registered)?.require(detail)?;
         }
         Ok(())
+    }
+
+    /// Decides whether each of `details`, which were granted before, is of a type that is configured and that the client uses still. What
+    /// fields they have was judged when they were asked for.
+    ///
+    /// # Errors
+    /// [`AuthorizationDetailsError::TypeUnknown`], [`AuthorizationDetailsError::TypeNotRegistered`]
+    pub fn require_types(
+        &self,
+        details: &AuthorizationDetails,
+        registered: &[String],
+    ) -> Result<(), AuthorizationDetailsError> {
+        details
+            .iter()
+            .try_for_each(|detail| self.require_type(detail, registered).map(|_| ()))
+    }
+
+    /// Those of `details` that [`require_types`](Self::require_types) would let pass.
+    #[must_use]
+    pub fn of_permitted_types(&self, details: &AuthorizationDetails, registered: &[String]) -> AuthorizationDetails {
+        let permitted = |detail: &&JsonObject| self.require_type(detail, registered).is_ok();
+        AuthorizationDetails(details.iter().filter(permitted).cloned().collect())
+    }
+
+    fn require_type(
+        &self,
+        detail: &JsonObject,
+        registered: &[String],
+    ) -> Result<&AuthorizationDetailsType, AuthorizationDetailsError> {
+        let name = detail_type(detail).ok_or(AuthorizationDetailsError::TypeMissing)?;
+        let configured = self
+            .0
+            .get(name)
+            .ok_or_else(|| AuthorizationDetailsError::TypeUnknown(name.to_owned()))?;
+        if !registered.is_empty() && !registered.iter().any(|registered| registered == name) {
+            return Err(AuthorizationDetailsError::TypeNotRegistered(name.to_owned()));
+        }
+        Ok(configured)
     }
 }
 

@@ -140,6 +140,37 @@ fn a_client_that_registered_types_uses_no_other() {
     assert_eq!(types().names().collect::<Vec<_>>(), ["accounts", "payment"]);
 }
 
+// covers R9396-4
+#[test]
+fn what_was_granted_of_a_type_that_is_gone_is_left_out_and_refused_if_it_is_asked_for() {
+    let parse = |value: &Value| AuthorizationDetails::parse(&value.to_string()).unwrap();
+    // A field that the type has lost meanwhile was judged when it was asked for.
+    let (accounts, payment) = (json!({"type": "accounts", "gone": 1}), payment());
+    let both = parse(&json!([accounts, payment]));
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    for (registered, left) in [
+        (&[][..], json!([accounts, payment])),
+        (&["accounts", "payment"], json!([accounts, payment])),
+        (&["payment"], json!([payment])),
+        (&["other"], json!([])),
+    ] {
+        let registered = owned(registered);
+        assert_eq!(types().of_permitted_types(&both, &registered).to_json(), left);
+        let is_whole = left.as_array().unwrap().len() == 2;
+        assert_eq!(types().require_types(&both, &registered).is_ok(), is_whole);
+    }
+    assert_eq!(
+        types().require_types(&both, &owned(&["payment"])),
+        Err(AuthorizationDetailsError::TypeNotRegistered("accounts".to_owned()))
+    );
+    let none = AuthorizationDetailsTypes::default();
+    assert!(none.of_permitted_types(&both, &[]).is_empty());
+    assert_eq!(
+        none.require_types(&both, &[]),
+        Err(AuthorizationDetailsError::TypeUnknown("accounts".to_owned()))
+    );
+}
+
 // covers R9396-2
 #[test]
 fn a_token_request_may_ask_for_a_part_and_never_for_more() {
