@@ -55,7 +55,10 @@ pub(crate) enum Reason {
     PathUnknown { path: String },
     #[error("method {presented} is none of {allow}")]
     MethodNotAllowed { presented: String, allow: &'static str },
-    #[error("media type {presented:?} is not application/x-www-form-urlencoded")]
+    #[error(
+        "media type {} is not application/x-www-form-urlencoded",
+        keybound_protocol::words::one_or_none(presented)
+    )]
     MediaType { presented: Option<String> },
     #[error(transparent)]
     Transport(LayerRefusal),

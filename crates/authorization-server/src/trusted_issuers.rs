@@ -60,7 +60,10 @@ pub(crate) struct Presenter<'a> {
 /// Why a token is not traded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotTraded {
-    #[error("issuer {presented:?} is not one whose tokens are traded")]
+    #[error(
+        "issuer {} is not one whose tokens are traded",
+        keybound_protocol::words::one_or_none(presented)
+    )]
     UntrustedIssuer { presented: Option<String> },
     #[error("client {} may not trade tokens of {issuer}", client_id.as_str())]
     ClientNotPermitted { client_id: ClientId, issuer: Issuer },
@@ -68,7 +71,10 @@ pub(crate) enum NotTraded {
     Token(AccessTokenRefusal),
     #[error("it is no token of this server that counts now")]
     NotLive,
-    #[error("it is for {presented:?}, and tokens for that are not traded")]
+    #[error(
+        "it is for {}, and tokens for that are not traded",
+        keybound_protocol::words::all_or_none(presented)
+    )]
     Audience { presented: Vec<String> },
     #[error("it is not presented by its holder")]
     Binding(#[source] BindingError),

@@ -51,19 +51,19 @@ pub enum JwsError {
         presented: String,
     },
     /// `typ` is not one of those that are expected here, or is missing.
-    #[error("type {presented:?} is not expected here")]
+    #[error("type {} is not expected here", crate::words::one_or_none(presented))]
     Type {
         /// What `typ` says.
         presented: Option<String>,
     },
     /// No key of the set can have made the signature.
-    #[error("no known key has `kid` {key_id:?}")]
+    #[error("no known key has `kid` {}", crate::words::one_or_none(key_id))]
     UnknownKey {
         /// What `kid` says.
         key_id: Option<String>,
     },
     /// The key of this `kid` is for another algorithm than `alg` says.
-    #[error("the key {key_id:?} is not for algorithm {algorithm}")]
+    #[error("the key {} is not for algorithm {algorithm}", crate::words::one_or_none(key_id))]
     AlgorithmNotOfKey {
         /// What `kid` says.
         key_id: Option<String>,

@@ -85,3 +85,4 @@ pub mod trust_anchor;
 pub mod unsigned_jwt;
 pub mod user;
 pub mod userinfo;
+pub mod words;

@@ -55,7 +55,10 @@ pub enum RequestObjectError {
     #[error("the request object's subject is its client, as that of a client assertion")]
     SubjectIsClient,
     /// `aud` does not contain this server.
-    #[error("the request object's audience {presented:?} does not contain {expected}")]
+    #[error(
+        "the request object's audience {} does not contain {expected}",
+        crate::words::all_or_none(presented)
+    )]
     Audience {
         /// What `aud` says.
         presented: Vec<String>,

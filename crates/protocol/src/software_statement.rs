@@ -49,7 +49,7 @@ pub enum SoftwareStatementError {
     #[error("{0:?} issues no software statements for this server")]
     IssuerUnknown(String),
     /// It is for others (RFC 7519 §4.1.3).
-    #[error("the software statement is for {presented:?}")]
+    #[error("the software statement is for {}", crate::words::all_or_none(presented))]
     Audience {
         /// What `aud` says.
         presented: Vec<String>,

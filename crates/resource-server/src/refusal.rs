@@ -30,7 +30,10 @@ pub enum AccessTokenRefusal {
     #[error(transparent)]
     Bearer(#[from] BearerError),
     /// A JWT whose `iss` is none of the configured issuers, or none at all.
-    #[error("the token names issuer {presented:?}, which is not configured")]
+    #[error(
+        "the token names issuer {}, which is not configured",
+        keybound_protocol::words::one_or_none(presented)
+    )]
     UnknownIssuer {
         /// What `iss` says.
         presented: Option<String>,

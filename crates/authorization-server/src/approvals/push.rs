@@ -42,8 +42,8 @@ enum PushError {
     CertificateRevoked,
     #[error("there is no OpenID Connect any more, and what is pushed needs an ID token")]
     NoIdToken,
-    #[error("the request could not be redeemed: {0:?}")]
-    NotRedeemed(RedeemApprovalRequest),
+    #[error("the request could not be redeemed: {0}")]
+    NotRedeemed(&'static str),
     #[error(transparent)]
     Share(#[from] ShareRefusal),
     #[error(transparent)]
@@ -104,7 +104,12 @@ impl Pushed<'_> {
         let requests = &server.store.approval_requests;
         match requests.redeem_approval_request(redemption, self.entry.clone()).await? {
             RedeemApprovalRequest::Redeemed => {}
-            outcome => return Err(PushError::NotRedeemed(outcome)),
+            RedeemApprovalRequest::AlreadySpent => return Err(PushError::NotRedeemed("it was redeemed before")),
+            RedeemApprovalRequest::NotApproved => {
+                return Err(PushError::NotRedeemed("what the user allowed has ended"));
+            }
+            RedeemApprovalRequest::Expired => return Err(PushError::NotRedeemed("its time is over")),
+            RedeemApprovalRequest::Unknown => return Err(PushError::NotRedeemed("it is gone")),
         }
         let access_token = issue.complete(&drawn).await?;
         let refresh_token = refresh.as_ref().map(|refresh| refresh.text.as_str());

@@ -37,7 +37,11 @@ pub(crate) enum CodeRefusal {
     AlreadyRedeemed,
     #[error("what the user allowed has ended")]
     GrantEnded,
-    #[error("redirect_uri {presented:?} is not that of the authorization request, {expected:?}")]
+    #[error(
+        "redirect_uri {} is not that of the authorization request, {}",
+        keybound_protocol::words::one_or_none(presented),
+        keybound_protocol::words::one_or_none(expected)
+    )]
     RedirectUri {
         presented: Option<String>,
         expected: Option<String>,

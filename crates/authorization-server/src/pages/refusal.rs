@@ -9,7 +9,11 @@ use crate::users::SignInRefusal;
 /// Why a page, or what its form asked for, was refused. For operators; what people read is in [`error_page`](super::error_page).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PageRefusal {
-    #[error("the form was sent by another site (Sec-Fetch-Site {site:?}, Origin {origin:?})")]
+    #[error(
+        "the form was sent by another site (Sec-Fetch-Site {}, Origin {})",
+        keybound_protocol::words::one_or_none(site),
+        keybound_protocol::words::one_or_none(origin)
+    )]
     CrossSite {
         site: Option<String>,
         origin: Option<String>,

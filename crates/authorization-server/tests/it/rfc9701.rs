@@ -263,7 +263,7 @@ async fn a_signed_answer_is_no_client_assertion() {
         let refusal = world
             .assert_refused(&reply, 400, "invalid_client", "client assertion")
             .await;
-        let cause = format!("type Some({typ:?}) is not expected here");
+        let cause = format!("type {typ:?} is not expected here");
         assert!(refusal.reason.ends_with(&cause), "{refusal:#?}");
     }
     let header = json!({"alg": "ES256", "typ": "JWT"});

@@ -37,7 +37,11 @@ pub enum AccessTokenError {
         expected: String,
     },
     /// None of the audience is this resource.
-    #[error("audience {presented:?} does not contain {expected:?}")]
+    #[error(
+        "audience {} does not contain {}",
+        crate::words::all_or_none(presented),
+        crate::words::all_or_none(expected)
+    )]
     Audience {
         /// What `aud` says.
         presented: Vec<String>,

@@ -28,9 +28,15 @@ pub(crate) enum RegistrationRefusal {
     },
     #[error("the initial access token {name:?} that the client was registered with is not configured any more")]
     PolicyGone { name: String },
-    #[error("media type {presented:?} is not application/json")]
+    #[error(
+        "media type {} is not application/json",
+        keybound_protocol::words::one_or_none(presented)
+    )]
     MediaType { presented: Option<String> },
-    #[error("client_id {presented:?} is not the one of the client")]
+    #[error(
+        "client_id {} is not the one of the client",
+        keybound_protocol::words::one_or_none(presented)
+    )]
     ClientIdDiffers { presented: Option<String> },
     #[error("`{0}` is the server's to set")]
     ServerMember(&'static str),
