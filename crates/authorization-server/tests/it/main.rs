@@ -19,6 +19,7 @@ mod ciba_callbacks;
 mod ciba_hints;
 mod ciba_polls;
 mod ciba_push;
+mod client_deletion;
 mod client_secrets;
 mod consent;
 mod cors;

@@ -24,7 +24,7 @@ struct Followed {
     token: String,
 }
 
-fn follower(leaf: &Leaf) -> Value {
+pub(crate) fn follower(leaf: &Leaf) -> Value {
     with(
         self_signed_client(&[leaf]),
         json!({"scope": "keybound:revocations read"}),
