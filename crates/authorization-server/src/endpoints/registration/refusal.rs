@@ -165,7 +165,10 @@ impl RegistrationRefusal {
     /// What to do about it.
     pub(crate) fn fix(&self) -> &'static str {
         match self {
-            Self::Bearer(_) | Self::InitialAccessToken => {
+            Self::Bearer(_) => {
+                "send one header Authorization: Bearer, to register with an initial access token, and at a client's own address with its registration access token"
+            }
+            Self::InitialAccessToken => {
                 "send an initial access token of registration.initial_access_token_file as Authorization: Bearer"
             }
             Self::UnknownClient { .. } | Self::RegistrationAccessToken => {
