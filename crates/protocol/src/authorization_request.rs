@@ -149,6 +149,18 @@ impl AuthorizationRequest {
         parse::named_target(client, parameters, policy)
     }
 
+    /// Refuses to ask a user for what no sign-in here can give: an authentication context that the client insists on. That is a failed
+    /// sign-in (OpenID Connect Core §5.5.1.1), of which a browser's client is told, and not a mistake in what was pushed.
+    ///
+    /// # Errors
+    /// [`AuthorizationRequestError::AuthenticationContext`]
+    pub fn require_possible_sign_in(&self) -> Result<(), AuthorizationRequestError> {
+        match self.claims.required_authentication_contexts() {
+            Some(values) => Err(AuthorizationRequestError::AuthenticationContext { values: values.len() }),
+            None => Ok(()),
+        }
+    }
+
     /// Judges by what is registered for `client` now a request that was judged before and stored.
     ///
     /// # Errors

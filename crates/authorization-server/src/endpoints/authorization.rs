@@ -14,7 +14,7 @@ use keybound_protocol::form::Form;
 use keybound_store::RequestUriHash;
 use url::Url;
 
-use crate::authorization_requests::{self, Asked, RefusedRequest};
+use crate::authorization_requests::{self, Asked, RefusedRequest, RequestRefusal};
 use crate::error::Reason;
 use crate::explanation;
 use crate::interaction;
@@ -148,16 +148,17 @@ async fn go_on(
     request: &AuthorizationRequest,
     pushed: Option<RequestUriHash>,
 ) -> Result<Response, Reason> {
-    if !request.prompt().none {
-        return interaction::begin(page, request, pushed).await;
-    }
-    let refusal = match silent_authorization::grant(page, client, request, pushed).await {
-        Ok(code) => {
-            let granted = authorization_response::granted(&code);
-            return interaction::to_client(page, request.target(), granted).await;
-        }
-        Err(Reason::Silent(refusal)) => refusal,
-        Err(reason) => return Err(reason),
+    let refusal = match request.require_possible_sign_in() {
+        Err(impossible) => RequestRefusal::from(impossible).into(),
+        Ok(()) if !request.prompt().none => return interaction::begin(page, request, pushed).await,
+        Ok(()) => match silent_authorization::grant(page, client, request, pushed).await {
+            Ok(code) => {
+                let granted = authorization_response::granted(&code);
+                return interaction::to_client(page, request.target(), granted).await;
+            }
+            Err(refusal @ Reason::Silent(_)) => refusal,
+            Err(reason) => return Err(reason),
+        },
     };
     // RFC 9126 §7.3: the client has had its answer.
     if let Some(pushed) = pushed
@@ -171,7 +172,7 @@ async fn go_on(
         return Err(AuthorizationRefusal::RequestUriSpent.into());
     }
     let code = refusal.code();
-    record(page, client, refusal.into());
+    record(page, client, refusal);
     interaction::to_client(page, request.target(), AuthorizationResponse::Error(code)).await
 }
 

@@ -233,6 +233,31 @@ async fn what_a_client_is_told_by_a_redirect_is_on_record() {
     assert_eq!(refusal.error_code.unwrap().as_str(), "invalid_scope");
 }
 
+#[tokio::test]
+async fn a_sign_in_that_is_impossible_here_fails_at_once_also_if_it_was_pushed() {
+    let cast = cast().await;
+    let insists = r#"{"id_token":{"acr":{"essential":true,"values":["urn:mace:incommon:iap:silver"]}}}"#;
+    let form = changed("demo", &[("claims", insists)]);
+    let reply = cast.world.post(Some(&cast.demo), "/par", &form).await;
+    assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+    let document = reply.json();
+    let pushed = [
+        ("client_id", "demo"),
+        ("request_uri", document["request_uri"].as_str().unwrap()),
+    ];
+    let expected = [
+        ("error", "unmet_authentication_requirements"),
+        ("state", "a state"),
+        ("iss", ISSUER),
+    ];
+    assert_eq!(told(&cast.authorize(&pushed).await), pairs(&expected));
+    let refusal = cast.recorded().await;
+    assert!(refusal.reason.contains("`acr`"), "{refusal:?}");
+    // The client has had its answer.
+    cast.assert_shown(&cast.authorize(&pushed).await, "invalid_request_uri")
+        .await;
+}
+
 // covers R9449-6
 #[tokio::test]
 async fn a_client_whose_tokens_are_bound_to_a_certificate_is_sent_away_with_its_key() {

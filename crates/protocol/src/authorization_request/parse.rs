@@ -272,10 +272,6 @@ impl Question<'_> {
             None => ClaimsRequest::default(),
             Some(text) => ClaimsRequest::parse(text)?,
         };
-        // Whoever insists gets that or no ID token at all, and it is known already that no sign-in will do.
-        if let Some(values) = claims.required_authentication_contexts() {
-            return Err(AuthorizationRequestError::AuthenticationContext { values: values.len() });
-        }
         if self.max_age()?.is_some() {
             claims = claims.with_id_token_claim("auth_time");
         }

@@ -405,7 +405,7 @@ fn an_authentication_context_that_the_client_insists_on_is_refused_and_no_other(
         r#"{"id_token":{"acr":{"essential":true,"value":"0"}}}"#,
     ] {
         let request = changed(&[("claims", insists), ("acr_values", "0 1")]);
-        let reason = told(DEFAULT, &metadata(), &request);
+        let reason = accepted(&metadata(), &request).require_possible_sign_in().unwrap_err();
         assert_eq!(reason.code(), ErrorCode::UnmetAuthenticationRequirements, "{insists}");
     }
     for content in [
@@ -416,9 +416,11 @@ fn an_authentication_context_that_the_client_insists_on_is_refused_and_no_other(
         r#"{"id_token":{"acr":null}}"#,
         r#"{"userinfo":{"acr":{"essential":true,"values":["1"]}}}"#,
     ] {
-        accepted(&metadata(), &changed(&[("claims", content)]));
+        let request = accepted(&metadata(), &changed(&[("claims", content)]));
+        assert_eq!(request.require_possible_sign_in(), Ok(()), "{content}");
     }
-    accepted(&metadata(), &changed(&[("acr_values", "0 1")]));
+    let request = accepted(&metadata(), &changed(&[("acr_values", "0 1")]));
+    assert_eq!(request.require_possible_sign_in(), Ok(()));
 }
 
 #[test]
