@@ -71,7 +71,7 @@ fn garbage(key: &Leaf) -> Vec<(String, &'static str)> {
         ),
         (of(json!({"alg": "none"})), "algorithm \"none\""),
         (of(json!({"alg": "HS256"})), "algorithm \"HS256\""),
-        (of(json!({"typ": "at+jwt"})), "type Some(\"at+jwt\")"),
+        (of(json!({"typ": "at+jwt"})), "type \"at+jwt\""),
         (of(json!({"crit": ["b64"]})), "`crit`"),
     ]
 }
