@@ -160,7 +160,6 @@ async fn answer(response: Response<keybound_tls::IncomingBody>) -> Result<Answer
              says more{}",
             id.map(|id| format!(" of {id}")).unwrap_or_default()
         )),
-        (400, None) => error.with_fix("`keybound certificate inspect FILE` prints metadata that is ready to register"),
         (_, Some(id)) => error.with_fix(advice::explain(id, None)),
         (_, None) => error,
     })

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use keybound_protocol::client::ClientId;
 use keybound_protocol::profile::Profile;
 use keybound_tls::OperatorFileError;
 
@@ -21,10 +22,25 @@ pub(crate) fn run(arguments: &ConfigCheck, terminal: &Terminal) -> CommandResult
         terminal.line(finding.render(terminal.coloured()));
         terminal.line("");
     }
-    let profile = profile(path)?;
+    let (profile, clients) = profiles(path)?;
     let changes: Vec<String> = profile.changes().map(|change| change.to_string()).collect();
     for change in &changes {
         terminal.line(format!("{profile}: {change}"));
+    }
+    let mut client_profiles = Vec::new();
+    for (client_id, stricter) in clients {
+        // Each profile changes what the one before it does, and more.
+        let changes: Vec<String> = stricter
+            .changes()
+            .skip(changes.len())
+            .map(|change| change.to_string())
+            .collect();
+        for change in &changes {
+            terminal.line(format!("client {client_id}, {stricter}: {change}"));
+        }
+        client_profiles.push(serde_json::json!({
+            "client_id": client_id.as_str(), "profile": stricter.name(), "profile_changes": changes,
+        }));
     }
     match findings.len() {
         0 => terminal.line(format!("{}: no errors", path.display())),
@@ -33,7 +49,7 @@ pub(crate) fn run(arguments: &ConfigCheck, terminal: &Terminal) -> CommandResult
     let json: Vec<_> = findings.iter().map(Diagnostic::to_json).collect();
     terminal.json(&serde_json::json!({
         "file": path.display().to_string(), "valid": !invalid, "findings": json,
-        "profile": profile.name(), "profile_changes": changes,
+        "profile": profile.name(), "profile_changes": changes, "client_profiles": client_profiles,
     }));
     Ok(if invalid {
         ExitCode::InvalidConfiguration
@@ -51,14 +67,17 @@ fn findings(path: &Path) -> Result<Vec<Diagnostic>, CommandError> {
     Ok(serve::check(path, &text))
 }
 
-/// The profile of a server's file, the default one of a gateway's and of one that is too broken to say.
-fn profile(path: &Path) -> Result<Profile, CommandError> {
+/// The profile of a server's file, with the clients whose own is stricter; the default one of a gateway's and of one that is too broken to
+/// say.
+fn profiles(path: &Path) -> Result<(Profile, Vec<(ClientId, Profile)>), CommandError> {
     let text = configuration::read_text(path).map_err(unreadable)?;
     if is_gateway(path, &text) {
-        return Ok(Profile::Default);
+        return Ok((Profile::Default, Vec::new()));
     }
     let reading = configuration::parse(path, &text, &configuration::environment(), server::interpret);
-    Ok(reading.value.map_or(Profile::Default, |file| file.policy.profile))
+    Ok(reading.value.map_or((Profile::Default, Vec::new()), |file| {
+        (file.policy.profile, serve::stricter_clients(&file))
+    }))
 }
 
 /// A gateway's file is the one with routes; an empty or broken one is told by its name.

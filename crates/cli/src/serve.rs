@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use keybound_authorization_server::settings::Environment;
 use keybound_authorization_server::{AuthorizationServer, MUTUAL_TLS, PUBLIC};
+use keybound_protocol::client::{Client, ClientId};
+use keybound_protocol::profile::Profile;
 use keybound_tls::{Clock, PreparedReload, Runtimes};
 use url::Url;
 
@@ -45,6 +47,21 @@ pub(crate) fn check(path: &Path, text: &str) -> Vec<Diagnostic> {
         server::interpret_and(document, base, |policy| settings::check(policy, document))
     });
     reading.findings
+}
+
+/// The clients of the file whose profile is stricter than the server's; none where the file makes no server.
+pub(crate) fn stricter_clients(file: &ServerFile) -> Vec<(ClientId, Profile)> {
+    let Ok((settings, _)) = settings::of(file) else {
+        return Vec::new();
+    };
+    let stricter = |client: &Client| {
+        let profile = client
+            .metadata()
+            .profile()
+            .filter(|profile| *profile > file.policy.profile)?;
+        Some((client.client_id().clone(), profile))
+    };
+    settings.clients.iter().filter_map(stricter).collect()
 }
 
 /// An authorization server with its listeners.

@@ -51,6 +51,14 @@ const FAPI2: &[ProfileChange] = &[
         "may be left out where one is registered",
     ),
     change(
+        "redirect URIs https, or http to a loopback address, alone",
+        "also http to localhost, and private-use schemes",
+    ),
+    change(
+        "aud, exp and nbf required of request objects, of the last hour and for an hour at most",
+        "as the client sends them",
+    ),
+    change(
         "client authentication by tls_client_auth, self_signed_tls_client_auth or private_key_jwt alone",
         "also client_secret_basic, client_secret_post and none, where enabled",
     ),
@@ -120,6 +128,11 @@ impl Profile {
 
     /// Whether every authorization request names its redirect URI, also if only one is registered (FAPI 2.0 §5.3.2.2).
     pub fn requires_redirect_uri(self) -> bool {
+        self >= Self::Fapi2
+    }
+
+    /// Whether a redirect URI has to be https, or http to a loopback address for a native application (FAPI 2.0 §5.3.2.2, RFC 8252 §7.3).
+    pub fn restricts_redirect_uris(self) -> bool {
         self >= Self::Fapi2
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::installation::{Said, free_port_offset, run_in};
 
 fn installation() -> tempfile::TempDir {
@@ -374,7 +376,7 @@ fn what_a_profile_changes_is_listed_and_what_it_forbids_is_found() {
     let text = std::fs::read_to_string(&path).unwrap();
     let said = check(directory, "keybound.toml").expect_code(0);
     assert!(!said.stdout.contains("(was:"), "{said:#?}");
-    for (profile, lines) in [("fapi2", 8), ("fapi2-message-signing", 9)] {
+    for profile in ["fapi2", "fapi2-message-signing"] {
         let stricter = text.replacen("profile = \"default\"", &format!("profile = \"{profile}\""), 1);
         std::fs::write(&path, &stricter).unwrap();
         let said = check(directory, "keybound.toml").expect_code(0);
@@ -387,8 +389,26 @@ fn what_a_profile_changes_is_listed_and_what_it_forbids_is_found() {
         let json = run_in(directory, &json).expect_code(0).json();
         assert_eq!(json["profile"], profile);
         let changes = json["profile_changes"].as_array().unwrap();
-        assert!(changes.contains(&"PAR required (was: optional)".into()), "{json}");
-        assert_eq!(changes.len(), lines, "{json}");
+        let mut expected = vec![
+            "PAR required",
+            "PKCE required",
+            "redirect_uri required",
+            "redirect URIs https",
+            "aud, exp and nbf required of request objects",
+            "client authentication by tls_client_auth",
+            "aud of client assertions the issuer",
+            "bound access tokens required",
+            "signatures by PS256, ES256 or EdDSA alone",
+            "CIBA clients poll or are pinged",
+        ];
+        if profile == "fapi2-message-signing" {
+            expected.push("signed request objects required");
+        }
+        let says = |(change, expected): (&Value, &&str)| change.as_str().is_some_and(|text| text.starts_with(expected));
+        assert!(
+            changes.len() == expected.len() && changes.iter().zip(&expected).all(says),
+            "{json}"
+        );
         let expected = format!("RS256 is not permitted by profile \"{profile}\"");
         for algorithm in ["RS256", "ES384"] {
             let (find, replace) = (
@@ -410,6 +430,41 @@ fn what_a_profile_changes_is_listed_and_what_it_forbids_is_found() {
             }
         }
     }
+}
+
+// covers R-FAPI-11
+#[test]
+fn what_the_profile_of_one_client_changes_is_listed() {
+    let directory = installation();
+    let directory = directory.path();
+    let client = |profile: &str| {
+        let metadata = json!({
+            "client_id": "shop", "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "shop.example",
+            "tls_client_certificate_bound_access_tokens": true, "grant_types": ["authorization_code"],
+            "redirect_uris": ["http://127.0.0.1/callback"], "keybound_profile": profile,
+        });
+        std::fs::write(directory.join("clients.d/shop.json"), metadata.to_string()).unwrap();
+    };
+    std::fs::create_dir_all(directory.join("clients.d")).unwrap();
+    client("default");
+    let said = check(directory, "keybound.toml").expect_code(0);
+    assert!(!said.stdout.contains("(was:"), "{said:#?}");
+    client("fapi2");
+    let said = check(directory, "keybound.toml").expect_code(0);
+    let line = "client shop, fapi2: PAR required (was: optional)\n";
+    assert!(said.stdout.contains(line), "{said:#?}");
+    // At a server of the same profile it changes nothing; the stricter one's own rule is left.
+    let path = directory.join("keybound.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("profile = \"default\"", "profile = \"fapi2\"", 1)).unwrap();
+    let said = check(directory, "keybound.toml").expect_code(0);
+    assert!(!said.stdout.contains("client shop"), "{said:#?}");
+    client("fapi2-message-signing");
+    let json = ["--output", "json", "config", "check", "--config", "keybound.toml"];
+    let json = run_in(directory, &json).expect_code(0).json();
+    assert_eq!(json["client_profiles"][0]["client_id"], "shop", "{json}");
+    let changes = json!(["signed request objects required (was: optional)"]);
+    assert_eq!(json["client_profiles"][0]["profile_changes"], changes);
 }
 
 // covers UX-3, T32

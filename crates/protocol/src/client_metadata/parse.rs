@@ -408,7 +408,8 @@ impl<'a> Registration<'a> {
 }
 
 /// RFC 6749 §3.1.2: absolute and without fragment. RFC 9700 §2.1: https, or http to this machine for a native application; RFC
-/// 8252 §7.1 adds schemes that are somebody's domain name reversed. FAPI 2.0 takes https only.
+/// 8252 §7.1 adds schemes that are somebody's domain name reversed. FAPI 2.0 §5.3.2.2 takes https, and http to a loopback address: a name
+/// can be made to lead elsewhere (RFC 8252 §8.3).
 fn is_redirect_uri(text: &str, profile: Profile) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     if text.contains('#') || !text.bytes().all(|octet| octet.is_ascii_graphic()) {
@@ -417,13 +418,12 @@ fn is_redirect_uri(text: &str, profile: Profile) -> bool {
     let is_loopback = || match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Domain(name)) => name == "localhost" && !profile.restricts_redirect_uris(),
         None => false,
     };
     match url.scheme() {
         "https" => url.username().is_empty() && url.password().is_none(),
-        _ if profile.requires_bound_access_tokens() => false,
         "http" => is_loopback(),
-        scheme => scheme.contains('.'),
+        scheme => scheme.contains('.') && !profile.restricts_redirect_uris(),
     }
 }
