@@ -90,6 +90,7 @@ pub(crate) fn run(arguments: &Init, terminal: &Terminal, now: Timestamp) -> Comm
             addresses.resource
         ),
         format!("gateway.toml, upstream: {}, the API that the gateway protects", gateway_template.upstream),
+        "gateway.toml, revocations: not followed yet, so a token that is revoked is taken until it expires".to_owned(),
     ];
     missing.extend(addresses.port_missing(&url));
     terminal.progress("");

@@ -31,6 +31,7 @@ mod replayed_codes;
 mod revocations;
 mod scene;
 mod scripted_server;
+mod tls_versions;
 mod token_exchange;
 mod token_grants;
 mod upstream_sign_in;
