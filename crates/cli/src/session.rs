@@ -80,6 +80,7 @@ impl Session {
         let mut fetch = GuardedFetchSettings::new(profile.roots.clone());
         // The user names the issuer, nobody else does: there is no inside of a network to be protected from.
         fetch.allow_addresses = vec![ipnet::Ipv4Net::default().into(), ipnet::Ipv6Net::default().into()];
+        fetch.tls13_only = profile.tls13_only;
         let mut discovery = Discovery::new(GuardedFetch::new(fetch));
         if trace {
             discovery = discovery.with_trace(Arc::new(Shown));

@@ -42,6 +42,8 @@ pub struct GuardedFetchSettings {
     pub timeout: Duration,
     /// How names become addresses.
     pub resolver: Resolver,
+    /// Whether it speaks TLS 1.3 alone.
+    pub tls13_only: bool,
 }
 
 /// How names become addresses: as the system says, or as a test does. Asked once for each fetch.
@@ -75,7 +77,7 @@ impl fmt::Debug for Resolver {
 }
 
 impl GuardedFetchSettings {
-    /// 256 KiB, 2 s, no special-use address.
+    /// 256 KiB, 2 s, no special-use address, TLS 1.3 and 1.2.
     pub fn new(roots: Roots) -> GuardedFetchSettings {
         GuardedFetchSettings {
             roots,
@@ -83,6 +85,7 @@ impl GuardedFetchSettings {
             bytes_max: 256 * 1024,
             timeout: Duration::from_secs(2),
             resolver: Resolver::system(),
+            tls13_only: false,
         }
     }
 }
@@ -174,7 +177,10 @@ impl FetchError {
 impl GuardedFetch {
     /// Makes one; nothing is fetched yet.
     pub fn new(settings: GuardedFetchSettings) -> GuardedFetch {
-        let client = HttpClient::new(HttpClientSettings::new(settings.roots.clone()));
+        let client = HttpClient::new(HttpClientSettings {
+            tls13_only: settings.tls13_only,
+            ..HttpClientSettings::new(settings.roots.clone())
+        });
         GuardedFetch {
             inner: Arc::new(Inner {
                 settings,
