@@ -40,9 +40,21 @@ impl Stage {
         Self::with_settings(scope, more, "")
     }
 
+    /// At a server of the FAPI 2.0 Security Profile, at which there is no public client.
+    fn of_fapi2() -> Self {
+        let bound = json!({"tls_client_certificate_bound_access_tokens": true});
+        Self::with_profile("fapi2", "openid read", &bound, "")
+    }
+
     /// `tokens` are further keys of that section.
     fn with_settings(scope: &str, more: &Value, tokens: &str) -> Self {
+        Self::with_profile("default", scope, more, tokens)
+    }
+
+    fn with_profile(profile: &str, scope: &str, more: &Value, tokens: &str) -> Self {
         let scene = Scene::new();
+        let of_profile = format!("profile = \"{profile}\"");
+        scene.replace("keybound.toml", "profile = \"default\"", &of_profile);
         scene.replace("keybound.toml", "[tokens]", &format!("[tokens]\n{tokens}"));
         if scope.starts_with("openid") {
             scene.replace("keybound.toml", OPENID_OFF, &OPENID_OFF.replace("false", "true"));
@@ -67,7 +79,9 @@ impl Stage {
             "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
             "redirect_uris": ["http://127.0.0.1/callback"], "scope": scope, "token_endpoint_auth_method": "none",
         });
-        scene.client("phone", &phone);
+        if profile == "default" {
+            scene.client("phone", &phone);
+        }
         for name in ["app-1", "app-2"] {
             let wanted = Wanted {
                 alternative_names: Some("DNS:app.client.test"),
@@ -225,6 +239,32 @@ fn openid_client_gets_tokens_by_code_and_goes_on_after_its_certificate_was_renew
         let answer = openid_client.ask(&stage.question("app-1", &json!({"do": "finish_code", "callback": callback})));
         assert_eq!(answer["error"], "access_denied", "{answer}");
     }
+}
+
+// covers R-FAPI-11, R9126-1, R9207-1, MTLS-7.1-1
+#[test]
+fn openid_client_and_the_command_line_get_tokens_from_a_server_of_fapi2() {
+    let mut stage = Stage::of_fapi2();
+    // What is not pushed is refused, also where everything else is right.
+    let more = "response_type=code&scope=read&redirect_uri=https%3A%2F%2Fclient.example%2Fcallback";
+    let challenge = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+    let direct = stage
+        .installation
+        .public(&format!("/authorize?client_id=app&{more}&{challenge}"));
+    let sent_back = stage.sent_back(&direct, "approve");
+    assert!(sent_back.contains("error=invalid_request"), "{sent_back}");
+    let mut openid_client = NodeProcess::start("openid_client_users.mjs");
+    for jarm in [false, true] {
+        let tokens = code_and_renewal(&mut stage, &mut openid_client, "openid read", jarm);
+        assert_eq!(tokens["claims"]["aud"], "app");
+    }
+    let answer = stage.by_browser("app", &["--scope", "openid read"]);
+    let access_token = text(&answer, "access_token");
+    assert_eq!(bound_to(&access_token), stage.openssl.thumbprint("app-1"));
+    assert_eq!(
+        stage.gateway_status(&access_token, stage.openssl.identity("app-1")),
+        200
+    );
 }
 
 // covers R9126-1, R9207-1, MTLS-7.1-1
