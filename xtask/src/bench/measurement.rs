@@ -22,7 +22,7 @@ const TRIES_MAX: usize = 4;
 const FRESH_TOKENS_PER_SECOND: f64 = 40_000.0;
 
 /// Codes to make for a run: more than any server here exchanges in a second.
-const CODES_PER_SECOND: f64 = 20_000.0;
+const CODES_PER_SECOND: f64 = 10_000.0;
 
 /// A server and what to ask it.
 pub(super) struct LoadRun<'a> {

@@ -283,9 +283,6 @@ impl<S: Service> Incoming<S> {
                 let progress = RequestProgress::begin(&connection);
                 async move {
                     let response = answer(&*service, &connection, progress, request).await;
-                    // The answers of one turn of the runtime leave together, after everybody's work: the peer is woken once for them all,
-                    // which costs us half a signature each time where both are on one machine.
-                    tokio::task::yield_now().await;
                     Ok::<_, std::convert::Infallible>(response)
                 }
             }
