@@ -1,15 +1,13 @@
 //! CIBA Core: users who are asked elsewhere, in poll and ping mode.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keybound_authorization_server::approvals::DecisionRefusal;
 use keybound_store::ApprovalRequestHash;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::approvals::{Cast, cast};
+use crate::hostile_urls::Canary;
 use crate::pki::{Leaf, dns, self_signed};
 use crate::rfc7523::signed;
 use crate::rfc8628::Browser;
@@ -293,20 +291,6 @@ async fn a_signed_request_is_complete_and_alone() {
     assert_eq!(ask(&cast, &[("request", &next)]).await.status, 200);
 }
 
-/// A listener that counts connections, and should count none.
-async fn canary() -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let connections = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&connections);
-    tokio::spawn(async move {
-        while listener.accept().await.is_ok() {
-            counted.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    (port, connections)
-}
-
 pub(crate) fn pinging(endpoint: &str) -> Value {
     with(
         polling(),
@@ -317,15 +301,18 @@ pub(crate) fn pinging(endpoint: &str) -> Value {
 // covers CIBA-5
 #[tokio::test]
 async fn no_callback_goes_to_a_special_use_address_however_it_is_spelled() {
-    let (port, connections) = canary().await;
-    for host in [
-        "127.0.0.1",
-        "localhost",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-        "2130706433",
-        "0x7f.1",
-        "0.0.0.0",
+    let four = Canary::start("0.0.0.0:0").await;
+    let six = Canary::start("[::1]:0").await;
+    for (host, port) in [
+        ("127.0.0.1", four.port),
+        ("localhost", four.port),
+        ("localhost", six.port),
+        ("[::1]", six.port),
+        ("[::]", six.port),
+        ("[::ffff:127.0.0.1]", four.port),
+        ("2130706433", four.port),
+        ("0x7f.1", four.port),
+        ("0.0.0.0", four.port),
     ] {
         let cast = cast(pinging(&format!("https://{host}:{port}/cb")), |mut plan| {
             let roots = keybound_tls::Roots::from_pem(plan.server_authority.pem().as_bytes()).unwrap();
@@ -336,11 +323,13 @@ async fn no_callback_goes_to_a_special_use_address_however_it_is_spelled() {
         let auth_req_id = asked(&cast, &[("client_notification_token", TOKEN)]).await;
         cast.decide(hash(&auth_req_id), &cast.ada, true).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(connections.load(Ordering::SeqCst), 0, "{host}");
+        assert_eq!((four.count(), six.count()), (0, 0), "{host}");
         // The client may still ask by itself.
         let reply = poll_as(&cast, &cast.demo, "demo", &auth_req_id).await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }
+    four.assert_silent("127.0.0.1").await;
+    six.assert_silent("::1").await;
 }
 
 // covers CIBA-5

@@ -34,6 +34,7 @@ mod judged_again;
 mod late_bodies;
 mod metadata;
 mod method_matrix;
+mod nothing_kept;
 mod openid;
 mod operations;
 mod operations_paths;
