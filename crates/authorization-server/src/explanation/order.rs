@@ -175,8 +175,18 @@ const AT_PAGES: [&str; 16] = [
     STORE,
 ];
 
-/// The names of the rules of a request to `route` that ended with `reason`, in the order in which they are asked.
+/// The names of the rules of a request to `route` that ended with `reason`, in the order in which they are asked. The one that failed is
+/// always among them: it comes last where the list does not have it, because what a server cannot do can happen anywhere.
 pub(super) fn rules_at(route: Option<Route>, reason: &Reason) -> Cow<'static, [&'static str]> {
+    let mut names = listed_at(route, reason);
+    let failed = failed_rule(reason);
+    if !names.contains(&failed) {
+        names.to_mut().push(failed);
+    }
+    names
+}
+
+fn listed_at(route: Option<Route>, reason: &Reason) -> Cow<'static, [&'static str]> {
     Cow::Borrowed(match route {
         _ if matches!(reason, Reason::Transport(_)) => &LayerRefusal::RULES,
         Some(Route::Token) => return Cow::Owned(at_token(reason)),
@@ -323,5 +333,32 @@ fn approval_rule(refusal: &ApprovalRefusal) -> &'static str {
         ApprovalRefusal::UserCodeMissing
         | ApprovalRefusal::UserCodeWrong
         | ApprovalRefusal::UserCodeLockedOut { .. } => USER_CODE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keybound_store::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn the_rule_that_failed_is_in_the_list_of_every_endpoint() {
+        let reasons = [
+            Reason::Store(StoreError::Closed),
+            Reason::Issue(IssueError::NoRandomness),
+            Reason::TwoBindings,
+            Reason::PublicCaller,
+            Reason::TooManyFollowers,
+            Reason::ForeignToken,
+            Reason::MediaType { presented: None },
+        ];
+        for route in Route::ALL.into_iter().map(Some).chain([None]) {
+            for reason in &reasons {
+                let rules = rules_at(route, reason);
+                let failed = rules.iter().filter(|rule| **rule == failed_rule(reason)).count();
+                assert_eq!(failed, 1, "{route:?}: {reason}");
+            }
+        }
     }
 }
