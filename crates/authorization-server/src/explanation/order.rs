@@ -18,7 +18,7 @@ use crate::error::Reason;
 use crate::grants::authorization_code::CodeRefusal;
 use crate::grants::client_credentials::GrantRefusal;
 use crate::grants::refresh_token::RefreshRefusal;
-use crate::pages::refusal::PageRefusal;
+use crate::pages::refusal::rule as page;
 use crate::router::Route;
 use crate::trusted_issuers::NotTraded;
 use crate::users::SignInRefusal;
@@ -149,29 +149,29 @@ const AT_AUTHORIZATION: [&str; 15] = [
     REQUEST,
     BINDING,
     SILENT,
-    PageRefusal::RULES[8],
-    PageRefusal::RULES[9],
-    PageRefusal::RULES[10],
+    page::SELDOM,
+    page::OPENED_SELDOM,
+    page::ROOM,
     STORE,
     RESPONSE_SIGNED,
-    PageRefusal::RULES[11],
+    page::WORKS,
 ];
 const AT_PAGES: [&str; 16] = [
     PATH,
     METHOD,
     MEDIA_TYPE,
     FORM,
-    PageRefusal::RULES[0],
-    PageRefusal::RULES[1],
-    PageRefusal::RULES[2],
-    PageRefusal::RULES[3],
-    PageRefusal::RULES[4],
+    page::OWN_PAGE,
+    page::OWN_BROWSER,
+    page::UNFINISHED,
+    page::IN_TIME,
+    page::CLIENT,
     REQUEST,
-    PageRefusal::RULES[5],
-    PageRefusal::RULES[6],
-    PageRefusal::RULES[7],
-    PageRefusal::RULES[12],
-    PageRefusal::RULES[11],
+    page::FORM_TOKEN,
+    page::DECISION,
+    page::UPSTREAM,
+    page::USER,
+    page::WORKS,
     STORE,
 ];
 
@@ -206,7 +206,7 @@ fn listed_at(route: Option<Route>, reason: &Reason) -> Cow<'static, [&'static st
 
 /// The names of the rules of a form with name and password, in the order in which they are asked.
 pub(super) fn rules_of_sign_in() -> Vec<&'static str> {
-    let of_the_form = [METHOD, MEDIA_TYPE, FORM, PageRefusal::RULES[0], PageRefusal::RULES[5]];
+    let of_the_form = [METHOD, MEDIA_TYPE, FORM, page::OWN_PAGE, page::FORM_TOKEN];
     [&of_the_form[..], &SignInRefusal::RULES].concat()
 }
 

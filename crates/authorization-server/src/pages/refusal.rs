@@ -52,55 +52,40 @@ pub(crate) enum PageRefusal {
     Template(#[source] askama::Error),
 }
 
-/// The rules of a page, in the order in which they are checked.
-const OWN_PAGE: &str = "the form was sent by a page of ours";
-const OWN_BROWSER: &str = "the interaction was begun by this browser";
-const UNFINISHED: &str = "neither the interaction nor its request_uri was finished before";
-const IN_TIME: &str = "the interaction is younger than its lifetime";
-const CLIENT: &str = "the client that asked exists";
-const FORM_TOKEN: &str = "the form has the token of this browser";
-const DECISION: &str = "the form says what to do";
-const UPSTREAM: &str = "the other provider signs a user in who may come in here";
-const USER: &str = "the user may act";
-const SELDOM: &str = "the address prefix begins interactions within its limit";
-const OPENED_SELDOM: &str = "the request_uri was opened fewer times than it may be";
-const ROOM: &str = "fewer interactions are open than there may be";
-const WORKS: &str = "the server can make the page";
+/// The names of what is checked at a page, beside what is checked of every form.
+pub(crate) mod rule {
+    pub(crate) const OWN_PAGE: &str = "the form was sent by a page of ours";
+    pub(crate) const OWN_BROWSER: &str = "the interaction was begun by this browser";
+    pub(crate) const UNFINISHED: &str = "neither the interaction nor its request_uri was finished before";
+    pub(crate) const IN_TIME: &str = "the interaction is younger than its lifetime";
+    pub(crate) const CLIENT: &str = "the client that asked exists";
+    pub(crate) const FORM_TOKEN: &str = "the form has the token of this browser";
+    pub(crate) const DECISION: &str = "the form says what to do";
+    pub(crate) const UPSTREAM: &str = "the other provider signs a user in who may come in here";
+    pub(crate) const USER: &str = "the user may act";
+    pub(crate) const SELDOM: &str = "the address prefix begins interactions within its limit";
+    pub(crate) const OPENED_SELDOM: &str = "the request_uri was opened fewer times than it may be";
+    pub(crate) const ROOM: &str = "fewer interactions are open than there may be";
+    pub(crate) const WORKS: &str = "the server can make the page";
+}
 
 impl PageRefusal {
-    /// What is checked at a page, beside what is checked of every form.
-    pub(crate) const RULES: [&str; 13] = [
-        OWN_PAGE,
-        OWN_BROWSER,
-        UNFINISHED,
-        IN_TIME,
-        CLIENT,
-        FORM_TOKEN,
-        DECISION,
-        UPSTREAM,
-        SELDOM,
-        OPENED_SELDOM,
-        ROOM,
-        WORKS,
-        USER,
-    ];
-
     /// The rule that was not held.
     pub(crate) fn rule(&self) -> &'static str {
         match self {
-            PageRefusal::CrossSite { .. } => OWN_PAGE,
-            PageRefusal::UnknownInteraction | PageRefusal::ForeignBrowser => OWN_BROWSER,
-            PageRefusal::InteractionFinished | PageRefusal::RequestUriSpent => UNFINISHED,
-            PageRefusal::InteractionExpired => IN_TIME,
-            PageRefusal::ClientGone => CLIENT,
-            PageRefusal::FormToken => FORM_TOKEN,
-            PageRefusal::NoDecision => DECISION,
-            PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => UPSTREAM,
-            PageRefusal::UserBarred => USER,
-            PageRefusal::TooOften(_) => SELDOM,
-            PageRefusal::RequestUriUsedUp => OPENED_SELDOM,
-            PageRefusal::TooManyInteractions => ROOM,
-            PageRefusal::Random | PageRefusal::Template(_) => WORKS,
+            PageRefusal::CrossSite { .. } => rule::OWN_PAGE,
+            PageRefusal::UnknownInteraction | PageRefusal::ForeignBrowser => rule::OWN_BROWSER,
+            PageRefusal::InteractionFinished | PageRefusal::RequestUriSpent => rule::UNFINISHED,
+            PageRefusal::InteractionExpired => rule::IN_TIME,
+            PageRefusal::ClientGone => rule::CLIENT,
+            PageRefusal::FormToken => rule::FORM_TOKEN,
+            PageRefusal::NoDecision => rule::DECISION,
+            PageRefusal::Upstream(_) | PageRefusal::UpstreamUser(_) => rule::UPSTREAM,
+            PageRefusal::UserBarred => rule::USER,
+            PageRefusal::TooOften(_) => rule::SELDOM,
+            PageRefusal::RequestUriUsedUp => rule::OPENED_SELDOM,
+            PageRefusal::TooManyInteractions => rule::ROOM,
+            PageRefusal::Random | PageRefusal::Template(_) => rule::WORKS,
         }
     }
 

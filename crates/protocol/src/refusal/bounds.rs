@@ -11,7 +11,7 @@ pub const REFUSAL_JSON_BYTES_MAX: usize = 4096;
 
 /// How much is left of a record, in octets of JSON for each text.
 struct Bounds {
-    /// The explanation of each rule.
+    /// The explanation of each rule that did not fail.
     detail: usize,
     /// What the rules compared that did not fail; without it, they are not explained either.
     passed: usize,
@@ -21,6 +21,8 @@ struct Bounds {
     text: usize,
     /// What the failed rule compared: the cause, which is worth the most.
     failed: usize,
+    /// The explanation of the failed rule.
+    failed_detail: usize,
 }
 
 /// One after the other until the record fits; details go first.
@@ -31,6 +33,7 @@ const STEPS: [Bounds; 4] = [
         names: (8, 128),
         text: 512,
         failed: 2048,
+        failed_detail: 256,
     },
     Bounds {
         detail: 128,
@@ -38,6 +41,7 @@ const STEPS: [Bounds; 4] = [
         names: (4, 64),
         text: 256,
         failed: 640,
+        failed_detail: 256,
     },
     Bounds {
         detail: 96,
@@ -45,6 +49,7 @@ const STEPS: [Bounds; 4] = [
         names: (2, 64),
         text: 128,
         failed: 384,
+        failed_detail: 256,
     },
     Bounds {
         detail: 96,
@@ -52,6 +57,7 @@ const STEPS: [Bounds; 4] = [
         names: (1, 48),
         text: 80,
         failed: 256,
+        failed_detail: 192,
     },
 ];
 
@@ -139,7 +145,7 @@ fn left_out(name: &str) -> Option<usize> {
 impl RuleOutcome {
     fn cut(&mut self, bounds: &Bounds) {
         let (values, detail) = match self.outcome {
-            Outcome::Failed => (bounds.failed, bounds.detail),
+            Outcome::Failed => (bounds.failed, bounds.failed_detail),
             Outcome::Passed | Outcome::NotReached if bounds.passed == 0 => (0, 0),
             Outcome::Passed | Outcome::NotReached => (bounds.passed, bounds.detail),
         };
@@ -293,7 +299,8 @@ mod tests {
                     assert!(text.chars().count() > 40 && text.ends_with('…'), "{text}");
                     assert!(text.starts_with(character), "{text}");
                 }
-                assert!(rule.detail.as_deref().unwrap().ends_with('…'));
+                let detail = rule.detail.as_deref().unwrap();
+                assert!(detail.ends_with('…') && detail.chars().count() > 30, "{detail}");
                 assert_eq!((&rule.presented_mark, &rule.registered_mark), (&Some(0..4), &None));
                 let names = bounded.certificate.as_ref().unwrap().subject_alternative_names.clone();
                 assert_eq!(names.last().unwrap(), &format!("and {} more", 601 - names.len()));
