@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Revoke(Revoke),
     /// Why a request was refused: every rule in order, the first that failed, the fix.
     Explain(Explain),
+    /// Who changed what, newest first.
+    Audit(Audit),
     /// Configuration files.
     #[command(subcommand)]
     Config(Config),
@@ -377,6 +379,23 @@ pub(crate) struct ClientUpdate {
     /// Make a new secret and print it, once; the one before is wrong from now on.
     #[arg(long, conflicts_with_all = ["file", "set", "unset"])]
     pub rotate_secret: bool,
+    /// As which administrator to act.
+    #[command(flatten)]
+    pub admin: ActingAdmin,
+}
+
+/// `keybound audit`.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// Only this action (client.deleted), or all of a noun (client.).
+    #[arg(long)]
+    pub action: Option<String>,
+    /// Only what was done to this client, user, key or grant.
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    pub subject: Option<String>,
+    /// How many records.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+    pub newest: u16,
     /// As which administrator to act.
     #[command(flatten)]
     pub admin: ActingAdmin,

@@ -8,6 +8,7 @@ mod admin;
 mod admin_api;
 mod advice;
 mod arguments;
+mod audit;
 mod backchannel;
 mod call;
 mod certificate;
@@ -106,6 +107,7 @@ fn run(command: &Command, terminal: &Terminal) -> CommandResult {
         Command::User(command) => block_on(user::run(command, terminal)),
         Command::Revoke(arguments) => block_on(revoke::run(arguments, terminal)),
         Command::Explain(arguments) => block_on(explain::run(arguments, terminal, now)),
+        Command::Audit(arguments) => block_on(audit::run(arguments, terminal)),
         Command::Config(Config::Check(arguments)) => config_check::run(arguments, terminal),
         Command::Completions(arguments) => {
             // Into memory first: the generator panics where its output cannot be written.

@@ -131,7 +131,9 @@ impl UserinfoRefusal {
                 "send an access token of token_type DPoP as Authorization: DPoP, and any other without a DPoP header"
             }
             Self::Proof(error) => error.fix(),
-            Self::ClientGone => "register the client again, or find out who deleted it (keybound audit)",
+            Self::ClientGone => {
+                "register the client again, or find out who deleted it (keybound audit --action client.deleted)"
+            }
             Self::Unknown | Self::NoUser | Self::UserGone | Self::GrantEnded => {
                 "get a new access token by a grant of a user"
             }

@@ -176,7 +176,7 @@ fn approval_fix(refusal: &ApprovalRefusal) -> &'static str {
             "send user_code, or register the client without backchannel_user_code_parameter"
         }
         ApprovalRefusal::UserCodeLockedOut { .. } => {
-            "wait, or give the user another code (keybound user update --user-code-file); find out which client guesses (keybound audit)"
+            "wait, or give the user another code (keybound user update --user-code-file); find out which client guesses (keybound audit --action user.)"
         }
         ApprovalRefusal::UserCodeWrong => "send the code that the user has (keybound user update --user-code-file)",
     }

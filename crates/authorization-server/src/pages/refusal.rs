@@ -110,10 +110,11 @@ impl PageRefusal {
             PageRefusal::Upstream(_) => {
                 "compare [[upstream_providers]] with what the provider has on file for this server: client_id, credential, redirect URI"
             }
-            PageRefusal::UpstreamUser(_) | PageRefusal::UserBarred => {
-                "see `keybound user show` whether the user is disabled here"
+            PageRefusal::UpstreamUser(refusal) => refusal.fix(),
+            PageRefusal::UserBarred => "see `keybound user show` whether the user is disabled here",
+            PageRefusal::ClientGone => {
+                "register the client again, or find out who deleted it (keybound audit --action client.deleted)"
             }
-            PageRefusal::ClientGone => "register the client again, or find out who deleted it (keybound audit)",
             PageRefusal::TooOften(_) => {
                 "find out who opens so many sign-ins there; limits.interactions_per_minute bounds it"
             }

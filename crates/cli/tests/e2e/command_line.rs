@@ -101,6 +101,47 @@ fn a_user_lives_from_create_to_delete() {
 }
 
 #[test]
+fn the_audit_log_says_who_changed_what_newest_first() {
+    let installation = Installation::start();
+    let run = |arguments: &[&str]| installation.run(arguments);
+    std::fs::write(installation.path("password"), "correct horse battery\n").unwrap();
+    for name in ["ada", "grace"] {
+        run(&["user", "create", name, "--password-file", "password"]).expect_code(0);
+    }
+    run(&["user", "delete", "ada"]).expect_code(0);
+    let audit = |arguments: &[&str]| run(&[&["--output", "json", "audit"], arguments].concat());
+    let actions = |arguments: &[&str]| -> Vec<(String, String)> {
+        let said = audit(arguments).expect_code(0).json();
+        let text = |record: &serde_json::Value, name: &str| record[name].as_str().unwrap().to_owned();
+        let records = said["records"].as_array().unwrap();
+        records
+            .iter()
+            .map(|record| (text(record, "action"), text(record, "subject")))
+            .collect()
+    };
+    let of_users = actions(&["--action", "user."]);
+    let names: Vec<&str> = of_users.iter().map(|(action, _)| action.as_str()).collect();
+    assert_eq!(names, ["user.deleted", "user.created", "user.created"]);
+    let (_, deleted) = &of_users[0];
+    assert_eq!(
+        actions(&["--subject", deleted]).len(),
+        2,
+        "of one user alone: {of_users:?}"
+    );
+    assert_eq!(actions(&["--action", "user.", "--newest", "1"]), of_users[..1]);
+    // More than one page of the API.
+    assert!(actions(&["--newest", "2000"]).len() >= of_users.len());
+    assert_eq!(actions(&["--action", "nobody.did"]), []);
+    let table = run(&["audit", "--action", "user.deleted"]).expect_code(0).stdout;
+    assert!(
+        table.contains("administrator ") && table.contains("user.deleted"),
+        "{table}"
+    );
+    audit(&["--newest", "0"]).expect_code(2);
+    audit(&["--admin", "clients/demo/client.toml"]).expect_code(5);
+}
+
+#[test]
 fn a_second_administrator_is_made_locally_and_can_administer() {
     let installation = Installation::start();
     installation
